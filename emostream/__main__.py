@@ -1,0 +1,5 @@
+"""`python -m emostream` is the command `emostream`."""
+
+from emostream.cli import main
+
+main()

@@ -1,0 +1,368 @@
+"""Every setting of every tier: its type, unit, default and meaning, each one an environment variable.
+
+A section is a class; the field `linger_ms` of section `INGEST` is the variable `EMOSTREAM_INGEST_LINGER_MS`. A tier
+reads its own section and the shared ones that `TIERS` names. Lists are comma-separated. `emostream config show TIER`
+prints them all.
+"""
+
+import difflib
+import os
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from emostream.errors import ConfigurationError
+
+PREFIX = "EMOSTREAM_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _cluster_name(name: str) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("a cluster's name is a topic's name too: letters, digits, - and _ only")
+    return name
+
+
+ClusterName = Annotated[str, AfterValidator(_cluster_name)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Section(BaseSettings):
+    """A group of settings that share a prefix."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=False)
+
+    title: ClassVar[str]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split_lists(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, str) and get_origin(cls.model_fields[info.field_name].annotation) is tuple:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of one field."""
+        return f"{cls.model_config['env_prefix']}{field}".upper()
+
+
+class LogSettings(Section):
+    """How every process logs."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}LOG_")
+    title: ClassVar[str] = "logging"
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="`json`: one object a line; `text`: for people; `auto`: text on a terminal, else JSON.",
+    )
+
+
+class KafkaSettings(Section):
+    """The brokers of `reactions` and `swarms`, and the topics' names and sizes."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}KAFKA_")
+    title: ClassVar[str] = "Kafka"
+
+    bootstrap_servers: CommaSeparated = Field(
+        ("127.0.0.1:9092",), min_length=1, description="Brokers to ask first, `host:port`, comma-separated."
+    )
+    replication_factor: int = Field(
+        1, ge=1, description="Copies of each partition; 3 survive the loss of a broker's disk."
+    )
+    min_insync_replicas: int = Field(1, ge=1, description="Copies that must have a record before it is acknowledged.")
+    reactions_partitions: int = Field(4, ge=1, description="Partitions of `reactions`: how far reading it can spread.")
+    reactions_retention_ms: int = Field(
+        24 * 3_600_000,
+        ge=60_000,
+        description="Age at which `reactions` are deleted: the longest outage of the aggregator.",
+    )
+    swarms_retention_bytes: int = Field(
+        1 << 30,
+        ge=1 << 20,
+        description="Size to which `swarms` and each cluster's topic are kept; never by age.",
+    )
+    max_record_bytes: int = Field(
+        2 << 20, ge=1 << 20, description="Largest record of any topic; a larger one is refused by the broker."
+    )
+
+
+class ZooKeeperSettings(Section):
+    """Where elections are held and subscribers are announced."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}ZOOKEEPER_")
+    title: ClassVar[str] = "ZooKeeper"
+
+    hosts: CommaSeparated = Field(
+        ("127.0.0.1:2181",), min_length=1, description="The ensemble, `host:port`, comma-separated."
+    )
+    session_timeout_ms: int = Field(
+        6_000,
+        ge=4_000,
+        le=60_000,
+        description="Silence after which a process counts as dead; its ephemeral nodes go.",
+    )
+    root: str = Field("/emostream", pattern=r"^(/[^/]+)+$", description="The node under which everything of ours is.")
+
+
+class ClustersSettings(Section):
+    """Which clusters of subscribers there are."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}CLUSTERS_")
+    title: ClassVar[str] = "clusters"
+
+    names: Annotated[tuple[ClusterName, ...], NoDecode] = Field(
+        ("cluster1", "cluster2", "cluster3"),
+        min_length=1,
+        description="Each has a topic, a publisher and subscribers.",
+    )
+
+
+class IngestSettings(Section):
+    """The API that takes reactions."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}INGEST_")
+    title: ClassVar[str] = "ingest"
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: Port = Field(8000, description="Port to bind.")
+    palette: CommaSeparated = Field(
+        ("default",),
+        min_length=1,
+        description="Allowed emoji, comma-separated; `default`: 32 common ones; `any`: every emoji.",
+    )
+    linger_ms: float = Field(
+        5,
+        ge=0,
+        le=1_000,
+        description="How long the first request of a group waits for others to share its Kafka record.",
+    )
+    max_group_bytes: int = Field(
+        256 << 10, ge=1 << 10, description="Size at which a group is closed before `linger_ms` is over."
+    )
+    deadline_ms: int = Field(
+        5_000, ge=100, description="How long a request waits for Kafka's acknowledgement before its 504."
+    )
+    max_requests_in_flight: int = Field(
+        4_000,
+        ge=1,
+        description="Requests that Kafka has not acknowledged yet, past which a new one gets 503 at once.",
+    )
+    max_bytes_in_flight: int = Field(
+        32 << 20,
+        ge=1 << 20,
+        description="Bytes that Kafka has not acknowledged yet, past which a new request gets 503 at once.",
+    )
+    max_body_bytes: int = Field(
+        1 << 20, ge=1 << 10, le=1 << 20, description="Largest request body; a larger one gets 413."
+    )
+    body_timeout_ms: int = Field(
+        5_000, ge=100, description="How long a client may take to send its body before its 408."
+    )
+    max_connections: int = Field(
+        10_000, ge=1, description="Open connections, past which a new one waits to be accepted."
+    )
+    drain_timeout_ms: int = Field(
+        10_000, ge=0, description="After SIGTERM: how long requests in flight may take to be acknowledged."
+    )
+    cors_origins: CommaSeparated = Field(
+        ("*",), description="Origins of pages that may send reactions, comma-separated; `*` for any."
+    )
+
+
+class AggregatorSettings(Section):
+    """The Spark driver that makes a swarm of each micro-batch."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}AGGREGATOR_")
+    title: ClassVar[str] = "aggregator"
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to bind for health and metrics, and for Spark's executors to call back.",
+    )
+    port: Port = Field(8002, description="Port of health and metrics.")
+    spark_master: str = Field("spark://127.0.0.1:7077", description="The standalone master, or `local[2]` for none.")
+    driver_port: Port = Field(0, description="Port on which executors reach the driver; 0 for any.")
+    block_manager_port: Port = Field(0, description="Port of the driver's and executors' block managers; 0 for any.")
+    spark_secret_file: str = Field(
+        "", description="File with the secret of `spark.authenticate`; empty: no authentication."
+    )
+    connector_jars_dir: str = Field("build/jars/spark", description="Folder with Spark's Kafka connector.")
+    work_dir: str = Field(
+        "build/aggregator", description="Folder for scratch checkpoints; nothing in it needs to survive."
+    )
+    trigger_ms: int = Field(2_000, ge=250, le=60_000, description="Time between micro-batches, and so between swarms.")
+    max_records_per_trigger: int = Field(
+        20_000,
+        ge=100,
+        description="Records of `reactions` that one micro-batch takes at most, so that catching up goes in steps.",
+    )
+    cores: int = Field(1, ge=1, description="Cores that the driver takes from the master; leave room for a successor.")
+    executor_memory_mib: int = Field(512, ge=256, description="Heap of an executor.")
+    driver_memory_mib: int = Field(512, ge=256, description="Heap of the driver's JVM.")
+    compression_ratio: int = Field(1_000, ge=1, description="Reactions of one emoji that a viewer sees as one.")
+    compression_rule: Literal["ceil", "floor"] = Field(
+        "ceil", description="How a rest is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."
+    )
+    transaction_timeout_ms: int = Field(
+        10_000, ge=1_000, description="Age at which the broker aborts a transaction that was left open."
+    )
+
+
+class PublisherSettings(Section):
+    """The relay from `swarms` to one cluster's topic."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}PUBLISHER_")
+    title: ClassVar[str] = "publisher"
+
+    cluster: ClusterName = Field("cluster1", description="The cluster whose topic this relay fills.")
+    bootstrap_servers: CommaSeparated = Field(
+        (), description="The cluster's own brokers, if its topic is not where `swarms` is."
+    )
+    host: str = Field("127.0.0.1", description="Address of health and metrics.")
+    port: Port = Field(8101, description="Port of health and metrics.")
+
+
+class SubscriberSettings(Section):
+    """The edge server that holds viewers' connections."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}SUBSCRIBER_")
+    title: ClassVar[str] = "subscriber"
+
+    cluster: ClusterName = Field("cluster1", description="The cluster whose topic this subscriber reads.")
+    name: str = Field("", description="Unique in its cluster; empty: the port.")
+    bootstrap_servers: CommaSeparated = Field(
+        (), description="The cluster's own brokers, if its topic is not where `swarms` is."
+    )
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: Port = Field(9001, description="Port to bind.")
+    advertised_url: str = Field(
+        "", pattern=r"^($|https?://)", description="The address viewers are given; empty: `http://host:port`."
+    )
+    capacity: int = Field(1_000, ge=1, description="Viewers held at most; one more gets 503.")
+    history_seconds: int = Field(600, ge=1, description="How far back a viewer that lost its connection can resume.")
+    max_viewer_buffer_bytes: int = Field(
+        64 << 10,
+        ge=4 << 10,
+        description="Bytes unread by one viewer, past which it skips ahead with a `reset`.",
+    )
+    slow_viewer_timeout_ms: int = Field(
+        30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."
+    )
+    heartbeat_ms: int = Field(15_000, ge=100, description="Silence after which a viewer gets a heartbeat.")
+    retry_ms: int = Field(2_000, ge=0, description="Mean of the jittered delay before a viewer connects again.")
+    handshake_timeout_ms: int = Field(5_000, ge=100, description="How long a client may take to send its request.")
+    drain_timeout_ms: int = Field(
+        5_000, ge=0, description="After SIGTERM: time over which the viewers' goodbyes are spread."
+    )
+    cors_origins: CommaSeparated = Field(
+        ("*",), description="Origins of pages that may watch, comma-separated; `*` for any."
+    )
+
+
+class RegistrySettings(Section):
+    """The API that tells a viewer where to connect, and serves the page."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}REGISTRY_")
+    title: ClassVar[str] = "registry"
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: Port = Field(8001, description="Port to bind.")
+    ingest_url: str = Field(
+        "http://127.0.0.1:8000",
+        pattern=r"^($|https?://)",
+        description="Where the page sends reactions; empty: where it came from.",
+    )
+    pending_seconds: float = Field(
+        10, gt=0, description="How long an assignment counts as load although its viewer has not connected."
+    )
+    cors_origins: CommaSeparated = Field(
+        ("*",), description="Origins of pages that may ask, comma-separated; `*` for any."
+    )
+
+
+class ClientSettings(Section):
+    """The terminal client, and whatever else of ours plays a viewer."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}CLIENT_")
+    title: ClassVar[str] = "client"
+
+    registry_url: str = Field("http://127.0.0.1:8001", pattern=r"^https?://", description="The registry.")
+    ingest_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="Where reactions are sent.")
+
+
+# Which sections a tier reads: what `emostream config show|check TIER` covers.
+TIERS: dict[str, tuple[type[Section], ...]] = {
+    "ingest": (IngestSettings, KafkaSettings, LogSettings),
+    "aggregator": (AggregatorSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
+    "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
+    "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
+    "registry": (RegistrySettings, ZooKeeperSettings, LogSettings),
+    "client": (ClientSettings, LogSettings),
+    "topics": (ClustersSettings, KafkaSettings, LogSettings),
+}
+SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
+
+# Read by the Vagrantfile alone, but it may stand in the environment of a tier too.
+FOREIGN_VARIABLES = frozenset({"EMOSTREAM_INVENTORY"})
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: type[S], **overrides: Any) -> S:
+    """Read one section from the environment; `overrides` (command-line flags) win, where they are not None.
+
+    Raises ConfigurationError naming each bad variable, its value and what it should be.
+    """
+    try:
+        return section(**{field: value for field, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(section, problem) for problem in error.errors())) from None
+
+
+def check(tier: str) -> list[Section]:
+    """Read all sections of a tier, and refuse variables that no tier knows. Raises ConfigurationError."""
+    problems = [_unknown(name) for name in unknown_variables(os.environ)]
+    sections = []
+    for section in TIERS[tier]:
+        try:
+            sections.append(load(section))
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return sections
+
+
+def known_variables() -> frozenset[str]:
+    """The names of all settings of all tiers."""
+    return frozenset(section.variable(field) for section in SECTIONS for field in section.model_fields)
+
+
+def unknown_variables(environment: Any) -> list[str]:
+    """Names in `environment` that carry our prefix and are no setting: misspelt ones."""
+    known = known_variables() | FOREIGN_VARIABLES
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, known_variables(), n=1)
+    remedy = (
+        f"did you mean {close[0]}?" if close else "`emostream config show TIER` lists all settings; unset this one."
+    )
+    return f"{name} is no setting: {remedy}"
+
+
+def _explain(section: type[Section], problem: Any) -> str:
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    if not field:
+        return f"{section.title}: {problem['msg'].removeprefix('Value error, ')}"
+    description = section.model_fields[field].description
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{section.variable(field)}={problem['input']!r} cannot be used: {reason}. It is: {description}"

@@ -1,0 +1,156 @@
+"""ZooKeeper: elections of the one that works, and the announcement of subscribers.
+
+What a caller may assume: while the session is CONNECTED, what it announced is there and what it won it still holds. In
+SUSPENDED (no server answers) nobody else has taken over yet, but may soon. After LOST the announcement and the election
+are gone. Losing an election does not stop a leader that is busy: what it writes must be harmless or fenced.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
+from kazoo.handlers.threading import KazooTimeoutError
+
+from emostream import logs
+from emostream.config import ZooKeeperSettings
+from emostream.errors import EmoStreamError
+
+log = logs.get(__name__)
+
+_CONNECT_TIMEOUT_SECONDS = 30
+_ELECTION_POLL_SECONDS = 1.0
+_RETRY_FOREVER = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2, "ignore_expire": False}
+
+
+def connect(settings: ZooKeeperSettings) -> KazooClient:
+    """A started client below `settings.root`. Raises EmoStreamError when no server answers in 30 s.
+
+    After that it reconnects by itself for ever; `client.add_listener` tells of each change of state.
+    """
+    client = new_client(settings)
+    if not client.start_async().wait(_CONNECT_TIMEOUT_SECONDS):
+        client.stop()
+        client.close()
+        raise EmoStreamError(
+            f"no ZooKeeper of {','.join(settings.hosts)} answered in {_CONNECT_TIMEOUT_SECONDS} s; is "
+            "zookeeper.service active, and is EMOSTREAM_ZOOKEEPER_HOSTS right?"
+        )
+    client.ensure_path("/")
+    return client
+
+
+def new_client(settings: ZooKeeperSettings) -> KazooClient:
+    """The same client, not started: for a service that starts without ZooKeeper too (`client.start_async()`)."""
+    return KazooClient(
+        hosts=",".join(settings.hosts) + settings.root,
+        timeout=settings.session_timeout_ms / 1000,
+        connection_retry=dict(_RETRY_FOREVER),
+        command_retry={**_RETRY_FOREVER, "max_tries": 3},
+    )
+
+
+class Election:
+    """At most one contender works at a time, as long as its ZooKeeper session lasts.
+
+    While the session is SUSPENDED the leader goes on: nobody can be elected before the session ends. It cannot know in
+    time when that happens, so its writes must be fenced (aggregator) or harmless when repeated (publisher).
+    """
+
+    def __init__(self, client: KazooClient, path: str, identity: str) -> None:
+        self._client = client
+        self._path = path
+        self._identity = identity
+        self._lock: Any = None
+        client.add_listener(self._on_state)
+
+    def win(self, stop: threading.Event) -> bool:
+        """Wait until elected; False if `stop` was set first. Call it again after `is_leader` turned False."""
+        self._lock = self._client.Lock(self._path, self._identity)
+        while not stop.is_set():
+            try:
+                if self._lock.acquire(timeout=_ELECTION_POLL_SECONDS):
+                    return True
+            except LockTimeout:
+                continue
+            except (KazooException, KazooTimeoutError) as error:
+                log.warning("election is not answered", path=self._path, error=repr(error))
+                stop.wait(_ELECTION_POLL_SECONDS)
+        return False
+
+    @property
+    def is_leader(self) -> bool:
+        """False before the election is won, and again after the session was lost."""
+        return self._lock is not None and bool(self._lock.is_acquired)
+
+    def resign(self) -> None:
+        """Let the next contender in at once; harmless when not elected."""
+        if self.is_leader:
+            with contextlib.suppress(KazooException, KazooTimeoutError):
+                self._lock.release()
+        self._lock = None
+
+    def contenders(self) -> list[str]:
+        """The identities of all contenders, the leader's first."""
+        found: list[str] = self._client.Lock(self._path).contenders()
+        return found
+
+    def _on_state(self, state: str) -> None:
+        if state == KazooState.LOST:
+            self._lock = None
+
+
+class Announcement:
+    """An ephemeral node that holds a JSON object, made again after each loss of the session, until withdrawn.
+
+    Safe to use from any thread; `update` and `withdraw` never wait for ZooKeeper.
+    """
+
+    def __init__(self, client: KazooClient, path: str) -> None:
+        self._client = client
+        self._path = path
+        self._value: bytes | None = None
+        self._lock = threading.Lock()
+        client.add_listener(self._on_state)
+
+    def update(self, content: Mapping[str, Any]) -> None:
+        """Announce this content from now on."""
+        with self._lock:
+            self._value = json.dumps(content).encode()
+        self._client.handler.spawn(self._write)
+
+    def withdraw(self) -> None:
+        """Take the node away, for good."""
+        with self._lock:
+            self._value = None
+        self._client.handler.spawn(self._write)
+
+    def _on_state(self, state: str) -> None:
+        if state == KazooState.CONNECTED:
+            self._client.handler.spawn(self._write)
+
+    def _write(self) -> None:
+        # One writer at a time, and each writes the newest value, so an old one never ends up on top.
+        with self._lock:
+            try:
+                self._write_value(self._value)
+            except (KazooException, KazooTimeoutError) as error:
+                log.warning("announcement is not answered", path=self._path, error=repr(error))
+
+    def _write_value(self, value: bytes | None) -> None:
+        if value is None:
+            with contextlib.suppress(NoNodeError):
+                self._client.delete(self._path)
+            return
+        try:
+            stat = self._client.set(self._path, value)
+        except NoNodeError:
+            self._client.create(self._path, value, ephemeral=True, makepath=True)
+        else:
+            if stat.ephemeralOwner != self._client.client_id[0]:
+                # A node of our own earlier session: it would vanish with that one.
+                self._client.delete(self._path)
+                self._client.create(self._path, value, ephemeral=True, makepath=True)

@@ -1,0 +1,1 @@
+"""The whole topology as child processes of one command, on loopback: for the demo and the integration tests."""

@@ -1,0 +1,105 @@
+"""A child process that is ready when it says so, ends when its parent ends, and shows its log when it fails."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+
+_POLL_SECONDS = 0.05
+_LOG_TAIL_LINES = 25
+
+
+class Process:
+    """One child. `probe` answers whether it can do its work now; an exception of type OSError counts as no.
+
+    The child has a session of its own, so that a Ctrl-C in the terminal reaches the parent alone, which then stops its
+    children in order; and the kernel sends it SIGTERM when the parent dies by any means.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_file: Path,
+        environment: Mapping[str, str] | None = None,
+        probe: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.name = name
+        self.log_file = log_file
+        self._command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        self._environment = {**os.environ, **(environment or {})}
+        self._probe = probe
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id. Raises EmoStreamError before the first start."""
+        return self._started().pid
+
+    def start(self) -> None:
+        """Start it, or start it again after its end; the log file is appended to."""
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def is_running(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
+    def is_ready(self) -> bool:
+        if not self.is_running():
+            return False
+        try:
+            return self._probe()
+        except OSError:
+            return False
+
+    def wait_ready(self, timeout_seconds: float) -> None:
+        """Return once the probe says yes. Raises EmoStreamError with the end of its log if it ends or never does."""
+        deadline = time.monotonic() + timeout_seconds
+        while not self.is_ready():
+            if not self.is_running():
+                raise EmoStreamError(f"{self.name} ended with status {self._started().returncode}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise EmoStreamError(f"{self.name} was not ready in {timeout_seconds:g} s:\n{self.log_tail()}")
+            time.sleep(_POLL_SECONDS)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone, not to its children."""
+        self._started().send_signal(number)
+
+    def stop(self, timeout_seconds: float = 10) -> None:
+        """SIGTERM, then SIGKILL for it and whatever it started once the time is over. Harmless where it has ended."""
+        if self._popen is None:
+            return
+        if self.is_running():
+            self._popen.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(timeout_seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        if not self.log_file.exists():
+            return "(it logged nothing)"
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._popen is None:
+            raise EmoStreamError(f"{self.name} was not started")
+        return self._popen

@@ -1,0 +1,161 @@
+"""ZooKeeper, Kafka and Spark as child processes on loopback, from the jars of build/jars and the pyspark wheel."""
+
+import importlib.util
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+from emostream.local.jars import JARS
+from emostream.local.process import Process
+
+_LOGGING = Path(__file__).parent / "logging"
+HOST = "127.0.0.1"
+
+
+def zookeeper(directory: Path, port: int) -> Process:
+    """A standalone ZooKeeper; its data, configuration and log are in `directory`."""
+    data = directory / "data"
+    configuration = _write(
+        directory / "zoo.cfg",
+        {
+            "tickTime": 2000,
+            "dataDir": data,
+            "clientPort": port,
+            "clientPortAddress": HOST,
+            "admin.enableServer": "false",
+            "autopurge.purgeInterval": 1,
+            "4lw.commands.whitelist": "ruok,srvr,mntr",
+        },
+    )
+    command = _java(
+        "zookeeper",
+        ["-Xmx128m", f"-Dlogback.configurationFile={_LOGGING / 'zookeeper.xml'}"],
+        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        str(configuration),
+    )
+    return Process("zookeeper", command, log_file=directory / "zookeeper.log", probe=lambda: _answers_ruok(port))
+
+
+def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
+    """One broker under the node /kafka of ZooKeeper; its data, configuration and log are in `directory`."""
+    configuration = _write(
+        directory / "server.properties",
+        {
+            "broker.id": 1,
+            "listeners": f"PLAINTEXT://{HOST}:{port}",
+            "log.dirs": directory / "data",
+            "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
+            # A killed broker cannot come up before its old session ends.
+            "zookeeper.session.timeout.ms": 6000,
+            "auto.create.topics.enable": "false",
+            "message.max.bytes": 2 << 20,
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 3,
+            # How soon a transaction past its time-out is aborted: readers wait for it until then.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+            "num.io.threads": 4,
+            "num.network.threads": 2,
+            "log.segment.bytes": 128 << 20,
+        },
+    )
+    command = _java(
+        "kafka",
+        ["-Xms256m", "-Xmx512m", f"-Dlog4j.configuration=file:{_LOGGING / 'kafka.properties'}"],
+        "kafka.Kafka",
+        str(configuration),
+    )
+    return Process("kafka", command, log_file=directory / "kafka.log", probe=lambda: _accepts(port))
+
+
+def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
+    """The standalone master; it keeps its state, so a restart finds its workers and applications again."""
+    options = {
+        "spark.deploy.recoveryMode": "FILESYSTEM",
+        "spark.deploy.recoveryDirectory": directory / "recovery",
+        "spark.deploy.maxExecutorRetries": -1,
+    }
+    (directory / "recovery").mkdir(parents=True, exist_ok=True)
+    command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.master.Master"]
+    arguments = ["--host", HOST, "--port", str(port), "--webui-port", str(web_port)]
+    return Process(
+        "spark-master",
+        [*command, *arguments],
+        environment=_spark_environment(SPARK_MASTER_OPTS=_as_java_options(options)),
+        log_file=directory / "spark-master.log",
+        probe=lambda: _accepts(port),
+    )
+
+
+def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int, web_port: int = 0) -> Process:
+    """A worker of the standalone master; ready once it has registered."""
+    log_file = directory / "spark-worker.log"
+    command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.worker.Worker"]
+    arguments = ["--host", HOST, "--webui-port", str(web_port), "--cores", str(cores), "--memory", f"{memory_mib}m"]
+    return Process(
+        "spark-worker",
+        [*command, *arguments, "--work-dir", str(directory / "work"), f"spark://{HOST}:{master_port}"],
+        environment=_spark_environment(),
+        log_file=log_file,
+        probe=lambda: "Successfully registered with master" in log_file.read_text(errors="replace"),
+    )
+
+
+def spark_home() -> Path:
+    """The folder of the pyspark wheel, which is a whole Spark. Raises EmoStreamError where it is not installed."""
+    found = importlib.util.find_spec("pyspark")
+    if found is None or found.origin is None:
+        raise EmoStreamError("pyspark is not installed: `pip install --require-hashes -r requirements/spark.txt`.")
+    return Path(found.origin).parent
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write(path: Path, properties: Mapping[str, object]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+    return path
+
+
+def _java(jars: str, options: list[str], main_class: str, argument: str) -> list[str]:
+    return [java(), *options, "-cp", str(JARS / jars / "*"), main_class, argument]
+
+
+def java() -> str:
+    """The java command: of JAVA_HOME, else of the PATH. Raises EmoStreamError where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None)
+    if found is None:
+        raise EmoStreamError(
+            "Java is missing: install 17 or 21 (Debian 12: `apt-get install openjdk-17-jre-headless`)."
+        )
+    return found
+
+
+def _spark_environment(**more: str) -> dict[str, str]:
+    return {"SPARK_HOME": str(spark_home()), "SPARK_LOCAL_IP": HOST, "SPARK_DAEMON_MEMORY": "256m", **more}
+
+
+def _as_java_options(options: Mapping[str, object]) -> str:
+    return " ".join(f"-D{key}={value}" for key, value in options.items())
+
+
+def _accepts(port: int) -> bool:
+    with socket.create_connection((HOST, port), timeout=1):
+        return True
+
+
+def _answers_ruok(port: int) -> bool:
+    with socket.create_connection((HOST, port), timeout=1) as connection:
+        connection.sendall(b"ruok")
+        return connection.recv(4) == b"imok"

@@ -1,0 +1,50 @@
+"""The real servers that integration tests share: started once a session, on free ports, their logs shown on failure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from emostream.local import servers
+from emostream.local.process import Process
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its process, for tests that kill it, and its address, `host:port`."""
+
+    process: Process
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"{servers.HOST}:{self.port}"
+
+
+@pytest.fixture(scope="session")
+def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def zookeeper(server_dir: Path) -> Iterator[Server]:
+    """A ZooKeeper of its own for this test session."""
+    port = servers.free_port()
+    yield from _running(servers.zookeeper(server_dir / "zookeeper", port), port)
+
+
+@pytest.fixture(scope="session")
+def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
+    """A broker of its own for this test session. Tests that share it use topics of their own names."""
+    port = servers.free_port()
+    yield from _running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port)
+
+
+def _running(process: Process, port: int) -> Iterator[Server]:
+    process.start()
+    try:
+        process.wait_ready(60)
+        yield Server(process, port)
+    finally:
+        process.stop()
