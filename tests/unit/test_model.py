@@ -1,0 +1,75 @@
+"""The JSON of swarms and viewers' messages, and the ids that viewers resume by."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream import model
+
+SWARM = model.Swarm(
+    id="k3v9-812",
+    sequence=812,
+    window=model.Window(1_000, 3_000),
+    reactions=3785,
+    counts={"🔥": 3785},
+    swarm={"🔥": 4},
+    totals={"🔥": 120_034, "👏": 9},
+    progress=model.Progress("topic-id", {"0": 17}),
+)
+
+
+def test_a_swarm_in_kafka_comes_back_as_it_was() -> None:
+    assert model.decode_swarm(model.encode(SWARM)) == SWARM
+
+
+def test_a_viewer_gets_the_totals_of_the_swarms_own_emoji_and_no_progress() -> None:
+    assert json.loads(model.encode(SWARM.for_viewers())) == {
+        "type": "swarm",
+        "id": "k3v9-812",
+        "sequence": 812,
+        "window": {"start": 1_000, "end": 3_000},
+        "reactions": 3785,
+        "counts": {"🔥": 3785},
+        "swarm": {"🔥": 4},
+        "totals": {"🔥": 120_034},
+    }
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        SWARM.for_viewers(),
+        model.Snapshot("k3v9-1", 1, {"🔥": 2}),
+        model.Reset("k3v9-1", 1, {}),
+        model.Goodbye("slow"),
+    ],
+)
+def test_each_viewers_message_is_told_apart_by_its_type(message: model.ViewerMessage) -> None:
+    assert model.decode_viewer_message(model.encode(message)) == message
+
+
+def test_fields_that_a_reader_does_not_know_are_ignored() -> None:
+    newer = {**json.loads(model.encode(SWARM)), "mood": "great"}
+    assert model.decode_swarm(json.dumps(newer).encode()) == SWARM
+
+
+def test_what_is_no_swarm_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        model.decode_swarm(b'{"type": "swarm", "id": "x-1"}')
+
+
+@given(st.text("0123456789abcdef-", min_size=1), st.integers(0, 10**17))
+def test_a_message_id_gives_back_its_stream_and_sequence(stream: str, sequence: int) -> None:
+    assert model.parse_message_id(model.message_id(stream, sequence)) == (stream, sequence)
+
+
+@pytest.mark.parametrize("text", ["", "812", "-812", "k3v9-", "k3v9-x", "k3v9-1.5", "k3v9-²", "k3v9-" + "9" * 19])
+def test_a_malformed_message_id_is_none(text: str) -> None:
+    assert model.parse_message_id(text) is None
+
+
+def test_two_streams_have_different_ids() -> None:
+    assert model.new_stream_id() != model.new_stream_id()
