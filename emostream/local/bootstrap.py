@@ -1,0 +1,203 @@
+"""Makes a fresh machine ready: `python3 -m emostream.local.bootstrap PURPOSE`, from the root of the repository.
+
+It runs before anything is installed, so it needs Python's standard library only. It first looks at what is missing,
+says what it will install and how much that downloads, and then does it; where nothing is missing it says nothing.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+from emostream.local import jars, java
+
+REPOSITORY = jars.REPOSITORY
+VENV = REPOSITORY / ".venv"
+OLDEST_PYTHON = (3, 11)
+NEEDED_DISK_GB = 4
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What one of the make targets needs: the first of `requirements` is installed, the others include it.
+
+    `commands` maps a command to the package of Debian and Ubuntu that holds it.
+    """
+
+    requirements: tuple[str, ...]
+    download_mb: int
+    commands: dict[str, str]
+
+
+PURPOSES = {
+    "demo": Purpose(("spark", "dev"), 470, {}),
+    "test": Purpose(("dev",), 620, {}),
+    "browser": Purpose(
+        ("dev",),
+        620,
+        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fonts-noto-color-emoji fontconfig"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that is missing: what it is in words, what it downloads at most, and how to get it."""
+
+    what: str
+    download_mb: int
+    run: Callable[[], None]
+
+
+def plan(purpose: Purpose) -> list[Step]:
+    """The steps that this machine still lacks, in the order in which they must run."""
+    steps = []
+    if packages := missing_packages(purpose):
+        steps.append(Step(f"apt packages: {' '.join(packages)}", 60 * len(packages), lambda: _apt_install(packages)))
+    if not any(_is_installed(name) for name in purpose.requirements):
+        name = purpose.requirements[0]
+        what = f"Python packages of requirements/{name}.txt into .venv (430 MB are Spark, which is built into a wheel)"
+        steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
+    if sets := jars.incomplete_sets():
+        steps.append(Step(f"jars of {', '.join(sets)} into build/jars, through Maven", 110, jars.fetch_all))
+    return steps
+
+
+def missing_packages(purpose: Purpose) -> list[str]:
+    """Debian's names of the packages without which the later steps cannot run."""
+    missing = []
+    try:
+        java.java_home()
+    except EmoStreamError:
+        missing.append(_java_package(_os_release()))
+    if jars.incomplete_sets() and shutil.which("mvn") is None:
+        missing.append("maven")
+    # Debian's python3 comes without what makes a virtual environment.
+    if not _venv_works() and not _has_module("ensurepip"):
+        missing.append("python3-venv")
+    return missing + [package for command, package in purpose.commands.items() if shutil.which(command) is None]
+
+
+def _java_package(os_release: dict[str, str]) -> str:
+    is_bookworm = os_release.get("VERSION_CODENAME") == "bookworm"
+    return f"openjdk-{17 if is_bookworm else 21}-jre-headless"
+
+
+def _os_release() -> dict[str, str]:
+    path = Path("/etc/os-release")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+
+
+def _has_module(name: str) -> bool:
+    return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+
+
+def _apt_install(packages: Sequence[str]) -> None:
+    line = f"apt-get install --yes --no-install-recommends {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        raise EmoStreamError(
+            "there is no apt-get here: install Java 17 or 21, Maven and Python's venv by other means (Fedora: "
+            "`sudo dnf install java-21-openjdk-headless maven`) and start again."
+        )
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    if as_root and shutil.which("sudo") is None:
+        raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{line}` as root and start again.")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    remedy = f"run `{line}` as root and start again."
+    _run([*as_root, "apt-get", "update", "--quiet"], f"apt could not read its lists: {remedy}", environment)
+    _run([*as_root, *shlex.split(line), "--quiet"], f"apt could not install: {remedy}", environment)
+
+
+def _pip_install(name: str) -> None:
+    if not _venv_works():
+        shutil.rmtree(VENV, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(VENV)], "no virtual environment could be made in .venv.")
+    # Spark unpacks to 1 GB while it is built, which a /tmp in memory may not hold.
+    build_dir = REPOSITORY / "build" / "tmp"
+    build_dir.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(build_dir)}
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
+    hashed = [*pip, "--require-hashes", "-r"]
+    failed = "pip could not install {}: is the network there, and room on the disk? Start again to go on."
+    # What builds wheels is pinned like the rest, instead of whatever is newest today.
+    _run([*hashed, "requirements/build.txt"], failed.format("requirements/build.txt"), environment)
+    requirements = f"requirements/{name}.txt"
+    _run([*hashed, requirements, "--no-build-isolation"], failed.format(requirements), environment)
+    _run([*pip, "--no-deps", "--no-build-isolation", "--quiet", "-e", "."], failed.format("emostream"), environment)
+    shutil.rmtree(build_dir)
+    _marker(name).write_text(_fingerprint(name))
+
+
+def _is_installed(name: str) -> bool:
+    marker = _marker(name)
+    return marker.exists() and marker.read_text() == _fingerprint(name) and _venv_works()
+
+
+def _marker(name: str) -> Path:
+    """Written last, so it proves an installation complete."""
+    return VENV / f".installed-{name}"
+
+
+def _fingerprint(name: str) -> str:
+    """What an installation depends on: the pinned packages, our own metadata, and where the environment is."""
+    files = [REPOSITORY / "requirements" / "build.txt", REPOSITORY / "requirements" / f"{name}.txt"]
+    content = b"".join(path.read_bytes() for path in [*files, REPOSITORY / "pyproject.toml"])
+    return hashlib.sha256(content + str(REPOSITORY).encode()).hexdigest()
+
+
+def _venv_works() -> bool:
+    # A Python that was upgraded or removed since leaves a dangling link behind.
+    return (VENV / "bin" / "python").exists() and (VENV / "bin" / "pip").exists()
+
+
+def _run(command: Sequence[str], failed: str, environment: dict[str, str] | None = None) -> None:
+    if subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode != 0:
+        raise EmoStreamError(failed)
+
+
+def _check_disk(steps: Sequence[Step]) -> None:
+    free_gb = shutil.disk_usage(REPOSITORY).free / 1e9
+    if steps and free_gb < NEEDED_DISK_GB:
+        raise EmoStreamError(
+            f"{REPOSITORY} has {free_gb:.1f} GB free and the set-up needs {NEEDED_DISK_GB}: make room and start again."
+        )
+
+
+def prepare(purpose: Purpose) -> None:
+    """Do what is missing, saying so first. Raises EmoStreamError with what to do where a step fails."""
+    steps = plan(purpose)
+    if not steps:
+        return
+    _check_disk(steps)
+    print("Before the first start, EmoStream installs:", flush=True)
+    for number, step in enumerate(steps, 1):
+        print(f"  {number}. {step.what}: at most {step.download_mb} MB to download", flush=True)
+    for number, step in enumerate(steps, 1):
+        print(f"\n[{number}/{len(steps)}] {step.what}", flush=True)
+        started = time.monotonic()
+        step.run()
+        print(f"[{number}/{len(steps)}] done in {time.monotonic() - started:.0f} s", flush=True)
+    print(flush=True)
+
+
+def main() -> None:
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(f"set-up: Python {sys.version.split()[0]} is too old: 3.11 or later is needed as python3.")
+    try:
+        prepare(PURPOSES[sys.argv[1]])
+    except EmoStreamError as error:
+        sys.exit(f"set-up: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nset-up: interrupted; start again to go on.")
+
+
+if __name__ == "__main__":
+    main()
