@@ -1,0 +1,44 @@
+# Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-unit test-integration clean
+
+BIN := .venv/bin
+set_up = @python3 -m emostream.local.bootstrap
+
+help: ## Say what there is
+	@echo 'make TARGET [SETTING=value ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Settings of make demo:'
+	@echo '  FOR=60            stop after 60 s, account for every reaction, and fail if one is lost or doubled'
+	@echo '  CROWD=1000        reactions a second of the simulated crowd; 0 for none'
+	@echo '  VIEWERS=500       connected viewers; 0 for none'
+	@echo '  TRIGGER_MS=2000   time between swarms, 250 or more'
+	@echo '  ONLY=kafka,...    start these tiers alone'
+	@echo '  KEEP=1            go on with the data of the last run'
+
+demo: ## Run the whole pipeline on this machine, with a simulated crowd
+	$(set_up) demo
+# The demo ends with this command by whatever way it ends, SIGKILL included.
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream demo
+
+test: lint test-unit test-integration ## Check everything: lint, types, unit and integration tests
+
+lint: ## Check style and types
+	$(set_up) test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test-unit: ## Test the pure parts, in seconds
+	$(set_up) test
+	$(BIN)/python -m pytest --quiet tests/unit
+
+test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
+	$(set_up) test
+	$(BIN)/python -m pytest --quiet tests/integration
+
+clean: ## Remove the state of local runs, but not what was downloaded
+	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
