@@ -247,10 +247,16 @@ class SubscriberSettings(Section):
     )
     capacity: int = Field(1_000, ge=1, description="Viewers held at most; one more gets 503.")
     history_seconds: int = Field(600, ge=1, description="How far back a viewer that lost its connection can resume.")
+    max_history_bytes: int = Field(
+        32 << 20,
+        ge=1 << 20,
+        description="Size of the history, past which its oldest swarms go before `history_seconds` are over.",
+    )
     max_viewer_buffer_bytes: int = Field(
         64 << 10,
         ge=4 << 10,
-        description="Bytes unread by one viewer, past which it skips ahead with a `reset`.",
+        description="Bytes unread by one viewer, past which no more are buffered for it: once it reads again it goes "
+        "on from the history, or with a `reset` if that has moved on.",
     )
     slow_viewer_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."

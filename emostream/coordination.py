@@ -114,6 +114,8 @@ class Announcement:
         self._path = path
         self._value: bytes | None = None
         self._lock = threading.Lock()
+        self.was_made = False
+        """Whether the node has been made at least once."""
         client.add_listener(self._on_state)
 
     def update(self, content: Mapping[str, Any]) -> None:
@@ -137,6 +139,7 @@ class Announcement:
         with self._lock:
             try:
                 self._write_value(self._value)
+                self.was_made = self.was_made or self._value is not None
             except (KazooException, KazooTimeoutError) as error:
                 log.warning("announcement is not answered", path=self._path, error=repr(error))
 

@@ -88,10 +88,13 @@ class Reset(msgspec.Struct, frozen=True, tag="reset"):
     totals: Counts
 
 
+GoodbyeReason = Literal["draining", "slow"]
+
+
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     """The subscriber is leaving: ask the registry for another one. Carries no id, so a resume goes on as before."""
 
-    reason: Literal["draining", "slow"] = "draining"
+    reason: GoodbyeReason = "draining"
 
 
 ViewerMessage = Swarm | Snapshot | Reset | Goodbye
