@@ -21,6 +21,7 @@ from emostream.local import jars, java
 REPOSITORY = jars.REPOSITORY
 VENV = REPOSITORY / ".venv"
 OLDEST_PYTHON = (3, 11)
+LOG = REPOSITORY / "build" / "set-up.log"
 NEEDED_DISK_GB = 4
 
 
@@ -60,13 +61,13 @@ def plan(purpose: Purpose) -> list[Step]:
     """The steps that this machine still lacks, in the order in which they must run."""
     steps = []
     if packages := missing_packages(purpose):
-        steps.append(Step(f"apt packages: {' '.join(packages)}", 60 * len(packages), lambda: _apt_install(packages)))
+        steps.append(Step(f"apt packages: {' '.join(packages)}", 80, lambda: _apt_install(packages)))
     if not any(_is_installed(name) for name in purpose.requirements):
         name = purpose.requirements[0]
-        what = f"Python packages of requirements/{name}.txt into .venv (430 MB are Spark, which is built into a wheel)"
+        what = f"Python packages into .venv: those of requirements/{name}.txt (430 MB of it are Spark)"
         steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
     if sets := jars.incomplete_sets():
-        steps.append(Step(f"jars of {', '.join(sets)} into build/jars, through Maven", 110, jars.fetch_all))
+        steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
     return steps
 
 
@@ -110,6 +111,9 @@ def _apt_install(packages: Sequence[str]) -> None:
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and shutil.which("sudo") is None:
         raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{line}` as root and start again.")
+    if as_root:
+        # Asks for the password now, where no progress overwrites the question.
+        subprocess.run(["sudo", "--validate"], check=False)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     remedy = f"run `{line}` as root and start again."
     _run([*as_root, "apt-get", "update", "--quiet"], f"apt could not read its lists: {remedy}", environment)
@@ -136,6 +140,10 @@ def _pip_install(name: str) -> None:
     _marker(name).write_text(_fingerprint(name))
 
 
+def _fetch_jars() -> None:
+    _run([sys.executable, "-m", "emostream.local.jars"], "the jars could not be fetched.")
+
+
 def _is_installed(name: str) -> bool:
     marker = _marker(name)
     return marker.exists() and marker.read_text() == _fingerprint(name) and _venv_works()
@@ -159,8 +167,36 @@ def _venv_works() -> bool:
 
 
 def _run(command: Sequence[str], failed: str, environment: dict[str, str] | None = None) -> None:
-    if subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode != 0:
-        raise EmoStreamError(failed)
+    """Run it; the newest line of its log is shown as progress. Raises EmoStreamError with the text `failed`."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("ab") as log:
+        child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    started = time.monotonic()
+    interval_seconds = 0.5 if sys.stdout.isatty() else 15
+    while True:
+        try:
+            status = child.wait(interval_seconds)
+        except subprocess.TimeoutExpired:
+            _show_progress(f"{time.monotonic() - started:4.0f} s  {_log_tail(1)}")
+        else:
+            break
+    if sys.stdout.isatty():
+        print(end="\r\033[K")
+    if status != 0:
+        raise EmoStreamError(f"{failed}\nThe end of {LOG}:\n{_log_tail(12)}")
+
+
+def _show_progress(text: str) -> None:
+    if sys.stdout.isatty():
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print(end=f"\r\033[K{text}", flush=True)
+    else:
+        print(text, flush=True)
+
+
+def _log_tail(lines: int) -> str:
+    written = LOG.read_text(errors="replace").splitlines()
+    return "\n".join([line.strip() for line in written if line.strip()][-lines:])
 
 
 def _check_disk(steps: Sequence[Step]) -> None:
@@ -177,15 +213,14 @@ def prepare(purpose: Purpose) -> None:
     if not steps:
         return
     _check_disk(steps)
-    print("Before the first start, EmoStream installs:", flush=True)
+    print("Before the first start, EmoStream installs what is missing here:", flush=True)
     for number, step in enumerate(steps, 1):
         print(f"  {number}. {step.what}: at most {step.download_mb} MB to download", flush=True)
     for number, step in enumerate(steps, 1):
-        print(f"\n[{number}/{len(steps)}] {step.what}", flush=True)
+        print(f"[{number}/{len(steps)}] {step.what.partition(':')[0]} ...", flush=True)
         started = time.monotonic()
         step.run()
         print(f"[{number}/{len(steps)}] done in {time.monotonic() - started:.0f} s", flush=True)
-    print(flush=True)
 
 
 def main() -> None:

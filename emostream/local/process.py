@@ -18,7 +18,8 @@ class Process:
     """One child. `probe` answers whether it can do its work now; an exception of type OSError counts as no.
 
     The child has a session of its own, so that a Ctrl-C in the terminal reaches the parent alone, which then stops its
-    children in order; and the kernel sends it SIGTERM when the parent dies by any means.
+    children in order. The kernel kills it when the parent dies by any means; more exactly, when the thread dies that
+    started it, so start it from a thread that lives as long as the process.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class Process:
     ) -> None:
         self.name = name
         self.log_file = log_file
-        self._command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         self._environment = {**os.environ, **(environment or {})}
         self._probe = probe
         self._popen: subprocess.Popen[bytes] | None = None
+        self._log_offset = 0
 
     @property
     def pid(self) -> int:
@@ -46,6 +48,7 @@ class Process:
         """Start it, or start it again after its end; the log file is appended to."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
+            self._log_offset = log.tell()
             self._popen = subprocess.Popen(
                 self._command,
                 env=self._environment,
@@ -57,6 +60,11 @@ class Process:
 
     def is_running(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """The status it ended with, negative for a signal; None while it runs. Raises as `pid` does."""
+        return self._started().poll()
 
     def is_ready(self) -> bool:
         if not self.is_running():
@@ -71,7 +79,7 @@ class Process:
         deadline = time.monotonic() + timeout_seconds
         while not self.is_ready():
             if not self.is_running():
-                raise EmoStreamError(f"{self.name} ended with status {self._started().returncode}:\n{self.log_tail()}")
+                raise EmoStreamError(f"{self.name} ended with status {self.exit_status}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise EmoStreamError(f"{self.name} was not ready in {timeout_seconds:g} s:\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
@@ -80,24 +88,31 @@ class Process:
         """Send a signal to the process alone, not to its children."""
         self._started().send_signal(number)
 
+    def terminate(self) -> None:
+        """Ask it to end, without waiting. Harmless where it has ended."""
+        if self._popen is not None:
+            self._popen.terminate()
+
     def stop(self, timeout_seconds: float = 10) -> None:
         """SIGTERM, then SIGKILL for it and whatever it started once the time is over. Harmless where it has ended."""
         if self._popen is None:
             return
-        if self.is_running():
-            self._popen.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout_seconds)
+        self.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout_seconds)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
 
+    def log_text(self) -> str:
+        """What it logged since its last start."""
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_offset)
+            return log.read().decode(errors="replace")
+
     def log_tail(self) -> str:
-        """The last lines of its log."""
-        if not self.log_file.exists():
-            return "(it logged nothing)"
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_TAIL_LINES:])
+        """The last lines of that."""
+        return "\n".join(self.log_text().splitlines()[-_LOG_TAIL_LINES:]) or "(it logged nothing)"
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._popen is None:

@@ -95,16 +95,16 @@ def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
 
 def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int, web_port: int = 0) -> Process:
     """A worker of the standalone master; ready once it has registered."""
-    log_file = directory / "spark-worker.log"
     command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.worker.Worker"]
     arguments = ["--host", HOST, "--webui-port", str(web_port), "--cores", str(cores), "--memory", f"{memory_mib}m"]
-    return Process(
+    process = Process(
         "spark-worker",
         [*command, *arguments, "--work-dir", str(directory / "work"), f"spark://{HOST}:{master_port}"],
         environment=_spark_environment(),
-        log_file=log_file,
-        probe=lambda: "Successfully registered with master" in log_file.read_text(errors="replace"),
+        log_file=directory / "spark-worker.log",
+        probe=lambda: "Successfully registered with master" in process.log_text(),
     )
+    return process
 
 
 def spark_home() -> Path:
