@@ -66,3 +66,16 @@ def start_tier(tier: str, **context: Any) -> None:
     """What each tier does first: refuse a bad environment, then log in its own name."""
     config.check(tier)
     logs.configure(config.load(config.LogSettings), tier=tier, **context)
+
+
+@main.command()
+@click.option("--cluster", help="The cluster whose topic is read.")
+@click.option("--port", type=int, help="The port to bind.")
+@click.option("--name", help="Unique in the cluster; the port by default.")
+def subscriber(cluster: str | None, port: int | None, name: str | None) -> None:
+    """Hold viewers' connections and send them each swarm."""
+    settings = config.load(config.SubscriberSettings, cluster=cluster, port=port, name=name)
+    start_tier("subscriber", cluster=settings.cluster, subscriber=settings.name or str(settings.port))
+    from emostream.subscriber import service  # noqa: PLC0415
+
+    service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))

@@ -37,8 +37,8 @@ def configure(settings: LogSettings, **context: Any) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.level.upper(), force=True)
-    # The clients log each reconnection attempt at length; our own readiness says the same once.
-    for noisy in ("kafka", "kazoo", "py4j"):
+    # They log each connection at length; our own readiness and metrics say the same once.
+    for noisy in ("kafka", "kazoo", "py4j", "websockets"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.contextvars.bind_contextvars(**context)
 

@@ -1,0 +1,251 @@
+"""Who gets what, when: fans out each swarm, and lets each viewer that is behind read the history at its own pace.
+
+A viewer is in one of three states. *Live*: it has the newest swarm and gets the next one in the fan-out. *Behind*: it
+has a position in the history and reads on from there as its connection drains. *Ahead*: it has seen, at another
+subscriber, swarms that this one has not got yet, and waits for the one after them. In each state it gets every swarm
+once, in order, or a `reset` in place of those that the history no longer holds.
+
+No sockets, no clock, no Kafka: a viewer is anything that has the methods below, and times come in as arguments.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from emostream import model
+from emostream.subscriber import metrics
+from emostream.subscriber.frames import HEARTBEAT, KINDS
+from emostream.subscriber.history import Change, Entry, History, Position, State
+
+# How much of the history one viewer is sent before the others get their turn.
+_REPLAY_CHUNK_BYTES = 32 << 10
+# How long a viewer that was told goodbye may take to read it and close, before its connection is cut.
+_GOODBYE_TIMEOUT_MS = 2_000
+
+
+class Viewer(Protocol):
+    """What the audience needs of a connection. Its identity is its own; no viewer equals another."""
+
+    position: Position | None
+    """Kept by the audience alone; None while live."""
+    is_paused: bool
+    """Whether its buffer is full; the connection sets it before it calls `pause` or `resume`."""
+    write: Callable[[bytes], Any]
+
+    @property
+    def kind(self) -> int:
+        """`frames.SSE` or `frames.WS`."""
+
+    def unread_bytes(self) -> int:
+        """What its connection still holds."""
+
+    def say_goodbye(self, reason: model.GoodbyeReason) -> None:
+        """Write the last message and close, once it is read."""
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+
+
+class _Full(NamedTuple):
+    """A full buffer: what was unread when it was last seen to shrink, and when that was."""
+
+    unread_bytes: int
+    since_ms: int
+
+
+class Audience:
+    """All viewers of this subscriber."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        heartbeat_ms: int,
+        slow_viewer_timeout_ms: int,
+        soon: Callable[..., Any],
+    ) -> None:
+        """`soon(function, argument)` calls the function later, after what else is due (an event loop's `call_soon`)."""
+        self._history = history
+        self._heartbeat_ms = heartbeat_ms
+        self._slow_viewer_timeout_ms = slow_viewer_timeout_ms
+        self._soon = soon
+        # Together these are bounded by the subscriber's capacity: whoever lets viewers join asks `len` first.
+        self._viewers: set[Viewer] = set()
+        self._leaving: dict[Viewer, int] = {}  # told goodbye, and when to stop waiting for them to go
+        # Parts of `_viewers`.
+        self._live: tuple[set[Viewer], ...] = tuple(set() for _ in KINDS)
+        self._ahead: set[Viewer] = set()
+        self._full: dict[Viewer, _Full | None] = {}  # those whose buffer is full; None until first looked at
+        self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._viewers) + len(self._leaving)
+
+    def __contains__(self, viewer: Viewer) -> bool:
+        """Whether it is here, and was not told goodbye."""
+        return viewer in self._viewers
+
+    def viewers(self) -> list[Viewer]:
+        """Those that were not told goodbye."""
+        return list(self._viewers)
+
+    def count(self, kind: int) -> int:
+        """Viewers of one kind that were not told goodbye."""
+        return sum(viewer.kind == kind for viewer in self._viewers)
+
+    def count_behind(self) -> int:
+        """Viewers that read the history, or have a full buffer."""
+        return len(self._viewers) - sum(map(len, self._live)) - len(self._ahead)
+
+    def join(self, viewer: Viewer, preamble: bytes, last_id: str | None) -> None:
+        """Take a viewer in; `preamble` goes out before its first message. The history must hold a state already.
+
+        Without `last_id` it is new and gets a snapshot. With one it gets the swarms after it; an id that is malformed,
+        of another stream or too far back gets a `reset`.
+        """
+        self._viewers.add(viewer)
+        if last_id is None:
+            state = self._state
+            viewer.position = state.position
+            metrics.SNAPSHOTS.inc()
+            self._write(viewer, preamble + state.snapshot[viewer.kind])
+        else:
+            # A malformed id becomes a position in no stream, which no history holds.
+            viewer.position = model.parse_message_id(last_id) or ("", 0)
+            viewer.write(preamble)
+        self._advance(viewer)
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a viewer whose connection is gone or going; harmless when repeated."""
+        self._forget(viewer)
+        self._leaving.pop(viewer, None)
+
+    def dismiss(self, viewer: Viewer, reason: model.GoodbyeReason, now_ms: int) -> None:
+        """Tell a viewer to go elsewhere; if it does not, its connection is cut by a later `sweep`."""
+        self._forget(viewer)
+        self._leaving[viewer] = now_ms + _GOODBYE_TIMEOUT_MS
+        viewer.say_goodbye(reason)
+
+    def publish(self, entry: Entry, totals: model.Counts, now_ms: int) -> Change:
+        """Take the next swarm of the cluster's topic, and write it to every live viewer."""
+        before = self._history.state
+        change = self._history.append(entry, totals, now_ms)
+        if change is Change.REPEAT:
+            metrics.REPEATS.inc()
+            return change
+        if change is Change.NEXT:
+            self._fan_out(entry)
+        elif before is not None:
+            self._restart(before.position)
+        self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
+        for viewer in [viewer for viewer in self._ahead if not self._is_ahead(viewer)]:
+            self._ahead.remove(viewer)
+            self._advance(viewer)
+        return change
+
+    def pause(self, viewer: Viewer) -> None:
+        """Its buffer is full: write no more to it; what it misses it reads from the history later."""
+        metrics.PAUSES.inc()
+        if viewer in self._viewers:
+            self._full[viewer] = None
+            if viewer.position is None:
+                self._live[viewer.kind].remove(viewer)
+                # What filled its buffer is in it, so it has the newest swarm.
+                viewer.position = self._state.position
+
+    def resume(self, viewer: Viewer) -> None:
+        """Its buffer has drained."""
+        self._full.pop(viewer, None)
+        self._advance(viewer)
+
+    def sweep(self, now_ms: int) -> None:
+        """Do what is due by time: heartbeats, and the end of those who do not read. Call it several times a second."""
+        self._beat(now_ms)
+        for viewer, seen in list(self._full.items()):
+            unread_bytes = viewer.unread_bytes()
+            if seen is None or unread_bytes < seen.unread_bytes:
+                self._full[viewer] = _Full(unread_bytes, now_ms)
+            elif now_ms - seen.since_ms >= self._slow_viewer_timeout_ms:
+                metrics.SLOW_CLOSES.inc()
+                self.dismiss(viewer, "slow", now_ms)
+        for viewer in [viewer for viewer, deadline_ms in self._leaving.items() if now_ms >= deadline_ms]:
+            del self._leaving[viewer]
+            viewer.abort()
+
+    @property
+    def _state(self) -> State:
+        state = self._history.state
+        if state is None:
+            raise RuntimeError("viewers join only once there is a state")
+        return state
+
+    def _fan_out(self, entry: Entry) -> None:
+        for kind, live in enumerate(self._live):
+            frame = entry.frames[kind]
+            # A copy, because a write that fills a viewer's buffer takes it out of the set.
+            for viewer in tuple(live):
+                viewer.write(frame)
+            metrics.DELIVERIES.inc(len(live))
+            metrics.BYTES.inc(len(live) * len(frame))
+
+    def _restart(self, position: Position) -> None:
+        """The history began anew: each live viewer, which had come to `position`, goes on from there as it can."""
+        for live in self._live:
+            for viewer in tuple(live):
+                live.remove(viewer)
+                viewer.position = position
+                self._advance(viewer)
+
+    def _advance(self, viewer: Viewer) -> None:
+        """Let a viewer that is not live read on, until its buffer is full or it has caught up."""
+        if viewer.is_paused or viewer.position is None or viewer not in self._viewers:
+            return
+        state = self._state
+        if self._history.can_resume(viewer.position):
+            self._replay(viewer, viewer.position)
+        else:
+            viewer.position = state.position
+            metrics.RESETS.inc()
+            self._write(viewer, state.reset[viewer.kind])
+        if self._is_ahead(viewer):
+            self._ahead.add(viewer)
+        elif not viewer.is_paused:
+            if viewer.position == state.position:
+                viewer.position = None
+                self._live[viewer.kind].add(viewer)
+            else:
+                self._soon(self._advance, viewer)
+
+    def _replay(self, viewer: Viewer, position: Position) -> None:
+        stream, sequence = position
+        entries = self._history.after(sequence, _REPLAY_CHUNK_BYTES)
+        if entries:
+            viewer.position = stream, entries[-1].sequence
+            metrics.DELIVERIES.inc(len(entries))
+            self._write(viewer, b"".join([entry.frames[viewer.kind] for entry in entries]))
+
+    def _is_ahead(self, viewer: Viewer) -> bool:
+        state, position = self._state, viewer.position
+        return position is not None and position[0] == state.stream and position[1] > state.sequence
+
+    def _write(self, viewer: Viewer, data: bytes) -> None:
+        metrics.BYTES.inc(len(data))
+        viewer.write(data)
+
+    def _forget(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+        self._live[viewer.kind].discard(viewer)
+        self._ahead.discard(viewer)
+        self._full.pop(viewer, None)
+
+    def _beat(self, now_ms: int) -> None:
+        # A swarm is a sign of life to the live viewers, but those that are ahead do not get it.
+        if now_ms >= self._live_heartbeat_at_ms:
+            self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
+            for kind, live in enumerate(self._live):
+                for viewer in tuple(live):
+                    viewer.write(HEARTBEAT[kind])
+        if now_ms >= self._ahead_heartbeat_at_ms:
+            self._ahead_heartbeat_at_ms = now_ms + self._heartbeat_ms
+            for viewer in self._ahead:
+                if not viewer.is_paused:
+                    viewer.write(HEARTBEAT[viewer.kind])

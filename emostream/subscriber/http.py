@@ -1,0 +1,52 @@
+"""The little of HTTP/1.1 that an edge server needs: a request's head, short answers, and the head of an endless one."""
+
+import email.utils
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import httptools
+
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Request:
+    """The head of a request; a body is never read."""
+
+    method: str
+    target: str
+    version: str
+    headers: list[tuple[str, str]]
+    path: str = field(init=False)
+    query: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Raises httptools.HttpParserInvalidURLError where the target is no URL."""
+        url = httptools.parse_url(self.target.encode("latin-1"))
+        self.path = (url.path or b"/").decode("latin-1")
+        self.query = dict(parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True))
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its lower-case name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+def answer(status: HTTPStatus, content_type: str, body: bytes, headers: Headers = ()) -> bytes:
+    """A whole answer, after which the connection closes."""
+    return head(status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]) + body
+
+
+def problem(status: HTTPStatus, detail: str, headers: Headers = ()) -> bytes:
+    """An error as RFC 9457 has it."""
+    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    return answer(status, "application/problem+json", json.dumps(content).encode(), headers)
+
+
+def head(status: HTTPStatus, headers: Headers) -> bytes:
+    """A status line and headers, with the date. `Connection: close` is there unless `headers` say otherwise."""
+    lines = {"Date": email.utils.formatdate(usegmt=True), "Connection": "close", **dict(headers)}
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{text}\r\n".encode("latin-1")

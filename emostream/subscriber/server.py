@@ -1,0 +1,252 @@
+"""The server: which request gets which answer, how many connections there may be, and what is due by time."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+
+import prometheus_client
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode
+from websockets.http11 import Request as WebSocketRequest
+from websockets.server import ServerProtocol
+
+from emostream import model
+from emostream.config import SubscriberSettings
+from emostream.readiness import Readiness
+from emostream.subscriber import frames, http, metrics
+from emostream.subscriber.audience import Audience
+from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
+from emostream.subscriber.history import Change, Entry, History
+
+# Connections that are no viewers' (yet): room for a whole audience that connects at once. Past it the oldest is
+# dropped, and counted, because one that has been silent for long is the least likely to become a viewer's.
+MAX_HANDSHAKES = 4_096
+_SWEEP_SECONDS = 0.1
+_RETRY_AFTER_SECONDS = 2
+
+Route = Callable[[http.Request], bytes | Admission]
+
+
+class Server:
+    """Routes requests, and holds what the connections share. Used from the event loop's thread alone."""
+
+    def __init__(self, settings: SubscriberSettings, readiness: Readiness) -> None:
+        self._settings = settings
+        self._readiness = readiness
+        self.history = History(settings.history_seconds * 1_000, settings.max_history_bytes)
+        self.audience = Audience(
+            self.history,
+            heartbeat_ms=settings.heartbeat_ms,
+            slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
+            soon=asyncio.get_running_loop().call_soon,
+        )
+        self.is_draining = False
+        # When each is to be expired; all have the same time, so the first is always the next.
+        self._handshakes: dict[Handshake, float] = {}
+        self._routes: dict[str, Route] = {
+            "/v1/stream": self._stream,
+            "/v1/ws": self._websocket,
+            "/v1/trace": self._trace,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+        for kind, name in enumerate(frames.KINDS):
+            metrics.VIEWERS.labels(name).set_function(partial(self.audience.count, kind))
+        metrics.BEHIND.set_function(self.audience.count_behind)
+        metrics.HISTORY_SWARMS.set_function(lambda: len(self.history))
+        metrics.HISTORY_BYTES.set_function(lambda: self.history.size_bytes)
+        metrics.CAPACITY.set(settings.capacity)
+
+    def publish(self, entry: Entry, totals: model.Counts) -> Change:
+        """Fan one swarm of the cluster's topic out, now."""
+        started = time.perf_counter()
+        change = self.audience.publish(entry, totals, _now_ms())
+        metrics.FAN_OUT.observe(time.perf_counter() - started)
+        if change is not Change.REPEAT:
+            metrics.HEAD.set(entry.sequence)
+            if len(self.audience) and entry.window_end:
+                metrics.AGE.observe((_now_ms() - entry.window_end) / 1_000)
+        return change
+
+    async def sweep_forever(self) -> None:
+        """Do what is due by time: heartbeats, slow viewers, handshakes that take too long."""
+        while True:
+            self.audience.sweep(_now_ms())
+            self._expire_handshakes(time.monotonic())
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def drain(self) -> None:
+        """Say goodbye to all viewers, spread over the drain time, so that they do not all ask the registry at once."""
+        self.is_draining = True
+        viewers = self.audience.viewers()
+        random.shuffle(viewers)
+        started = time.monotonic()
+        for number, viewer in enumerate(viewers):
+            due = started + self._settings.drain_timeout_ms / 1_000 * number / len(viewers)
+            if (wait_seconds := due - time.monotonic()) > 0:
+                await asyncio.sleep(wait_seconds)
+            if viewer in self.audience:
+                self.audience.dismiss(viewer, "draining", _now_ms())
+        # The sweep cuts those that do not go.
+        while len(self.audience):  # noqa: ASYNC110 (the audience knows no event loop, so it can set no event)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    # What connections ask of their host.
+
+    def opened(self, handshake: Handshake) -> None:
+        if len(self._handshakes) >= MAX_HANDSHAKES:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.abort()
+            metrics.DROPPED_HANDSHAKES.inc()
+        self._handshakes[handshake] = time.monotonic() + self._settings.handshake_timeout_ms / 1_000
+
+    def closed(self, handshake: Handshake) -> None:
+        self._handshakes.pop(handshake, None)
+
+    def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
+        transport.set_write_buffer_limits(high=self._settings.max_viewer_buffer_bytes)
+        viewer = admission.viewer_type(transport, self.audience)
+        transport.set_protocol(viewer)
+        self.audience.join(viewer, admission.preamble, admission.last_id)
+
+    def respond(self, request: http.Request) -> bytes | Admission:
+        route = self._routes.get(request.path)
+        if route is None:
+            return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
+        if request.method == "OPTIONS":
+            return http.head(HTTPStatus.NO_CONTENT, [*_PREFLIGHT, *self._cors(request)])
+        if request.method != "GET":
+            detail = f"{request.path} knows GET alone."
+            return http.problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, [("Allow", "GET"), *self._cors(request)])
+        return route(request)
+
+    # The routes.
+
+    def _stream(self, request: http.Request) -> bytes | Admission:
+        if not self._may_watch(request):
+            return self._forbidden(request)
+        if reason := self._refusal():
+            headers = [("Retry-After", str(_RETRY_AFTER_SECONDS)), *self._cors(request)]
+            return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers)
+        head = http.head(HTTPStatus.OK, [*_EVENT_STREAM, *self._cors(request)])
+        delay_ms = int(self._settings.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+        return Admission(SseViewer, head + frames.retry(delay_ms), _last_id(request))
+
+    def _websocket(self, request: http.Request) -> bytes | Admission:
+        if not self._may_watch(request):
+            return self._forbidden(request)
+        protocol = ServerProtocol()
+        response = protocol.accept(
+            WebSocketRequest(request.target, Headers(request.headers), request.method, f"HTTP/{request.version}")
+        )
+        headers = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return http.problem(HTTPStatus(response.status_code), str(protocol.handshake_exc), headers)
+        accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, headers)
+        if reason := self._refusal():
+            return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
+        return Admission(WebSocketViewer, accepted, _last_id(request))
+
+    def _trace(self, request: http.Request) -> bytes:
+        partition, offset = request.query.get("partition", ""), request.query.get("offset", "")
+        if not (_is_natural(partition) and _is_natural(offset)):
+            detail = "Both partition and offset must be given, as natural numbers: /v1/trace?partition=0&offset=17."
+            return http.problem(HTTPStatus.BAD_REQUEST, detail, self._cors(request))
+        entry = self.history.covering(str(int(partition)), int(offset))
+        if entry is None:
+            detail = "No swarm in the history counts this record: it is not counted yet, or too old."
+            return http.problem(HTTPStatus.NOT_FOUND, detail, self._cors(request))
+        content = {
+            "sequence": entry.sequence,
+            "id": model.message_id(entry.stream, entry.sequence),
+            "window_end": entry.window_end,
+            "swarms_timestamp": entry.swarms_timestamp,
+            "cluster_timestamp": entry.cluster_timestamp,
+            "received_timestamp": entry.received_timestamp,
+        }
+        return http.answer(HTTPStatus.OK, "application/json", model.encode(content), self._cors(request))
+
+    def _healthz(self, request: http.Request) -> bytes:
+        return http.answer(HTTPStatus.OK, "application/json", b'{"status":"alive"}', self._cors(request))
+
+    def _readyz(self, request: http.Request) -> bytes:
+        if reasons := self._readiness.reasons():
+            detail = "; ".join(f"{condition}: {reason}" for condition, reason in reasons.items())
+            return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, self._cors(request))
+        return http.answer(HTTPStatus.OK, "application/json", b'{"status":"ready"}', self._cors(request))
+
+    def _metrics(self, request: http.Request) -> bytes:
+        content_type = prometheus_client.CONTENT_TYPE_LATEST
+        return http.answer(HTTPStatus.OK, content_type, prometheus_client.generate_latest(), self._cors(request))
+
+    def _refusal(self) -> str:
+        """Why no viewer is taken in now, counted; empty if one is."""
+        if self.is_draining:
+            label, reason = "draining", "This subscriber is leaving; ask the registry for another one."
+        elif self.history.state is None:
+            label, reason = "starting", "This subscriber has not read its cluster's topic yet."
+        elif len(self.audience) >= self._settings.capacity:
+            label, reason = "full", "This subscriber is full; ask the registry for another one."
+        else:
+            return ""
+        metrics.REFUSALS.labels(label).inc()
+        return reason
+
+    def _may_watch(self, request: http.Request) -> bool:
+        """Whether the page that asks, if it is a page that asks, is one of those allowed."""
+        origin = request.header("origin")
+        return origin is None or bool({"*", origin} & set(self._settings.cors_origins))
+
+    def _forbidden(self, request: http.Request) -> bytes:
+        metrics.REFUSALS.labels("origin").inc()
+        detail = (
+            f"Pages of {request.header('origin')} may not watch; "
+            f"{SubscriberSettings.variable('cors_origins')} names those that may."
+        )
+        return http.problem(HTTPStatus.FORBIDDEN, detail)
+
+    def _cors(self, request: http.Request) -> http.Headers:
+        if "*" in self._settings.cors_origins:
+            return [("Access-Control-Allow-Origin", "*")]
+        allowed = [("Access-Control-Allow-Origin", request.header("origin") or "")]
+        return [("Vary", "Origin"), *(allowed if request.header("origin") in self._settings.cors_origins else [])]
+
+    def _expire_handshakes(self, now: float) -> None:
+        for handshake, deadline in list(self._handshakes.items()):
+            if deadline > now:
+                break
+            del self._handshakes[handshake]
+            if handshake.expire():
+                self.opened(handshake)
+
+
+_EVENT_STREAM = [
+    ("Content-Type", "text/event-stream; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+    ("X-Accel-Buffering", "no"),
+]
+_PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET"),
+    ("Access-Control-Allow-Headers", "Last-Event-ID"),
+    ("Access-Control-Max-Age", "86400"),
+]
+# Of an answer by `websockets`: those of its body, which ours replaces, and one that `http.head` sets.
+_REPLACED_HEADERS = frozenset({"Content-Length", "Content-Type", "Date"})
+
+
+def _last_id(request: http.Request) -> str | None:
+    """What the viewer resumes from; a browser's header is newer than the query, which stays what the page once said."""
+    return request.header("last-event-id") or request.query.get("last_event_id") or None
+
+
+def _is_natural(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,196 @@
+"""A subscriber's life: it listens, fills its history, is announced, serves, and drains when it is told to stop."""
+
+import asyncio
+import contextvars
+import gc
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+import uvloop
+
+from emostream import logs, model
+from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
+from emostream.coordination import Announcement, new_client
+from emostream.errors import EmoStreamError
+from emostream.readiness import Readiness
+from emostream.subscriber import feed
+from emostream.subscriber.connection import Handshake
+from emostream.subscriber.feed import Feed
+from emostream.subscriber.history import Entry
+from emostream.subscriber.server import MAX_HANDSHAKES, Server
+
+log = logs.get(__name__)
+
+# Files besides viewers' and other connections: the clients of Kafka and ZooKeeper, logs, libraries.
+_OTHER_FILES = 64
+_ANNOUNCEMENT_SECONDS = 1.0
+_THREAD_END_SECONDS = 2.0
+
+
+def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises EmoStreamError where it cannot start."""
+    _raise_file_limit(settings.capacity)
+    with _listen(settings) as listener:
+        uvloop.run(_serve(listener, settings, kafka, zookeeper))
+
+
+async def _serve(
+    listener: socket.socket, settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    readiness = Readiness(feed.CONDITION, _Presence.CONDITION, "drain")
+    readiness.met("drain")
+    server = Server(settings, readiness)
+
+    async def publish(entry: Entry, totals: model.Counts) -> None:
+        server.publish(entry, totals)
+
+    def publish_from_thread(entry: Entry, totals: model.Counts) -> None:
+        asyncio.run_coroutine_threadsafe(publish(entry, totals), loop).result()
+
+    topic_feed = Feed(settings, kafka, readiness, publish_from_thread)
+    presence = _Presence(settings, zookeeper, server, readiness, port=listener.getsockname()[1])
+    async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
+        sweeping = asyncio.create_task(server.sweep_forever())
+        reading = _in_thread("feed", topic_feed.run)
+        announcing = asyncio.create_task(presence.keep())
+        stopping = asyncio.create_task(stop.wait())
+        log.info("subscriber listens", address="{}:{}".format(*listener.getsockname()), url=presence.url)
+        _tune_garbage_collection()
+        # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
+        parts = (sweeping, reading, announcing)
+        await asyncio.wait((*parts, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for part in parts:
+            if part.done():
+                part.result()
+        log.info("subscriber drains", viewers=len(server.audience))
+        readiness.not_met("drain", "the subscriber is leaving")
+        announcing.cancel()
+        presence.withdraw()
+        await server.drain()
+        topic_feed.stop()
+        await asyncio.wait((reading,), timeout=_THREAD_END_SECONDS)
+        await asyncio.to_thread(presence.close)
+        sweeping.cancel()
+    log.info("subscriber ends")
+
+
+class _Presence:
+    """Announces the subscriber in ZooKeeper, where the registry finds it: first when its history is filled."""
+
+    CONDITION = "announcement"
+
+    def __init__(
+        self,
+        settings: SubscriberSettings,
+        zookeeper: ZooKeeperSettings,
+        server: Server,
+        readiness: Readiness,
+        port: int,
+    ) -> None:
+        self.url = settings.advertised_url or f"http://{settings.host}:{port}"
+        self._capacity = settings.capacity
+        self._server = server
+        self._readiness = readiness
+        self._client = new_client(zookeeper)
+        path = f"/subscribers/{settings.cluster}/{settings.name or port}"
+        self._announcement = Announcement(self._client, path)
+        self._hosts = ",".join(zookeeper.hosts)
+
+    async def keep(self) -> None:
+        """Announce, and keep the number of clients up to date, until cancelled; ZooKeeper may come and go."""
+        self._client.start_async()
+        announced = None
+        while True:
+            if self._announcement.was_made:
+                self._readiness.met(self.CONDITION)
+            elif announced is not None:
+                self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
+            if self._server.history.state is not None and feed.CONDITION not in self._readiness.reasons():
+                content = {
+                    "url": self.url,
+                    "capacity": self._capacity,
+                    "clients": len(self._server.audience),
+                    "draining": False,
+                }
+                if content != announced:
+                    self._announcement.update(content)
+                    announced = content
+            await asyncio.sleep(_ANNOUNCEMENT_SECONDS)
+
+    def withdraw(self) -> None:
+        """Let no more viewers be sent here; never waits."""
+        self._announcement.withdraw()
+
+    def close(self) -> None:
+        """End the session."""
+        self._client.stop()
+        self._client.close()
+
+
+def _listen(settings: SubscriberSettings) -> socket.socket:
+    """The listening socket. Raises EmoStreamError where the address cannot be bound."""
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=MAX_HANDSHAKES)
+    except OSError as error:
+        raise EmoStreamError(
+            f"{settings.host}:{settings.port} cannot be bound ({error.strerror}): another process may have it; "
+            f"{settings.variable('host')} and {settings.variable('port')} choose the address."
+        ) from error
+    # Connections inherit it. Without it the kernel would buffer megabytes for each viewer that does not read.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.max_viewer_buffer_bytes)
+    listener.setblocking(False)
+    return listener
+
+
+def _raise_file_limit(capacity: int) -> None:
+    """Allow as many open files as the hard limit does. Raises EmoStreamError where `capacity` needs more."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = capacity + MAX_HANDSHAKES + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise EmoStreamError(
+            f"{SubscriberSettings.variable('capacity')}={capacity} needs {needed} open files, but {hard} are allowed: "
+            f"lower it to {hard - needed + capacity}, or raise LimitNOFILE of the unit (`ulimit -Hn` in a shell)."
+        )
+
+
+def _tune_garbage_collection() -> None:
+    """Leave what is here for good out of every collection, and collect rarely: a viewer makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _in_thread(name: str, function: Callable[[], None]) -> "asyncio.Future[None]":
+    """Run it in a thread that does not hold up the process's end; the future has its end, or its error."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def run_and_tell() -> None:
+        error = None
+        try:
+            function()
+        except BaseException as raised:
+            error = raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, error)
+
+    # In a copy of this context, so that its log lines carry the same names.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run_and_tell,), name=name, daemon=True).start()
+    return ended
