@@ -123,6 +123,10 @@ class History:
             found.append(entry)
         return found
 
+    def at(self, sequence: int) -> Entry | None:
+        """The swarm of this sequence; None if it is still to come, or no longer remembered."""
+        return self._entries.get(sequence)
+
     def covering(self, partition: str, offset: int) -> Entry | None:
         """The swarm that counts this record of `reactions`; None if it is not counted yet, or no longer remembered."""
         for sequence in reversed(self._entries):

@@ -153,13 +153,19 @@ class Server:
         return Admission(WebSocketViewer, accepted, _last_id(request))
 
     def _trace(self, request: http.Request) -> bytes:
-        partition, offset = request.query.get("partition", ""), request.query.get("offset", "")
-        if not (_is_natural(partition) and _is_natural(offset)):
-            detail = "Both partition and offset must be given, as natural numbers: /v1/trace?partition=0&offset=17."
+        query = {name: request.query.get(name, "") for name in ("sequence", "partition", "offset")}
+        if _is_natural(query["sequence"]):
+            entry = self.history.at(int(query["sequence"]))
+        elif _is_natural(query["partition"]) and _is_natural(query["offset"]):
+            entry = self.history.covering(str(int(query["partition"])), int(query["offset"]))
+        else:
+            detail = (
+                "Name a record of `reactions` by /v1/trace?partition=0&offset=17, or a swarm by /v1/trace?sequence=812; "
+                "all are natural numbers."
+            )
             return http.problem(HTTPStatus.BAD_REQUEST, detail, self._cors(request))
-        entry = self.history.covering(str(int(partition)), int(offset))
         if entry is None:
-            detail = "No swarm in the history counts this record: it is not counted yet, or too old."
+            detail = "The history has no such swarm, or none that counts this record: it is still to come, or too old."
             return http.problem(HTTPStatus.NOT_FOUND, detail, self._cors(request))
         content = {
             "sequence": entry.sequence,
@@ -168,6 +174,7 @@ class Server:
             "swarms_timestamp": entry.swarms_timestamp,
             "cluster_timestamp": entry.cluster_timestamp,
             "received_timestamp": entry.received_timestamp,
+            "counted": dict(entry.counted),
         }
         return http.answer(HTTPStatus.OK, "application/json", model.encode(content), self._cors(request))
 
