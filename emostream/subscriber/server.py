@@ -160,8 +160,8 @@ class Server:
             entry = self.history.covering(str(int(query["partition"])), int(query["offset"]))
         else:
             detail = (
-                "Name a record of `reactions` by /v1/trace?partition=0&offset=17, or a swarm by /v1/trace?sequence=812; "
-                "all are natural numbers."
+                "Name a record of `reactions`, /v1/trace?partition=0&offset=17, or a swarm, /v1/trace?sequence=812, "
+                "by natural numbers."
             )
             return http.problem(HTTPStatus.BAD_REQUEST, detail, self._cors(request))
         if entry is None:
