@@ -33,7 +33,13 @@ class Supervisor:
     list of `{name, tier, state, pid, address, log}`, for other commands that look for a process.
     """
 
-    def __init__(self, parts: Sequence[Part], state_file: Path, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        state_file: Path,
+        tell: Callable[[str], None],
+        stop_timeout_seconds: float = _STOP_TIMEOUT_SECONDS,
+    ) -> None:
         self._parts = {part.name: part for part in parts}
         self._states = dict.fromkeys(self._parts, State.WAITING)
         self._started_at = dict.fromkeys(self._parts, 0.0)
@@ -41,6 +47,7 @@ class Supervisor:
         self._were_ready: set[str] = set()
         self._state_file = state_file
         self._tell = tell
+        self._stop_timeout_seconds = stop_timeout_seconds
 
     def step(self) -> None:
         """Start what can start, see what became ready, restart what died. Raises EmoStreamError when a part fails at
@@ -67,7 +74,7 @@ class Supervisor:
             for part in members:
                 part.process.terminate()
             for part in members:
-                part.process.stop(_STOP_TIMEOUT_SECONDS)
+                part.process.stop(self._stop_timeout_seconds)
         self._state_file.unlink(missing_ok=True)
 
     def _next_state(self, part: Part) -> State:

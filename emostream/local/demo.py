@@ -1,0 +1,200 @@
+"""The whole topology on this machine, with a simulated crowd, a live line of figures and, at the end, the account."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+from emostream.local import figures, topology
+from emostream.local.process import Process
+from emostream.local.servers import HOST
+from emostream.local.supervisor import Supervisor
+from emostream.local.topology import Layout, Part
+
+STATE_DIR = Path("build/demo")
+_NEEDED_DISK_GB = 2
+# With output that is not a terminal, as in CI, the live line is printed this often instead of being rewritten.
+_PLAIN_INTERVAL_SECONDS = 5
+# How long what was accepted may take to come through, once the crowd has stopped.
+_SETTLE_TIMEOUT_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for. `for_seconds` None: until Ctrl-C. `only` empty: everything, and the crowd."""
+
+    for_seconds: int | None = None
+    reactions_per_second: int = 1_000
+    viewers: int = 500
+    trigger_ms: int = 2_000
+    only: tuple[str, ...] = ()
+    keep: bool = False
+
+    @property
+    def has_crowd(self) -> bool:
+        return not self.only and (self.reactions_per_second > 0 or self.viewers > 0)
+
+
+def run(wishes: Wishes, layout: Layout) -> int:
+    """Run the demo until it is over; returns the exit status: 0 unless the account at its end is not exact.
+
+    Raises EmoStreamError where something stands in the way, with what to do.
+    """
+    parts = topology.parts(layout)
+    if wishes.only:
+        parts = topology.select(parts, wishes.only)
+        if wishes.for_seconds:
+            raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
+    with _sole_owner(layout.directory), _stop_signals() as signals:
+        _check_machine(layout.directory, parts)
+        _prepare_directory(layout.directory, wishes.keep)
+        display = _Display()
+        supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
+        try:
+            display.tell(f"Starting {len(parts)} processes; their logs are below {layout.directory}.")
+            supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
+            if signals.received:
+                return 0
+            if not wishes.has_crowd:
+                display.tell(_where(layout, parts) + " Ctrl-C stops it all.")
+                supervisor.run_until(lambda: signals.received)
+                return 0
+            display.tell(_where(layout, parts))
+            return _run_crowd(wishes, layout, supervisor, display, signals)
+        finally:
+            display.tell("Stopping.")
+            supervisor.stop()
+
+
+def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: "_Display", signals: "_Signals") -> int:
+    figures_file = layout.directory / "crowd.json"
+    figures_file.unlink(missing_ok=True)
+    crowd = _crowd(wishes, layout, figures_file)
+    crowd.start()
+
+    def is_over() -> bool:
+        if (newest := figures.read(figures_file)) is not None:
+            display.live(figures.live_line(newest))
+        return signals.received or not crowd.is_running()
+
+    try:
+        supervisor.run_until(is_over)
+    finally:
+        crowd.stop()
+    if signals.received:
+        return 0
+    account = figures.read(figures_file)
+    if account is None or not account.is_final:
+        raise EmoStreamError(f"the crowd ended with status {crowd.exit_status}:\n{crowd.log_tail()}")
+    display.tell("\n" + figures.summary(account) + "\n")
+    return 0 if account.is_exact else 1
+
+
+def _crowd(wishes: Wishes, layout: Layout, figures_file: Path) -> Process:
+    command = [sys.executable, "-m", "emostream", "crowd", "--figures-file", str(figures_file)]
+    command += ["--crowd", str(wishes.reactions_per_second), "--viewers", str(wishes.viewers)]
+    if wishes.for_seconds:
+        command += ["--for", str(wishes.for_seconds)]
+    log_file = layout.directory / "logs" / "crowd.log"
+    return Process("crowd", command, log_file=log_file, environment=topology.environment(layout))
+
+
+def _where(layout: Layout, parts: list[Part]) -> str:
+    if any(part.tier == "registry" for part in parts):
+        return f"Everything is ready: open http://{HOST}:{layout.ports.registry}/ to join in."
+    return "Everything asked for is ready."
+
+
+def _check_machine(directory: Path, parts: list[Part]) -> None:
+    """Refuse what would fail later in a less clear way."""
+    if taken := topology.ports_in_use(parts):
+        ports = ", ".join(f"{part.port} ({part.name})" for part in taken)
+        raise EmoStreamError(
+            f"something else listens on port {ports}: stop it (`ss -ltnp` names it), and run `make demo` again."
+        )
+    free_gb = shutil.disk_usage(directory.parent).free / 1e9
+    if free_gb < _NEEDED_DISK_GB:
+        raise EmoStreamError(
+            f"the disk of {directory.parent.resolve()} has {free_gb:.1f} GB free, and Kafka and Spark need "
+            f"{_NEEDED_DISK_GB}: make room, and run `make demo` again."
+        )
+
+
+def _prepare_directory(directory: Path, keep: bool) -> None:
+    if not keep:
+        shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _sole_owner(directory: Path) -> Iterator[None]:
+    """Two demos in one folder would delete each other's data."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmoStreamError(f"another demo runs in {directory} already: stop that one first.") from None
+        yield
+
+
+class _Signals:
+    """Whether somebody asked the demo to stop."""
+
+    received = False
+
+    def note(self, *_: object) -> None:
+        if self.received:
+            # Asked twice: the children die with this process.
+            os._exit(1)
+        self.received = True
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[_Signals]:
+    signals = _Signals()
+    previous = {
+        number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield signals
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Display:
+    """Sentences that stay, above one line that is rewritten as long as figures come in."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._started = time.monotonic()
+        self._line = ""
+        self._printed_at = 0.0
+
+    def tell(self, sentence: str) -> None:
+        self._clear()
+        print(sentence, flush=True)
+
+    def live(self, line: str) -> None:
+        if line == self._line:
+            return
+        self._line = line
+        now = time.monotonic()
+        if self._is_terminal:
+            self._clear()
+            print(line[: shutil.get_terminal_size().columns - 1], end="", flush=True)
+        elif now - self._printed_at >= _PLAIN_INTERVAL_SECONDS:
+            self._printed_at = now
+            print(line, flush=True)
+
+    def _clear(self) -> None:
+        if self._is_terminal:
+            print(end="\r\033[K")

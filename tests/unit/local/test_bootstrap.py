@@ -1,0 +1,86 @@
+"""The set-up finds what is missing, says it first, and is silent on a machine that has everything."""
+
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import EmoStreamError
+from emostream.local import bootstrap, jars, java
+from emostream.local.bootstrap import PURPOSES
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No Java, no Maven, no venv, no jars; returns the folder of the environment to be."""
+
+    def no_java() -> Path:
+        raise EmoStreamError("none")
+
+    monkeypatch.setattr(java, "java_home", no_java)
+    monkeypatch.setattr(jars, "JARS", tmp_path / "jars")
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda _: None)
+    monkeypatch.setattr(bootstrap, "_has_module", lambda _: False)
+    return tmp_path / ".venv"
+
+
+@pytest.mark.parametrize(
+    ("codename", "package"),
+    [
+        ("bookworm", "openjdk-17-jre-headless"),
+        ("trixie", "openjdk-21-jre-headless"),
+        ("noble", "openjdk-21-jre-headless"),
+    ],
+)
+@pytest.mark.usefixtures("bare_machine")
+def test_a_bare_machine_gets_the_java_that_its_distribution_has(
+    monkeypatch: pytest.MonkeyPatch, codename: str, package: str
+) -> None:
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": codename})
+    assert bootstrap.missing_packages(PURPOSES["demo"]) == [package, "maven", "python3-venv"]
+    assert len(bootstrap.plan(PURPOSES["demo"])) == 3
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_without_apt_the_error_says_what_to_install() -> None:
+    with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17 or 21"):
+        bootstrap._apt_install(["maven"])
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_without_rights_the_error_is_the_line_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda command: "/usr/bin/x" if command == "apt-get" else None)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    with pytest.raises(EmoStreamError, match=r"run `apt-get install .* maven` as root"):
+        bootstrap._apt_install(["maven"])
+
+
+def test_an_environment_is_complete_only_for_the_requirements_it_was_made_from(
+    bare_machine: Path,
+) -> None:
+    assert not bootstrap._is_installed("spark")
+    (bare_machine / "bin").mkdir(parents=True)
+    for command in ("python", "pip"):
+        (bare_machine / "bin" / command).touch()
+    bootstrap._marker("dev").write_text(bootstrap._fingerprint("dev"))
+    assert bootstrap._is_installed("dev")
+    # The demo is content with all that the tests need, and asks for nothing again.
+    assert not any("Python" in step.what for step in bootstrap.plan(PURPOSES["demo"]))
+    bootstrap._marker("dev").write_text("of an older file")
+    assert not bootstrap._is_installed("dev")
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_full_disk_is_refused_before_anything_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1e9}))
+    with pytest.raises(EmoStreamError, match=r"has 1\.0 GB free and the set-up needs"):
+        bootstrap.prepare(PURPOSES["demo"])
+
+
+def test_a_jar_that_is_not_as_pinned_makes_its_set_incomplete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jars, "JARS", tmp_path)
+    assert jars.incomplete_sets() == list(jars.SETS)
+    name, (file, *_) = "zookeeper", list(jars._pinned("zookeeper"))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / file).write_bytes(b"another")
+    assert file in jars.missing_or_wrong(name)
