@@ -62,6 +62,14 @@ def config_check(tier: str) -> None:
     click.echo(f"{tier}: the settings can be used")
 
 
+@config_group.command("reference")
+def config_reference() -> None:
+    """Print docs/configuration.md: every setting and metric."""
+    from emostream import reference  # noqa: PLC0415
+
+    click.echo(reference.configuration_page(), nl=False)
+
+
 def start_tier(tier: str, **context: Any) -> None:
     """What each tier does first: refuse a bad environment, then log in its own name."""
     config.check(tier)
@@ -79,3 +87,39 @@ def subscriber(cluster: str | None, port: int | None, name: str | None) -> None:
     from emostream.subscriber import service  # noqa: PLC0415
 
     service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+
+
+@main.command()
+@click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after so many seconds.")
+@click.option("--crowd", envvar="CROWD", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
+@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0, 9_000), default=500, help="Connected viewers.")
+@click.option(
+    "--trigger-ms", envvar="TRIGGER_MS", type=click.IntRange(250, 60_000), default=2_000, help="Time between swarms."
+)
+@click.option("--only", envvar="ONLY", default="", help="Tiers to start, comma-separated, instead of all.")
+@click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
+def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
+    for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool
+) -> None:
+    """Run every tier on this machine, with a simulated crowd; each option is a variable too (`FOR=60 make demo`)."""
+    for tier in config.TIERS:
+        config.check(tier)
+    from emostream.local import demo as local_demo  # noqa: PLC0415
+    from emostream.local.topology import Layout  # noqa: PLC0415
+
+    tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
+    wishes = local_demo.Wishes(for_seconds, crowd, viewers, tiers, keep)
+    sys.exit(local_demo.run(wishes, Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms)))
+
+
+@main.command()
+@click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after so many seconds; else run for ever.")
+@click.option("--crowd", "rate", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
+@click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")
+@click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures are kept instead of shown.")
+def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | None) -> None:
+    """Be a simulated audience of a running topology, and account for all that it sent."""
+    start_tier("crowd")
+    from emostream.local import crowd as local_crowd  # noqa: PLC0415
+
+    sys.exit(local_crowd.run(local_crowd.Plan(for_seconds, rate, viewers), figures_file))

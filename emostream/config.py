@@ -312,6 +312,7 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "registry": (RegistrySettings, ZooKeeperSettings, LogSettings),
     "client": (ClientSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, LogSettings),
+    "crowd": (ClientSettings, KafkaSettings, LogSettings),
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
 

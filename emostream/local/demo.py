@@ -33,7 +33,6 @@ class Wishes:
     for_seconds: int | None = None
     reactions_per_second: int = 1_000
     viewers: int = 500
-    trigger_ms: int = 2_000
     only: tuple[str, ...] = ()
     keep: bool = False
 
@@ -54,7 +53,9 @@ def run(wishes: Wishes, layout: Layout) -> int:
             raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
     with _sole_owner(layout.directory), _stop_signals() as signals:
         _check_machine(layout.directory, parts)
-        _prepare_directory(layout.directory, wishes.keep)
+        if not wishes.keep:
+            shutil.rmtree(layout.directory, ignore_errors=True)
+        layout.directory.mkdir(parents=True, exist_ok=True)
         display = _Display()
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
@@ -125,12 +126,6 @@ def _check_machine(directory: Path, parts: list[Part]) -> None:
             f"the disk of {directory.parent.resolve()} has {free_gb:.1f} GB free, and Kafka and Spark need "
             f"{_NEEDED_DISK_GB}: make room, and run `make demo` again."
         )
-
-
-def _prepare_directory(directory: Path, keep: bool) -> None:
-    if not keep:
-        shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

@@ -15,26 +15,29 @@ _LOG_TAIL_LINES = 25
 
 
 class Process:
-    """One child. `probe` answers whether it can do its work now; an exception of type OSError counts as no.
+    """One child. `probe` answers whether it can do its work now; an exception of type OSError counts as no. `files`,
+    its configuration, are written before each start.
 
     The child has a session of its own, so that a Ctrl-C in the terminal reaches the parent alone, which then stops its
     children in order. The kernel kills it when the parent dies by any means; more exactly, when the thread dies that
     started it, so start it from a thread that lives as long as the process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
         name: str,
         command: Sequence[str],
         *,
         log_file: Path,
         environment: Mapping[str, str] | None = None,
+        files: Mapping[Path, str] | None = None,
         probe: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self.log_file = log_file
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         self._environment = {**os.environ, **(environment or {})}
+        self._files = files or {}
         self._probe = probe
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_offset = 0
@@ -46,6 +49,9 @@ class Process:
 
     def start(self) -> None:
         """Start it, or start it again after its end; the log file is appended to."""
+        for path, content in self._files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._log_offset = log.tell()

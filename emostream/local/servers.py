@@ -20,8 +20,8 @@ _QUICK_JVM = [*_LEAN_JVM, "-XX:TieredStopAtLevel=1"]
 def zookeeper(directory: Path, port: int) -> Process:
     """A standalone ZooKeeper; its data, configuration and log are in `directory`."""
     data = directory / "data"
-    configuration = _write(
-        directory / "zoo.cfg",
+    configuration = directory.absolute() / "zoo.cfg"
+    content = _properties(
         {
             "tickTime": 2000,
             "dataDir": data,
@@ -38,13 +38,19 @@ def zookeeper(directory: Path, port: int) -> Process:
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         str(configuration),
     )
-    return Process("zookeeper", command, log_file=directory / "zookeeper.log", probe=lambda: _answers_ruok(port))
+    return Process(
+        "zookeeper",
+        command,
+        files={configuration: content},
+        log_file=directory / "zookeeper.log",
+        probe=lambda: _answers_ruok(port),
+    )
 
 
 def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
     """One broker under the node /kafka of ZooKeeper; its data, configuration and log are in `directory`."""
-    configuration = _write(
-        directory / "server.properties",
+    configuration = directory.absolute() / "server.properties"
+    content = _properties(
         {
             "broker.id": 1,
             "listeners": f"PLAINTEXT://{HOST}:{port}",
@@ -71,7 +77,13 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
         "kafka.Kafka",
         str(configuration),
     )
-    return Process("kafka", command, log_file=directory / "kafka.log", probe=lambda: _accepts(port))
+    return Process(
+        "kafka",
+        command,
+        files={configuration: content},
+        log_file=directory / "kafka.log",
+        probe=lambda: _accepts(port),
+    )
 
 
 def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
@@ -81,7 +93,6 @@ def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
         "spark.deploy.recoveryDirectory": directory / "recovery",
         "spark.deploy.maxExecutorRetries": -1,
     }
-    (directory / "recovery").mkdir(parents=True, exist_ok=True)
     command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.master.Master"]
     arguments = ["--host", HOST, "--port", str(port), "--webui-port", str(web_port)]
     return Process(
@@ -123,10 +134,8 @@ def free_port() -> int:
         return port
 
 
-def _write(path: Path, properties: Mapping[str, object]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-    return path
+def _properties(properties: Mapping[str, object]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
 def _java(jars: str, options: list[str], main_class: str, argument: str) -> list[str]:
