@@ -123,3 +123,26 @@ def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | 
     from emostream.local import crowd as local_crowd  # noqa: PLC0415
 
     sys.exit(local_crowd.run(local_crowd.Plan(for_seconds, rate, viewers), figures_file))
+
+
+@main.group("topics")
+def topics_group() -> None:
+    """Make and reconcile the topics."""
+
+
+@topics_group.command("apply")
+@click.option("--check", is_flag=True, help="Change nothing; say what would change, and exit 1 if anything would.")
+@click.option("--new-stream", is_flag=True, help="Begin a new stream of swarms, from what was not counted yet.")
+def topics_apply(check: bool, new_stream: bool) -> None:
+    """Make the topics of the settings, grow their partitions and set their limits; the last line is `changed=N`."""
+    from emostream import topics  # noqa: PLC0415
+
+    start_tier("topics")
+    sentences = topics.apply(
+        config.load(config.KafkaSettings), config.load(config.ClustersSettings), new_stream=new_stream, check=check
+    )
+    for sentence in sentences:
+        click.echo(sentence)
+    click.echo(f"changed={len(sentences)}")
+    if check and sentences:
+        sys.exit(1)

@@ -122,6 +122,24 @@ class ClustersSettings(Section):
         min_length=1,
         description="Each has a topic, a publisher and subscribers.",
     )
+    brokers: CommaSeparated = Field(
+        (),
+        description="Brokers of clusters whose topic is not where `swarms` is: `cluster2=host:port`, comma-separated, "
+        "once a broker.",
+    )
+
+    @field_validator("brokers")
+    @classmethod
+    def _check_brokers(cls, entries: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        for entry in entries:
+            cluster, _, address = entry.partition("=")
+            if cluster not in info.data.get("names", (cluster,)) or ":" not in address:
+                raise ValueError(f"{entry!r} is not the name of a cluster, =, host:port")
+        return entries
+
+    def brokers_of(self, cluster: str) -> tuple[str, ...]:
+        """The cluster's own brokers; empty where its topic is beside `swarms`."""
+        return tuple(entry.partition("=")[2] for entry in self.brokers if entry.partition("=")[0] == cluster)
 
 
 class IngestSettings(Section):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from emostream.config import KafkaSettings
@@ -66,6 +66,11 @@ def log_reader(bootstrap_servers: Sequence[str], max_record_bytes: int, **more: 
         **_RECONNECT_MS,
         **more,
     )
+
+
+def admin_client(bootstrap_servers: Sequence[str]) -> KafkaAdminClient:
+    """What makes and describes topics. Raises EmoStreamError when no broker answers."""
+    return _connect(KafkaAdminClient, bootstrap_servers, request_timeout_ms=10_000)
 
 
 def last_record(reader: KafkaConsumer, partition: TopicPartition, timeout_seconds: float = 30) -> Any | None:
