@@ -97,6 +97,15 @@ class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     reason: GoodbyeReason = "draining"
 
 
+class Assignment(msgspec.Struct, frozen=True):
+    """Where the registry sends a viewer; `subscriber` is `<cluster>/<name>`."""
+
+    subscriber: str
+    cluster: str
+    sse_url: str
+    ws_url: str
+
+
 ViewerMessage = Swarm | Snapshot | Reset | Goodbye
 
 _encoder = msgspec.json.Encoder()

@@ -1,0 +1,79 @@
+"""A keep-alive HTTP connection on asyncio: one request at a time, a few slots, no task."""
+
+import asyncio
+from typing import cast
+
+from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+class ConnectionEndedError(Exception):
+    """The connection ended before the answer; the request may have been received, and done."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """Made by `connect`. After `is_open` turned False it stays so."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._reader = ResponseReader()
+        self._waiter: asyncio.Future[Response] | None = None
+
+    @classmethod
+    async def connect(cls, address: Address) -> "HttpConnection":
+        """Raises OSError where nobody accepts in time (TimeoutError is one)."""
+        loop = asyncio.get_running_loop()
+        ssl = True if address.is_secure else None
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            _, connection = await loop.create_connection(cls, address.host, address.port, ssl=ssl)
+        return connection
+
+    async def exchange(self, request: bytes, timeout_seconds: float) -> Response:
+        """Send a request and return its answer. Raises ConnectionEndedError, after which the connection is closed."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                response = await self._waiter
+        except TimeoutError:
+            self.close()
+            raise ConnectionEndedError(f"no answer came in {timeout_seconds:g} s") from None
+        except BaseException:
+            # Given up half-way: the answer to come would be taken for that of the next request.
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+        if not response.keeps_alive:
+            self.close()
+        return response
+
+    def close(self) -> None:
+        self.is_open = False
+        self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            responses = self._reader.feed(data)
+        except MalformedResponseError as error:
+            self._fail(str(error))
+            return
+        if self._waiter is None or len(responses) > 1:
+            self._fail("an answer came that nobody asked for")
+        elif responses and not self._waiter.done():
+            self._waiter.set_result(responses[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the connection was lost ({exc or 'closed by the server'})")
+
+    def _fail(self, reason: str) -> None:
+        self.close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ConnectionEndedError(reason))

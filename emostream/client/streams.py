@@ -1,0 +1,146 @@
+"""One stream of swarms over one connection, by SSE or WebSocket: bytes in, messages out. Pure.
+
+Both kinds are used alike: send `request()`, feed what comes, and send what `data_to_send()` has after each piece.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response as WebSocketResponse
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from emostream import model
+from emostream.client import sse
+from emostream.client.errors import StreamLostError
+from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, get
+
+_GONE = "the subscriber is gone"
+_KNOWN_TYPES = frozenset(
+    message_type.__struct_config__.tag for message_type in (model.Snapshot, model.Swarm, model.Reset, model.Goodbye)
+)
+
+
+class Stream(Protocol):
+    """What SSE and WebSocket have in common."""
+
+    address: Address
+
+    def request(self) -> bytes:
+        """The first bytes to send."""
+
+    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
+        """The messages that this piece completes. Raises StreamLostError where the stream is refused or broken."""
+
+    def data_to_send(self) -> bytes:
+        """Answers that are due, such as a pong; empty mostly."""
+
+    def end(self) -> StreamLostError:
+        """What the end of the connection means."""
+
+
+class SseStream:
+    """Server-sent events from `url`; `last_id` is what to resume after, None for a new viewer."""
+
+    def __init__(self, url: str, last_id: str | None = None) -> None:
+        self.address = Address.of(url)
+        self._last_id = last_id
+        self._reader = ResponseReader()
+        self._events = sse.Parser()
+
+    def request(self) -> bytes:
+        resume = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
+        return get(self.address, {"Accept": "text/event-stream", **resume})
+
+    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
+        try:
+            answers = self._reader.feed(piece)
+        except MalformedResponseError as error:
+            raise StreamLostError(str(error)) from error
+        if answers:
+            # A stream that is accepted has no end, so whatever is whole is a refusal.
+            raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
+        if self._reader.status != 200:
+            return []
+        events = self._events.feed(self._reader.take_body())
+        return _known(_decode(event.data) for event in events)
+
+    def data_to_send(self) -> bytes:
+        return b""
+
+    def end(self) -> StreamLostError:
+        return StreamLostError(_GONE, self._events.retry_seconds)
+
+
+class WebSocketStream:
+    """The same messages as text frames of a WebSocket at `url`."""
+
+    def __init__(self, url: str, last_id: str | None = None) -> None:
+        if last_id is not None:
+            url += f"{'&' if '?' in url else '?'}last_event_id={last_id}"
+        self.address = Address.of(url)
+        self._protocol = ClientProtocol(parse_uri(url), max_size=sse.MAX_EVENT_BYTES)
+        # A message in the making; the protocol bounds it by `max_size`.
+        self._fragments: list[bytes] = []
+
+    def request(self) -> bytes:
+        self._protocol.send_request(self._protocol.connect())
+        return self.data_to_send()
+
+    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
+        self._protocol.receive_data(piece)
+        messages = []
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.CONT}:
+                self._fragments.append(bytes(event.data))
+                if event.fin:
+                    messages.append(_decode(b"".join(self._fragments)))
+                    self._fragments = []
+            elif isinstance(event, WebSocketResponse) and self._protocol.handshake_exc is not None:
+                raise _refusal(event)
+        if self._protocol.handshake_exc is not None:
+            raise StreamLostError(str(self._protocol.handshake_exc))
+        if not messages and self._protocol.state in {State.CLOSING, State.CLOSED}:
+            raise self.end()
+        return _known(messages)
+
+    def data_to_send(self) -> bytes:
+        return b"".join(self._protocol.data_to_send())
+
+    def end(self) -> StreamLostError:
+        received = self._protocol.close_rcvd
+        return StreamLostError((received.reason if received is not None else "") or _GONE)
+
+
+def _refusal(answer: WebSocketResponse) -> StreamLostError:
+    headers = {name.lower(): value for name, value in answer.headers.raw_items()}
+    response = Response(answer.status_code, headers, bytes(answer.body or b""), keeps_alive=False)
+    return StreamLostError(response.reason, response.retry_after_seconds)
+
+
+def _known(messages: Iterable[model.ViewerMessage | None]) -> list[model.ViewerMessage]:
+    return [message for message in messages if message is not None]
+
+
+def _decode(data: bytes) -> model.ViewerMessage | None:
+    """The message, or None where it is of a type that only newer viewers know. Raises StreamLostError if broken."""
+    try:
+        return model.decode_viewer_message(data)
+    except msgspec.DecodeError as error:
+        if _type_of(data) in _KNOWN_TYPES | {None}:
+            raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
+        return None
+
+
+def _type_of(data: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(data, type=_Tagged).type
+    except msgspec.DecodeError:
+        return None
+
+
+class _Tagged(msgspec.Struct):
+    type: str

@@ -1,0 +1,203 @@
+"""A viewer on asyncio: one connection, one task that mostly sleeps, so that a process can play thousands."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal, cast
+
+import msgspec
+
+from emostream import model
+from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ConnectionEndedError, HttpConnection
+from emostream.client.course import Course
+from emostream.client.errors import StreamLostError
+from emostream.client.http1 import Address, post_json
+from emostream.client.streams import SseStream, Stream, WebSocketStream
+from emostream.client.watcher import Verdict, Watcher
+
+_ANSWER_TIMEOUT_SECONDS = 10.0
+# Several times the subscribers' heartbeat: a connection this silent is dead, although nobody has closed it.
+SILENCE_TIMEOUT_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """Asking the registry, or the subscriber that it named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The subscriber's first message has come."""
+
+    subscriber: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The stream was lost; the next try is in `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+ViewerState = Connecting | Live | Waiting
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+class Viewer:
+    """Watches swarms: `run()` does it until cancelled, through any loss.
+
+    `on_message` is called at once, on the event loop, with each snapshot, reset and swarm, in order and once each; it
+    must not take long. `on_state` is told each change of the connection. `watcher` holds what was seen.
+    """
+
+    def __init__(
+        self,
+        registry_url: str,
+        user_id: str,
+        *,
+        on_message: Callable[[model.ViewerMessage], object] = _ignore,
+        on_state: Callable[[ViewerState], object] = _ignore,
+        protocol: Literal["sse", "ws"] = "sse",
+    ) -> None:
+        self.watcher = Watcher()
+        self.state: ViewerState = Connecting()
+        self._assignments = Address.of(f"{registry_url}/v1/assignments")
+        self._user_id = user_id
+        self._on_message = on_message
+        self._on_state = on_state
+        self._protocol = protocol
+        self._course = Course(random.random)
+        self._assignment: model.Assignment | None = None
+
+    async def run(self) -> None:
+        """Stay connected, for ever."""
+        while True:
+            self._enter(Connecting())
+            try:
+                self._assignment = await self._ask_registry()
+                await self._watch(self._assignment)
+            except StreamLostError as loss:
+                subscriber = self._assignment.subscriber if self._assignment is not None else None
+                seconds = self._course.lost(subscriber, loss.retry_seconds)
+                self._enter(Waiting(loss.reason, seconds))
+                await asyncio.sleep(seconds)
+            finally:
+                self._assignment = None
+
+    async def _ask_registry(self) -> model.Assignment:
+        body = model.encode({"user_id": self._user_id, "exclude": self._course.excluded})
+        try:
+            connection = await HttpConnection.connect(self._assignments)
+            response = await connection.exchange(post_json(self._assignments, body), _ANSWER_TIMEOUT_SECONDS)
+            connection.close()
+        except (OSError, ConnectionEndedError) as error:
+            raise StreamLostError(f"the registry does not answer: {error}") from error
+        if response.status != HTTPStatus.OK:
+            raise StreamLostError(response.reason, response.retry_after_seconds)
+        try:
+            return msgspec.json.decode(response.body, type=model.Assignment)
+        except msgspec.DecodeError as error:
+            raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
+
+    async def _watch(self, assignment: model.Assignment) -> None:
+        """Take in what comes, until the stream is lost. Raises StreamLostError in the end, always."""
+        stream = self._stream(assignment)
+        address = stream.address
+        loop = asyncio.get_running_loop()
+        ssl = True if address.is_secure else None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                _, connection = await loop.create_connection(
+                    lambda: _StreamConnection(stream, self._take), address.host, address.port, ssl=ssl
+                )
+        except OSError as error:
+            raise StreamLostError(f"{assignment.subscriber} cannot be reached: {error}") from error
+        try:
+            await connection.lost
+        finally:
+            connection.close()
+
+    def _stream(self, assignment: model.Assignment) -> Stream:
+        try:
+            if self._protocol == "ws":
+                return WebSocketStream(assignment.ws_url, self.watcher.resume_id)
+            return SseStream(assignment.sse_url, self.watcher.resume_id)
+        except ValueError as error:
+            raise StreamLostError(str(error)) from error
+
+    def _take(self, message: model.ViewerMessage) -> None:
+        """Raises StreamLostError where the stream is to be left: after a goodbye, or to resume before a gap."""
+        if isinstance(message, model.Goodbye):
+            raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
+        try:
+            verdict = self.watcher.take(message)
+        except ValueError as error:
+            raise StreamLostError(str(error)) from error
+        if verdict is Verdict.GAP:
+            raise StreamLostError(f"a swarm is missing before {message.id}")
+        if not isinstance(self.state, Live) and self._assignment is not None:
+            self._enter(Live(self._assignment.subscriber, self._assignment.cluster))
+        if verdict is Verdict.FITS:
+            self._course.arrived()
+            self._on_message(message)
+
+    def _enter(self, state: ViewerState) -> None:
+        self.state = state
+        self._on_state(state)
+
+
+class _StreamConnection(asyncio.Protocol):
+    """Moves bytes between a transport and a stream; `lost` gets a StreamLostError in the end."""
+
+    def __init__(self, stream: Stream, take: Callable[[model.ViewerMessage], None]) -> None:
+        self._stream = stream
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    def close(self) -> None:
+        self._silence.cancel()
+        self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._stream.request())
+        self._heard_at = self._loop.time()
+        # One timer that looks up when it is due costs less than one that is moved with each piece.
+        self._silence = self._loop.call_later(SILENCE_TIMEOUT_SECONDS, self._check_silence)
+
+    def data_received(self, data: bytes) -> None:
+        if self.lost.done():
+            return
+        self._heard_at = self._loop.time()
+        try:
+            for message in self._stream.feed(data):
+                self._take(message)
+        except StreamLostError as loss:
+            self._end(loss)
+        if due := self._stream.data_to_send():
+            self._transport.write(due)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._silence.cancel()
+        self._end(self._stream.end())
+
+    def _check_silence(self) -> None:
+        left = self._heard_at + SILENCE_TIMEOUT_SECONDS - self._loop.time()
+        if left > 0:
+            self._silence = self._loop.call_later(left, self._check_silence)
+        else:
+            self._end(StreamLostError("the subscriber is silent"))
+
+    def _end(self, loss: StreamLostError) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(loss)

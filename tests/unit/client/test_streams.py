@@ -1,0 +1,127 @@
+"""Both kinds of stream read what the subscriber writes, and say why they end."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from emostream import model
+from emostream.client.errors import StreamLostError
+from emostream.client.streams import SseStream, Stream, WebSocketStream
+from emostream.subscriber import frames, http
+
+SNAPSHOT = model.Snapshot("s-4", 4, {"🔥": 5})
+SSE_HEAD = http.head(HTTPStatus.OK, [("Content-Type", "text/event-stream")])
+FULL = http.problem(HTTPStatus.SERVICE_UNAVAILABLE, "This subscriber is full.", [("Retry-After", "2")])
+
+
+def sse(last_id: str | None = None) -> SseStream:
+    return SseStream("http://edge:9001/v1/stream", last_id)
+
+
+def websocket(last_id: str | None = None) -> tuple[WebSocketStream, bytes]:
+    """A stream, and a server's bytes that accept its handshake."""
+    stream = WebSocketStream("ws://edge:9001/v1/ws", last_id)
+    head, *lines = stream.request().decode().split("\r\n")
+    headers = Headers(tuple(line.split(": ", 1)) for line in lines if line)
+    response = ServerProtocol().accept(Request(head.split()[1], headers))
+    return stream, response.serialize()
+
+
+def accepted(kind: str) -> tuple[Stream, Callable[[Any], bytes]]:
+    """A stream whose handshake is done, and how its server writes a message."""
+    if kind == "sse":
+        stream: Stream = sse()
+        assert stream.feed(SSE_HEAD + frames.retry(3_000)) == []
+        return stream, lambda message: frames.of(message).sse
+    stream, acceptance = websocket()
+    assert stream.feed(acceptance) == []
+    return stream, lambda message: frames.of(message).ws
+
+
+KINDS = pytest.mark.parametrize("kind", ["sse", "ws"])
+
+
+@KINDS
+def test_messages_come_in_any_pieces(kind: str) -> None:
+    stream, write = accepted(kind)
+    data = write(SNAPSHOT) + write(model.Goodbye())
+    messages = [message for byte in data for message in stream.feed(bytes([byte]))]
+    assert messages == [SNAPSHOT, model.Goodbye()]
+
+
+@KINDS
+def test_a_message_of_a_newer_server_is_ignored(kind: str) -> None:
+    stream, write = accepted(kind)
+    data = write(SNAPSHOT).replace(b'"snapshot"', b'"newsnaps"')
+    assert stream.feed(data + write(model.Goodbye())) == [model.Goodbye()]
+
+
+@KINDS
+def test_a_broken_message_ends_the_stream(kind: str) -> None:
+    stream, write = accepted(kind)
+    with pytest.raises(StreamLostError, match="no message"):
+        stream.feed(write(SNAPSHOT).replace(b'"sequence"', b'"sequenze"'))
+
+
+@KINDS
+def test_heartbeats_are_silent(kind: str) -> None:
+    stream, _ = accepted(kind)
+    assert stream.feed(getattr(frames.HEARTBEAT, kind)) == []
+    assert bool(stream.data_to_send()) == (kind == "ws")
+
+
+def test_sse_resumes_by_a_header_and_websocket_by_the_query() -> None:
+    assert b"\r\nLast-Event-ID: s-7\r\n" in sse("s-7").request()
+    assert b"Last-Event-ID" not in sse().request()
+    assert b"GET /v1/ws?last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws", "s-7").request()
+    assert b"?a=b&last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws?a=b", "s-7").request()
+
+
+@pytest.mark.parametrize("kind", [SseStream, WebSocketStream])
+def test_a_refusal_says_why_and_for_how_long(kind: type[SseStream] | type[WebSocketStream]) -> None:
+    stream = kind("http://edge/v1/stream" if kind is SseStream else "ws://edge/v1/ws")
+    stream.request()
+    with pytest.raises(StreamLostError) as loss:
+        stream.feed(FULL)
+    assert (loss.value.reason, loss.value.retry_seconds) == ("This subscriber is full.", 2)
+
+
+@pytest.mark.parametrize("kind", [SseStream, WebSocketStream])
+def test_what_is_no_http_is_told(kind: type[SseStream] | type[WebSocketStream]) -> None:
+    stream = kind("http://edge/v1/stream" if kind is SseStream else "ws://edge/v1/ws")
+    stream.request()
+    with pytest.raises(StreamLostError, match="HTTP"):
+        stream.feed(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+def test_the_end_of_an_event_stream_knows_the_retry() -> None:
+    stream, _ = accepted("sse")
+    assert stream.end().retry_seconds == 3
+
+
+def test_a_closed_websocket_says_why() -> None:
+    stream, _ = accepted("ws")
+    with pytest.raises(StreamLostError, match="full"):
+        stream.feed(frames.close(CloseCode.TRY_AGAIN_LATER, "this one is full"))
+    assert stream.end().reason == "this one is full"
+
+
+def test_a_message_and_the_close_behind_it_in_one_piece() -> None:
+    stream, write = accepted("ws")
+    data = write(model.Goodbye()) + frames.close(CloseCode.GOING_AWAY, "draining")
+    assert stream.feed(data) == [model.Goodbye()]
+    assert stream.end().reason == "draining"
+
+
+def test_a_message_that_a_proxy_has_cut_into_frames() -> None:
+    stream, _ = accepted("ws")
+    data = model.encode(SNAPSHOT)
+    first = Frame(Opcode.TEXT, data[:20], fin=False).serialize(mask=False)
+    assert stream.feed(first) == []
+    assert stream.feed(Frame(Opcode.CONT, data[20:]).serialize(mask=False)) == [SNAPSHOT]
