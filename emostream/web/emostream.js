@@ -1,0 +1,401 @@
+/**
+ * EmoStream in a browser: sends reactions, and watches the swarms without a gap or a repeat.
+ *
+ * One module without dependencies, for any page (example.html is a whole one):
+ *
+ *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
+ *
+ *     const stream = new EmoStream({ registryUrl: "http://localhost:8001" });
+ *     stream.addEventListener("swarm", ({ detail }) => console.log(detail.counts));
+ *     stream.start();
+ *     const { outcome } = await stream.react("🔥");
+ *
+ * Events, each with its message as `detail`:
+ *
+ *   snapshot  {Totals message}  the first message: what was counted before we came
+ *   swarm     {Swarm}           one for each micro-batch, in order, each once
+ *   reset     {Totals message}  swarms were missed for good: forget the past, go on from these totals
+ *   state     {State}           the connection's state has changed
+ *   repeat    {Swarm}           a swarm came again; it was dropped
+ *   gap       {Swarm}           a swarm was missing before this one; the stream is resumed from the last one seen
+ *
+ * After each of the first three, `stream.totals` holds every emoji's total.
+ *
+ * @typedef {Object<string, number>} Counts           emoji → number
+ * @typedef {{id: string, sequence: number, totals: Counts}} TotalsMessage
+ * @typedef {{id: string, sequence: number, window: {start: number, end: number}, reactions: number,
+ *            counts: Counts, swarm: Counts, totals: Counts}} Swarm   times in ms since the epoch
+ * @typedef {{name: "connecting"|"live"|"waiting"|"stopped", subscriber: string, cluster: string, reason: string,
+ *            retryInMs: number}} State               `retryInMs` is set while waiting
+ * @typedef {{partition: number, offset: number, timestamp: number}} KafkaRecord
+ * @typedef {{sequence: number, window_end: number, swarms_timestamp: number, cluster_timestamp: number,
+ *            received_timestamp: number, counted: Object<string, number>}} Trace   times in ms since the epoch
+ * @typedef {{outcome: "accepted"|"refused"|"unknown", reason: string, record: ?KafkaRecord}} Outcome
+ */
+
+const REQUEST_TIMEOUT_MS = 10_000;
+// Several times the subscribers' heartbeat: a connection this silent is dead, although nobody has closed it.
+const SILENCE_TIMEOUT_MS = 45_000;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 15_000;
+// Past this many reactions without an answer, a further one is refused at once.
+const MAX_REACTIONS_IN_FLIGHT = 32;
+const MAX_SENDS_OF_A_REACTION = 4;
+const MIN_RESEND_MS = 500;
+// Past this many, the subscriber that failed first is forgiven.
+const MAX_EXCLUDED = 8;
+
+/** Incremental parser of server-sent events: text in any pieces in, whole events out. */
+export class EventStreamParser {
+  #rest = "";
+  #event = { type: "message", data: "" };
+  /** The server's last `retry:`, in ms: how long to wait before connecting again. */
+  retryMs = 0;
+
+  /** @returns {{type: string, data: string}[]} the events that this piece completes */
+  push(text) {
+    const lines = (this.#rest + text).split("\n");
+    this.#rest = lines.pop();
+    return lines.map((line) => this.#takeLine(line.replace(/\r$/, ""))).filter((event) => event !== null);
+  }
+
+  #takeLine(line) {
+    if (line === "") {
+      const event = this.#event;
+      this.#event = { type: "message", data: "" };
+      return event.data ? event : null;
+    }
+    const [, field, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
+    if (field === "event") this.#event.type = value;
+    if (field === "data") this.#event.data += (this.#event.data && "\n") + value;
+    if (field === "retry" && /^\d+$/.test(value)) this.retryMs = Number(value);
+    return null;
+  }
+}
+
+/** What a viewer has seen, and whether the next message fits to it. */
+export class Progress {
+  id = "";
+  sequence = -1;
+  /** @type {Counts} */
+  totals = {};
+
+  /** Take a message in. @returns {"next"|"repeat"|"gap"} a repeat or a gap leaves everything as it was. */
+  take(type, message) {
+    if (type === "swarm") {
+      const isSameStream = streamOf(message.id) === streamOf(this.id);
+      if (isSameStream && message.sequence <= this.sequence) return "repeat";
+      if (!isSameStream || message.sequence !== this.sequence + 1) return "gap";
+      Object.assign(this.totals, message.totals);
+    } else {
+      this.totals = { ...message.totals };
+    }
+    this.id = message.id;
+    this.sequence = message.sequence;
+    return "next";
+  }
+}
+
+/**
+ * Full jitter: any delay up to a bound that doubles with each failure in a row, so that viewers lose their step.
+ * `failures` is 1 after the first one.
+ */
+export function backoffMs(failures, random = Math.random) {
+  return random() * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** (failures - 1));
+}
+
+export class EmoStream extends EventTarget {
+  #registryUrl;
+  #ingestUrl;
+  #userId;
+  #random;
+  #progress = new Progress();
+  #excluded = [];
+  #failures = 0;
+  #head = { sequence: -1, counted: null };
+  #running = null;
+  #assignment = null;
+  #reactionsInFlight = 0;
+  /** How often a swarm came twice, or one was missing: both stay 0 unless a server is broken. */
+  repeats = 0;
+  gaps = 0;
+  /** @type {State} */
+  state = { name: "stopped", subscriber: "", cluster: "", reason: "", retryInMs: 0 };
+
+  /**
+   * @param {{registryUrl?: string, ingestUrl?: string, userId?: string, random?: () => number}} options
+   *   The URLs are of the page's own server where they are left out; `userId` is a random one, 1 to 64 characters.
+   */
+  constructor({ registryUrl = "", ingestUrl, userId, random = Math.random } = {}) {
+    super();
+    this.#registryUrl = registryUrl;
+    this.#ingestUrl = ingestUrl;
+    this.#userId = userId ?? `web-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    this.#random = random;
+  }
+
+  /** Every emoji's total as of the last message. */
+  get totals() {
+    return this.#progress.totals;
+  }
+
+  /** The sequence of the last message; -1 before the first. */
+  get sequence() {
+    return this.#progress.sequence;
+  }
+
+  /** Connect, and stay connected until `stop()`. */
+  start() {
+    if (this.#running) return;
+    this.#running = new AbortController();
+    this.#run(this.#running.signal);
+  }
+
+  /** Leave. A later `start()` goes on where this ended. */
+  stop() {
+    this.#running?.abort();
+    this.#running = null;
+    this.#enter({ name: "stopped" });
+  }
+
+  /** The emoji that may be sent. Rejects when ingest does not answer. @returns {Promise<string[]>} */
+  async palette() {
+    return (await this.#getJson(`${await this.#ingest()}/v1/palette`)).emoji;
+  }
+
+  /**
+   * Send one reaction. Never rejects: a refusal has a reason, and an outcome that nobody knows is told as such; sending
+   * that one again could count it twice.
+   * @returns {Promise<Outcome>}
+   */
+  async react(emoji) {
+    if (this.#reactionsInFlight >= MAX_REACTIONS_IN_FLIGHT) return refused("too many reactions are on their way");
+    this.#reactionsInFlight += 1;
+    try {
+      return await this.#send({ user_id: this.#userId, emoji_type: emoji, timestamp: Date.now() });
+    } finally {
+      this.#reactionsInFlight -= 1;
+    }
+  }
+
+  /**
+   * Which swarm counted this record, and when it passed each hop; null while no swarm has (ask again after the next one),
+   * and while there is no subscriber to ask.
+   * @param {KafkaRecord} record of an accepted reaction
+   * @returns {Promise<?Trace>}
+   */
+  async trace({ partition, offset }) {
+    const counted = await this.#countedByHead();
+    const isCounted = offset < (counted?.[partition] ?? 0);
+    return isCounted ? this.#askTrace(`partition=${partition}&offset=${offset}`) : null;
+  }
+
+  /** Every process with its state and figures now, as GET /v1/topology/live tells. Rejects when the registry is away. */
+  topology() {
+    return this.#getJson(`${this.#registryUrl}/v1/topology/live`);
+  }
+
+  async #askTrace(query) {
+    if (!this.#assignment) return null;
+    const url = new URL(`trace?${query}`, this.#assignment.sse_url);
+    const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(() => null);
+    return response?.ok ? response.json() : null;
+  }
+
+  /** By partition, the offset up to which the newest swarm has counted; asked for once a swarm. */
+  #countedByHead() {
+    const { sequence } = this;
+    if (this.#head.sequence !== sequence) {
+      const counted = this.#askTrace(`sequence=${sequence}`).then((trace) => trace?.counted);
+      this.#head = { sequence, counted };
+    }
+    return this.#head.counted;
+  }
+
+  async #run(signal) {
+    while (!signal.aborted) {
+      try {
+        await this.#connectOnce(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        await this.#pauseAfter(error, signal);
+      }
+    }
+  }
+
+  #pauseAfter({ message, retryAfterMs }, signal) {
+    this.#failures += 1;
+    // What the server wished for is stretched by up to a half: many may have been told the same.
+    const wishedMs = retryAfterMs * (1 + this.#random() / 2);
+    const retryInMs = Math.max(wishedMs, backoffMs(this.#failures, this.#random));
+    this.#enter({ name: "waiting", reason: message, retryInMs });
+    return this.#pause(retryInMs, signal);
+  }
+
+  /** Ask the registry, then watch until the stream ends: by a goodbye (returns), or by a Loss. */
+  async #connectOnce(signal) {
+    this.#enter({ name: "connecting", reason: this.state.reason });
+    this.#assignment = await this.#assign(signal);
+    try {
+      await this.#watch(this.#assignment, signal);
+    } catch (error) {
+      this.#exclude(this.#assignment.subscriber);
+      throw error;
+    } finally {
+      this.#assignment = null;
+    }
+  }
+
+  async #assign(signal) {
+    const request = postJson({ user_id: this.#userId, exclude: this.#excluded }, signal);
+    const response = await fetch(`${this.#registryUrl}/v1/assignments`, request).catch(() => {
+      throw new Loss("the registry does not answer");
+    });
+    if (response.ok) return response.json();
+    // Perhaps nobody is left but those that have failed us.
+    this.#excluded = [];
+    throw new Loss(await reasonOf(response), retryAfterMs(response));
+  }
+
+  async #watch({ subscriber, cluster, sse_url }, signal) {
+    const url = new URL(sse_url);
+    if (this.#progress.id) url.searchParams.set("last_event_id", this.#progress.id);
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), REQUEST_TIMEOUT_MS);
+    const parser = new EventStreamParser();
+    try {
+      const response = await fetch(url, { cache: "no-store", signal: AbortSignal.any([signal, silence.signal]) });
+      if (!response.ok) throw new Loss(await reasonOf(response), retryAfterMs(response));
+      this.#enter({ name: "live", subscriber, cluster });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+        clearTimeout(timer);
+        timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+        for (const event of parser.push(piece.value)) {
+          // Goodbyes are spread over time by the server, so we need not wait as well.
+          if (event.type === "goodbye") return this.#exclude(subscriber);
+          this.#deliver(event.type, JSON.parse(event.data), parser);
+        }
+      }
+      throw new Loss("the subscriber is gone", parser.retryMs);
+    } catch (error) {
+      if (error instanceof Loss || signal.aborted) throw error;
+      throw new Loss(silence.signal.aborted ? "the subscriber is silent" : "the subscriber is gone", parser.retryMs);
+    } finally {
+      clearTimeout(timer);
+      silence.abort();
+    }
+  }
+
+  #deliver(type, message, parser) {
+    if (!["snapshot", "swarm", "reset"].includes(type)) return; // a newer server's message
+    const verdict = this.#progress.take(type, message);
+    if (verdict === "next") {
+      this.#failures = 0;
+      this.#excluded = [];
+      this.#emit(type, message);
+    } else if (verdict === "repeat") {
+      this.repeats += 1;
+      this.#emit("repeat", message);
+    } else {
+      this.gaps += 1;
+      this.#emit("gap", message);
+      throw new Loss("a swarm is missing", parser.retryMs);
+    }
+  }
+
+  #exclude(subscriber) {
+    const others = this.#excluded.filter((name) => name !== subscriber);
+    this.#excluded = [...others, subscriber].slice(-MAX_EXCLUDED);
+  }
+
+  async #send(reaction) {
+    if (!navigator.onLine) return refused("this device is offline");
+    const ingestUrl = await this.#ingest().catch(() => null);
+    if (ingestUrl === null) return refused("the registry does not say where to send it");
+    for (let sends = 1; ; sends += 1) {
+      let response;
+      try {
+        response = await fetch(`${ingestUrl}/v1/reactions`, postJson(reaction));
+      } catch {
+        return unknown("no answer came");
+      }
+      if (response.status === 202) return accepted(await response.json().catch(() => ({})));
+      if (response.status !== 503) {
+        return (response.status < 500 ? refused : unknown)(await reasonOf(response));
+      }
+      // 503 alone says for certain that it was not taken, so it alone may be sent again.
+      if (sends === MAX_SENDS_OF_A_REACTION) return refused(await reasonOf(response));
+      await sleep(Math.max(retryAfterMs(response), MIN_RESEND_MS) * (1 + this.#random() / 2));
+    }
+  }
+
+  async #ingest() {
+    this.#ingestUrl ??= (await this.#getJson(`${this.#registryUrl}/v1/config`)).ingest_url;
+    return this.#ingestUrl;
+  }
+
+  async #getJson(url) {
+    const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
+    if (!response.ok) throw new Error(await reasonOf(response));
+    return response.json();
+  }
+
+  /** Wait, but no longer than until the network is back. */
+  #pause(delayMs, signal) {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        removeEventListener("online", done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, delayMs);
+      addEventListener("online", done);
+      signal.addEventListener("abort", done);
+    });
+  }
+
+  #enter(state) {
+    this.state = { subscriber: "", cluster: "", reason: "", retryInMs: 0, ...state };
+    this.#emit("state", this.state);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** The stream ended, or never began; `retryAfterMs` is what the server wished for, 0 where it told nothing. */
+class Loss extends Error {
+  constructor(message, retryAfterMs = 0) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+const accepted = ({ record = null }) => ({ outcome: "accepted", reason: "", record });
+const refused = (reason) => ({ outcome: "refused", reason, record: null });
+const unknown = (reason) => ({ outcome: "unknown", reason, record: null });
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const retryAfterMs = (response) => (Number(response.headers.get("Retry-After")) || 0) * 1000;
+
+const streamOf = (id) => id.slice(0, id.lastIndexOf("-"));
+
+function postJson(body, signal) {
+  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  return {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+  };
+}
+
+/** The sentence of a problem+json answer. */
+async function reasonOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  return problem.detail ?? problem.title ?? `the answer was ${response.status}`;
+}

@@ -1,0 +1,157 @@
+/** Follow one reaction: where the time between a tap and its sight went, as a bar that sums to the whole. */
+
+const HOPS = [
+  ["ingest", "to ingest, and into a group"],
+  ["kafka", "Kafka writes it down and confirms"],
+  ["trigger", "waiting for the next micro-batch"],
+  ["spark", "Spark counts the batch"],
+  ["relay", "the publisher relays the swarm"],
+  ["subscriber", "the subscriber reads it"],
+  ["browser", "to this page"],
+];
+
+/**
+ * Split a reaction's way into its hops. Each hop ends where the next begins, so they sum to the whole, exactly.
+ *
+ * All times are in ms since the epoch. The servers' clocks agree with each other, but not with this device's: theirs
+ * is shifted by as little as lets Kafka's time of the record fall between the tap and the answer.
+ *
+ * @param {{tappedAt: number, answeredAt: number, seenAt: number}} here           by this device's clock
+ * @param {{recorded: number, window_end: number, swarms_timestamp: number, cluster_timestamp: number,
+ *          received_timestamp: number}} there                                    by the servers' clock
+ * @returns {{name: string, what: string, ms: number}[]}
+ */
+export function splitIntoHops({ tappedAt, answeredAt, seenAt }, there) {
+  const shift = clamp(there.recorded, tappedAt, answeredAt) - there.recorded;
+  const ends = [
+    there.recorded + shift,
+    answeredAt,
+    there.window_end + shift,
+    there.swarms_timestamp + shift,
+    there.cluster_timestamp + shift,
+    there.received_timestamp + shift,
+    seenAt,
+  ];
+  let start = tappedAt;
+  return HOPS.map(([name, what], index) => {
+    // Steps may overlap: Kafka's answer travels back while the batch has begun. The later one then takes no time.
+    const end = clamp(ends[index], start, seenAt);
+    const hop = { name, what, ms: end - start };
+    start = end;
+    return hop;
+  });
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** The button, the bar and the list of hops. */
+export class FollowOne {
+  #stream;
+  #sights;
+  #elements;
+  #isFollowing = false;
+
+  /**
+   * @param {import("./emostream.js").EmoStream} stream
+   * @param {import("./sight.js").SightTimes} sights   knows when each swarm arrived
+   * @param {{button: Element, status: Element, bar: Element, list: Element}} elements
+   */
+  constructor(stream, sights, elements) {
+    this.#stream = stream;
+    this.#sights = sights;
+    this.#elements = elements;
+  }
+
+  /** Send one reaction and show its way. @returns {Promise<?object[]>} the hops, null where it could not be followed */
+  async follow(emoji) {
+    if (this.#isFollowing) return null;
+    this.#isFollowing = true;
+    this.#elements.button.disabled = true;
+    try {
+      return await this.#followNow(emoji);
+    } finally {
+      this.#isFollowing = false;
+      this.#elements.button.disabled = false;
+    }
+  }
+
+  async #followNow(emoji) {
+    const tappedAt = epochMs();
+    this.#say(`${emoji} is on its way to ingest …`);
+    const { outcome, reason, record } = await this.#stream.react(emoji);
+    const answeredAt = epochMs();
+    if (outcome !== "accepted") return this.#giveUp(`${emoji} was not followed: ${reason}`);
+    this.#say(`${emoji} is in Kafka, partition ${record.partition}, offset ${record.offset}. Waiting for its swarm …`);
+    const found = await this.#whenSeen(record);
+    if (!found) return this.#giveUp(`${emoji} is safe in Kafka, but its swarm is late`);
+    const hops = splitIntoHops(
+      { tappedAt, answeredAt, seenAt: found.seenAt },
+      { recorded: record.timestamp, ...found.trace },
+    );
+    this.#show(emoji, found.trace.sequence, hops);
+    return hops;
+  }
+
+  /** Ask after each swarm that arrives whether it was the one, for a minute. */
+  async #whenSeen(record) {
+    const deadline = performance.now() + 60_000;
+    while (performance.now() < deadline) {
+      const arrived = nextEvent(this.#stream, "swarm", deadline - performance.now());
+      const trace = await this.#stream.trace(record);
+      const seenAt = this.#sights.arrivalOf(trace?.sequence);
+      if (seenAt !== undefined) return { trace, seenAt: performance.timeOrigin + seenAt };
+      await arrived;
+    }
+    return null;
+  }
+
+  #show(emoji, sequence, hops) {
+    const total = hops.reduce((sum, { ms }) => sum + ms, 0);
+    this.#say(`${emoji} was seen after ${seconds(total)}, in swarm ${sequence}:`);
+    const { bar, list } = this.#elements;
+    bar.replaceChildren(...hops.map(({ name, ms }) => newSegment(name, ms / total)));
+    list.replaceChildren(...hops.map(newHop));
+    list.dataset.totalMs = total;
+  }
+
+  #giveUp(reason) {
+    this.#say(reason);
+    return null;
+  }
+
+  #say(text) {
+    this.#elements.status.textContent = text;
+  }
+}
+
+const epochMs = () => performance.timeOrigin + performance.now();
+
+const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
+
+function nextEvent(target, type, timeoutMs) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeoutMs);
+    const settle = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    target.addEventListener(type, settle, { once: true });
+  });
+}
+
+function newSegment(name, share) {
+  const segment = document.createElement("span");
+  segment.dataset.hop = name;
+  segment.style.flexGrow = share;
+  return segment;
+}
+
+function newHop({ name, what, ms }) {
+  const item = document.createElement("li");
+  item.dataset.hop = name;
+  item.dataset.ms = ms;
+  const duration = document.createElement("b");
+  duration.textContent = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  item.append(duration, ` ${what}`);
+  return item;
+}

@@ -1,0 +1,143 @@
+/** The page: joins the stream client with what is seen. */
+
+import { EmoStream } from "./emostream.js";
+import { FollowOne } from "./follow.js";
+import { fillPalette } from "./palette.js";
+import { SightTimes } from "./sight.js";
+import { Summary } from "./summary.js";
+import { SwarmCanvas } from "./swarm.js";
+import { Scenes } from "./topology.js";
+import { BarRace, RunningNumber } from "./totals.js";
+
+// Until its successor is due, a swarm spreads over the time that it took to collect; but no longer than this.
+const MAX_SPREAD_MS = 2_500;
+const PALETTE_RETRY_MS = 2_000;
+
+const byId = (id) => document.getElementById(id);
+const format = new Intl.NumberFormat("en");
+
+const stream = new EmoStream();
+const swarm = new SwarmCanvas(byId("sky"));
+const total = new RunningNumber(byId("total"));
+const bars = new BarRace(byId("bars"));
+const sights = new SightTimes();
+const summary = new Summary(byId("summary"), performance.now());
+const follow = new FollowOne(stream, sights, {
+  button: byId("follow-one"),
+  status: byId("follow-status"),
+  bar: byId("follow-bar"),
+  list: byId("follow-hops"),
+});
+const scenes = new Scenes(byId("scenes"), () => stream.topology());
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+const prefersStill = matchMedia("(prefers-reduced-motion: reduce)");
+
+// For the console, and for tests.
+window.emostream = { stream, swarm };
+
+function showTotals(spreadMs) {
+  const sum = Object.values(stream.totals).reduce((all, count) => all + count, 0);
+  total.runTo(sum, prefersStill.matches ? 0 : spreadMs);
+  byId("total").dataset.value = sum;
+  bars.show(stream.totals);
+}
+
+function showSwarm({ sequence, window: { start, end }, reactions, counts, swarm: shown }) {
+  const now = performance.now();
+  const spreadMs = Math.min(end - start, MAX_SPREAD_MS);
+  sights.arrived(sequence, now);
+  swarm.add(shown, spreadMs, (emoji) => scaleOf(counts[emoji], shown[emoji]));
+  showTotals(spreadMs);
+  showPace((reactions * 1000) / Math.max(end - start, 1));
+  summary.add(counts, now);
+  showSights();
+}
+
+/** One sprite stands for up to a thousand reactions, or more: the larger, the more of them. */
+function scaleOf(count, sprites) {
+  return 1 + Math.log10(Math.max(count / sprites, 1)) / 5;
+}
+
+function showPace(perSecond) {
+  byId("rate").textContent = format.format(Math.round(perSecond));
+  // Calm at one a second, bright at ten thousand.
+  document.body.style.setProperty("--energy", Math.min(1, Math.log10(1 + perSecond) / 4).toFixed(2));
+}
+
+async function showSights() {
+  for (const { emoji, sightMs } of await sights.settle((record) => stream.trace(record), performance.now())) {
+    swarm.addOwn(emoji);
+    byId("sight").textContent = `Your ${emoji} was seen after ${(sightMs / 1000).toFixed(2)} s`;
+    byId("sight").dataset.ms = sightMs;
+  }
+}
+
+async function send(emoji) {
+  const tappedAt = performance.now();
+  const result = await stream.react(emoji);
+  if (result.outcome === "accepted" && result.record) sights.accepted({ record: result.record, emoji, tappedAt });
+  byId("trouble").textContent = troubleWith(emoji, result);
+  return result;
+}
+
+function troubleWith(emoji, { outcome, reason }) {
+  if (outcome === "refused") return `${emoji} was not sent: ${reason}`;
+  if (outcome === "unknown") return `${emoji} may or may not have been counted: ${reason}`;
+  return "";
+}
+
+function showState({ name, subscriber, reason, retryInMs }) {
+  const text = {
+    connecting: "Connecting …",
+    live: `Live on ${subscriber}`,
+    waiting: `${capitalised(reason)}; again in ${Math.ceil(retryInMs / 1000)} s`,
+    stopped: "Stopped",
+  }[name];
+  byId("connection").dataset.state = name;
+  byId("connection-text").textContent = text;
+  if (name === "live" || name === "waiting") summary.say(text);
+}
+
+const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+async function loadPalette() {
+  try {
+    const emoji = await stream.palette();
+    swarm.prepare(emoji);
+    fillPalette(byId("palette"), emoji, send);
+    byId("trouble").textContent = "";
+  } catch (error) {
+    byId("trouble").textContent = `The emoji are not here yet: ${error.message}`;
+    setTimeout(loadPalette, PALETTE_RETRY_MS);
+  }
+}
+
+function switchTheme() {
+  const shown = document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light");
+  const theme = shown === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+}
+
+if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+byId("theme").addEventListener("click", switchTheme);
+
+const heedMotion = () => (swarm.still = prefersStill.matches);
+prefersStill.addEventListener("change", heedMotion);
+heedMotion();
+
+stream.addEventListener("state", ({ detail }) => showState(detail));
+stream.addEventListener("swarm", ({ detail }) => showSwarm(detail));
+for (const type of ["snapshot", "reset"]) stream.addEventListener(type, () => showTotals(0));
+
+byId("open-scenes").addEventListener("click", () => scenes.open());
+byId("close-scenes").addEventListener("click", () => scenes.close());
+byId("follow-one").addEventListener("click", async () => {
+  const emoji = byId("palette").firstElementChild?.dataset.emoji ?? "🔥";
+  const hops = await follow.follow(emoji);
+  if (hops && !prefersStill.matches) scenes.travel(emoji, hops, stream.state.cluster, stream.state.subscriber);
+});
+
+loadPalette();
+stream.start();
+if (location.hash === "#topology") scenes.open();

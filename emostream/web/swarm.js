@@ -1,0 +1,213 @@
+/**
+ * The swarm on a canvas: emoji rise, sway and fade.
+ *
+ * Made for thousands of reactions a second: nothing is allocated while it runs. Particles come from a pool, their path is
+ * a formula of their age, and each emoji is drawn once to a canvas of its own, then copied.
+ */
+
+// Also holds those that are yet to rise. When it is full, further ones are not drawn, and are counted in `skipped`.
+const MAX_PARTICLES = 1_500;
+// Enough for any palette; past this the emoji drawn first is drawn again when needed.
+const MAX_SPRITES = 256;
+const SPRITE_PX = 64;
+const MAX_PIXEL_RATIO = 2;
+const TIMED_FRAMES = 1_024;
+const FONT = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif`;
+
+export class SwarmCanvas {
+  #canvas;
+  #context;
+  #random;
+  #particles = Array.from({ length: MAX_PARTICLES }, newParticle);
+  #alive = 0;
+  #sprites = new Map();
+  #halo;
+  #width = 0;
+  #height = 0;
+  #pixelRatio = 1;
+  #frameRequest = 0;
+  #frameTimesMs = new Float32Array(TIMED_FRAMES);
+  /** Frames drawn so far, and particles that the full pool had no room for. */
+  frames = 0;
+  skipped = 0;
+  /** For people who prefer reduced motion: emoji appear and fade, but do not move. */
+  still = false;
+
+  constructor(canvas, random = Math.random) {
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d");
+    this.#random = random;
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+    this.#resize();
+  }
+
+  /** Particles in the air or about to rise. */
+  get particles() {
+    return this.#alive;
+  }
+
+  /**
+   * Let a swarm rise.
+   * @param {Object<string, number>} swarm     emoji → how many to show
+   * @param {number} spreadMs                  time over which they start, so that swarms join to one flow
+   * @param {(emoji: string) => number} scale  size of each emoji's sprites, about 1
+   */
+  add(swarm, spreadMs, scale = () => 1) {
+    const now = performance.now();
+    const shown = Object.values(swarm).reduce((sum, count) => sum + count, 0);
+    // Evenly in time, at random in kind: a golden-ratio walk gives each emoji starts all over the interval.
+    let slot = this.#random();
+    for (const [emoji, count] of Object.entries(swarm)) {
+      for (let i = 0; i < count; i += 1) {
+        slot = (slot + 0.618034) % 1;
+        const jitter = this.#random() / Math.max(shown, 1);
+        this.#launch(emoji, now + (slot + jitter) * spreadMs, scale(emoji), false);
+      }
+    }
+    this.#wake();
+  }
+
+  /** Let one's own reaction rise at once, larger and with a halo. */
+  addOwn(emoji) {
+    this.#launch(emoji, performance.now(), 1.5, true);
+    this.#wake();
+  }
+
+  /** Draw the emoji before they are needed. */
+  prepare(emoji) {
+    for (const each of emoji) this.#sprite(each);
+  }
+
+  /** Script time of the last frames, in ms. */
+  frameTimes() {
+    const times = this.#frameTimesMs.slice(0, Math.min(this.frames, TIMED_FRAMES)).sort();
+    const quantile = (q) => times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? 0;
+    return { frames: this.frames, median: quantile(0.5), p99: quantile(0.99), max: quantile(1) };
+  }
+
+  #launch(emoji, bornAt, scale, isOwn) {
+    if (this.#alive === MAX_PARTICLES) {
+      this.skipped += 1;
+      return;
+    }
+    const random = this.#random;
+    const depth = random();
+    const particle = this.#particles[this.#alive];
+    this.#alive += 1;
+    particle.sprite = this.#sprite(emoji);
+    particle.isOwn = isOwn;
+    particle.bornAt = bornAt;
+    particle.lifeMs = isOwn ? 4_500 : 4_200 + 2_600 * (1 - depth);
+    particle.size = (24 + 22 * depth) * scale;
+    // The mean of two: denser in the middle.
+    particle.x = isOwn ? 0.5 : (random() + random()) / 2 + (random() - 0.5) * 0.5;
+    particle.y = random();
+    particle.reach = isOwn ? 0.8 : 0.7 + 0.4 * random();
+    particle.sway = 0.02 + 0.05 * random();
+    particle.phase = random() * 2 * Math.PI;
+    particle.turns = 2 + 4 * random();
+  }
+
+  #wake() {
+    this.#frameRequest ||= requestAnimationFrame((now) => this.#frame(now));
+  }
+
+  #frame(now) {
+    const startedAt = performance.now();
+    this.#frameRequest = 0;
+    this.#context.setTransform(1, 0, 0, 1, 0, 0);
+    this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    for (let i = this.#alive - 1; i >= 0; i -= 1) {
+      const particle = this.#particles[i];
+      const age = (now - particle.bornAt) / particle.lifeMs;
+      if (age >= 1) this.#retire(i);
+      else if (age >= 0) this.#draw(particle, age);
+    }
+    // Nothing in the air: no frames, so an idle page costs nothing.
+    if (this.#alive > 0) this.#wake();
+    this.#frameTimesMs[this.frames % TIMED_FRAMES] = performance.now() - startedAt;
+    this.frames += 1;
+  }
+
+  #retire(index) {
+    this.#alive -= 1;
+    const last = this.#particles[this.#alive];
+    this.#particles[this.#alive] = this.#particles[index];
+    this.#particles[index] = last;
+  }
+
+  #draw(particle, age) {
+    const swing = this.still ? 0 : Math.sin(particle.phase + age * particle.turns);
+    const grown = this.still ? 1 : Math.min(1, 0.4 + age * 9);
+    const size = particle.size * grown;
+    const x = (particle.x + particle.sway * swing) * this.#width;
+    const risen = this.still ? 0.15 + 0.75 * particle.y : age ** 0.9 * particle.reach;
+    const y = this.#height * (1 - risen) + (this.still ? 0 : particle.size);
+    const tilt = 0.25 * swing;
+    const ratio = this.#pixelRatio;
+    const cos = Math.cos(tilt) * ratio;
+    const sin = Math.sin(tilt) * ratio;
+    const context = this.#context;
+    context.globalAlpha = Math.min(1, age * 10, (1 - age) * 3);
+    context.setTransform(cos, sin, -sin, cos, x * ratio, y * ratio);
+    if (particle.isOwn) context.drawImage(this.#halo, -size, -size, 2 * size, 2 * size);
+    context.drawImage(particle.sprite, -size / 2, -size / 2, size, size);
+  }
+
+  #resize() {
+    const { clientWidth, clientHeight } = this.#canvas;
+    const pixelRatio = Math.min(devicePixelRatio, MAX_PIXEL_RATIO);
+    this.#width = clientWidth;
+    this.#height = clientHeight;
+    this.#canvas.width = Math.round(clientWidth * pixelRatio);
+    this.#canvas.height = Math.round(clientHeight * pixelRatio);
+    if (pixelRatio !== this.#pixelRatio || !this.#halo) {
+      this.#pixelRatio = pixelRatio;
+      this.#sprites.clear();
+      this.#halo = drawHalo(SPRITE_PX * pixelRatio);
+    }
+  }
+
+  #sprite(emoji) {
+    let sprite = this.#sprites.get(emoji);
+    if (!sprite) {
+      if (this.#sprites.size === MAX_SPRITES) this.#sprites.delete(this.#sprites.keys().next().value);
+      sprite = drawEmoji(emoji, SPRITE_PX * this.#pixelRatio);
+      this.#sprites.set(emoji, sprite);
+    }
+    return sprite;
+  }
+}
+
+function newParticle() {
+  const numbers = { bornAt: 0, lifeMs: 0, size: 0, x: 0, y: 0, reach: 0, sway: 0, phase: 0, turns: 0 };
+  return { sprite: null, isOwn: false, ...numbers };
+}
+
+function drawEmoji(emoji, sizePx) {
+  const canvas = newCanvas(sizePx);
+  const context = canvas.getContext("2d");
+  context.font = `${Math.round(sizePx * 0.8)}px ${FONT}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(emoji, sizePx / 2, sizePx * 0.54);
+  return canvas;
+}
+
+function drawHalo(sizePx) {
+  const canvas = newCanvas(sizePx);
+  const context = canvas.getContext("2d");
+  const radius = sizePx / 2;
+  const glow = context.createRadialGradient(radius, radius, radius * 0.3, radius, radius, radius);
+  glow.addColorStop(0, "rgb(255 196 84 / 0.75)");
+  glow.addColorStop(1, "rgb(255 196 84 / 0)");
+  context.fillStyle = glow;
+  context.fillRect(0, 0, sizePx, sizePx);
+  return canvas;
+}
+
+function newCanvas(sizePx) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = Math.round(sizePx);
+  return canvas;
+}

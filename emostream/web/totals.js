@@ -1,0 +1,92 @@
+/** The totals: one number that keeps counting, and a race of bars. */
+
+const format = new Intl.NumberFormat("en");
+// Rows of the race; with a palette of any emoji there may be hundreds.
+const MAX_ROWS = 40;
+
+/** A number that runs to its next value over some time, as if reactions came one by one. */
+export class RunningNumber {
+  #element;
+  #from = 0;
+  #to = 0;
+  #shown = 0;
+  #startedAt = 0;
+  #durationMs = 0;
+  #frameRequest = 0;
+
+  constructor(element) {
+    this.#element = element;
+  }
+
+  /** @param {number} durationMs 0 jumps there at once */
+  runTo(value, durationMs) {
+    this.#from = this.#shown;
+    this.#to = value;
+    this.#startedAt = performance.now();
+    this.#durationMs = durationMs;
+    this.#frameRequest ||= requestAnimationFrame((now) => this.#frame(now));
+  }
+
+  #frame(now) {
+    this.#frameRequest = 0;
+    const share = this.#durationMs ? Math.min(1, Math.max(0, (now - this.#startedAt) / this.#durationMs)) : 1;
+    const value = Math.round(this.#from + (this.#to - this.#from) * share);
+    if (value !== this.#shown) this.#element.textContent = format.format(value);
+    this.#shown = value;
+    if (share < 1) this.#frameRequest = requestAnimationFrame((next) => this.#frame(next));
+  }
+}
+
+/** Emoji by their totals, the largest first. @returns {[string, number][]} */
+export function ranked(totals) {
+  return Object.entries(totals)
+    .filter(([, count]) => count > 0)
+    .sort(([first, a], [second, b]) => b - a || (first < second ? -1 : 1));
+}
+
+/** A list of emoji whose rows change places as their totals do. */
+export class BarRace {
+  #list;
+  #rows = new Map();
+
+  constructor(list) {
+    this.#list = list;
+  }
+
+  /** @param {Object<string, number>} totals every emoji's */
+  show(totals) {
+    const ranking = ranked(totals).slice(0, MAX_ROWS);
+    const most = ranking[0]?.[1] ?? 1;
+    const leftOver = new Set(this.#rows.keys());
+    for (const [rank, [emoji, count]] of ranking.entries()) {
+      leftOver.delete(emoji);
+      const row = this.#rows.get(emoji) ?? this.#newRow(emoji);
+      row.item.style.setProperty("--rank", rank);
+      row.bar.style.setProperty("--share", count / most);
+      row.count.textContent = format.format(count);
+      row.item.dataset.count = count;
+    }
+    for (const emoji of leftOver) {
+      this.#rows.get(emoji).item.remove();
+      this.#rows.delete(emoji);
+    }
+    this.#list.style.setProperty("--rows", ranking.length);
+  }
+
+  #newRow(emoji) {
+    const item = document.createElement("li");
+    item.dataset.emoji = emoji;
+    const name = document.createElement("span");
+    name.className = "emoji";
+    name.textContent = emoji;
+    const bar = document.createElement("span");
+    bar.className = "bar";
+    const count = document.createElement("span");
+    count.className = "count";
+    item.append(name, bar, count);
+    this.#list.append(item);
+    const row = { item, bar, count };
+    this.#rows.set(emoji, row);
+    return row;
+  }
+}
