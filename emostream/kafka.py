@@ -87,7 +87,7 @@ def last_record(reader: KafkaConsumer, partition: TopicPartition, timeout_second
     while True:
         start = max(beginning, end - step)
         found = None
-        for found in _records_until(reader, partition, start, end, timeout_seconds):  # noqa: B007
+        for found in records_until(reader, partition, start, end, timeout_seconds):  # noqa: B007
             pass
         if found is not None or start == beginning:
             return found
@@ -99,9 +99,13 @@ def _end_of_log(reader: KafkaConsumer, partition: TopicPartition) -> int:
     return offset
 
 
-def _records_until(
+def records_until(
     reader: KafkaConsumer, partition: TopicPartition, start: int, end: int, timeout_seconds: float
 ) -> Iterator[Any]:
+    """The committed records from `start` until the position is at `end` or past it; the reader is assigned to it.
+
+    The last fetch may reach past the end. Raises EmoStreamError when that takes too long.
+    """
     deadline = time.monotonic() + timeout_seconds
     reader.seek(partition, start)
     while reader.position(partition) < end:

@@ -123,6 +123,7 @@ class Account:
         self.counted: Counter[str] = Counter()
         self.latencies = Latencies()
         self.sequence = start.sequence
+        self.swarms = 0
         self._start = offsets_of(start)
         # Of each swarm kept: its sequence, and the offsets up to which it covers each partition.
         self._sequences = [start.sequence]
@@ -142,6 +143,7 @@ class Account:
         """The next record of `swarms`."""
         self.counted.update(swarm.counts)
         self.sequence = swarm.sequence
+        self.swarms += 1
         self._sequences.append(swarm.sequence)
         self._covered.append(offsets_of(swarm))
         del self._sequences[:-_KEPT_SWARMS], self._covered[:-_KEPT_SWARMS]

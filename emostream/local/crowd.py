@@ -1,0 +1,237 @@
+"""A simulated audience in a process of its own: it sends reactions, watches swarms, and accounts for every one.
+
+What was accepted comes from ingest's answers, what was counted from the topic `swarms` itself, and what was seen from
+real viewers, which find their subscribers through the registry like anybody's.
+"""
+
+import asyncio
+import contextlib
+import functools
+import random
+import resource
+import secrets
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from emostream import config, logs, model
+from emostream.client.outcome import Accepted, Unknown
+from emostream.client.reactions import ReactionSender
+from emostream.client.viewer import Viewer
+from emostream.local import figures
+from emostream.local.account import Account, Post
+from emostream.local.figures import Figures
+from emostream.local.ledger import SwarmFollower, count_others
+from emostream.local.pace import Crowd
+
+log = logs.get(__name__)
+
+_TICK_SECONDS = 0.01
+_REPORT_SECONDS = 0.5
+_VIEWERS_PER_SECOND = 250
+_WEBSOCKET_SHARE = 5
+_CONNECTIONS = 32
+# Requests under way. What is due beyond them is not sent at all, and counted: nobody can tap into a frozen page.
+_MAX_IN_FLIGHT = 2_000
+# How long what was accepted may take to be counted and seen everywhere, once the crowd has fallen silent.
+_SETTLE_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the audience is to do. `for_seconds` None: go on until SIGINT."""
+
+    for_seconds: int | None
+    reactions_per_second: int
+    viewers: int
+
+
+def run(plan: Plan, figures_file: str | None = None) -> int:
+    """Be the audience; returns 0 if all that was accepted was counted and seen exactly once, else 1.
+
+    SIGINT ends it with an account, SIGTERM at once. Figures go to the file, or where there is none to the terminal.
+    Raises EmoStreamError without Kafka, or without `swarms`.
+    """
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    show = functools.partial(figures.write, Path(figures_file)) if figures_file else _show_on_terminal
+    try:
+        status: int = uvloop.run(_Audience(plan, show).attend())
+    except asyncio.CancelledError:
+        return 0
+    return status
+
+
+class _Audience:
+    def __init__(self, plan: Plan, show: Callable[[Figures], None]) -> None:
+        self._plan = plan
+        self._show = show
+        self._client = config.load(config.ClientSettings)
+        self._kafka = config.load(config.KafkaSettings)
+        self._prefix = f"crowd-{secrets.token_hex(3)}-"
+        self._people = Crowd(self._prefix, random.choice)
+        self._viewers: list[Viewer] = []
+        self._posts: set[asyncio.Task[None]] = set()
+        self._refused = 0
+        self._silenced = asyncio.Event()
+
+    async def attend(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._handle_signals(loop)
+        follower = SwarmFollower(self._kafka)
+        self._account = Account(follower.last)
+        self._started = loop.time()
+        with follower.following(loop, self._account.count):
+            async with asyncio.TaskGroup() as group:
+                meanwhile = [group.create_task(self._watch()), group.create_task(self._report())]
+                await self._tap()
+                seconds = self._elapsed()
+                await self._settle()
+                for task in meanwhile:
+                    task.cancel()
+        others = count_others(self._kafka, *self._account.progress, self._prefix)
+        final = self._final_figures(seconds, others)
+        self._show(final)
+        return 0 if final.is_exact else 1
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        loop.add_signal_handler(signal.SIGINT, self._silenced.set)
+
+    # Reactions.
+
+    async def _tap(self) -> None:
+        """Send at an even pace, however long the answers take, until the time is over and all are answered."""
+        due = 0
+        async with ReactionSender(self._client.ingest_url, _CONNECTIONS) as sender:
+            while not self._is_over():
+                elapsed = self._elapsed()
+                for _ in range(due, due := int(elapsed * self._plan.reactions_per_second)):
+                    self._start_post(sender, elapsed)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._silenced.wait(), _TICK_SECONDS)
+            if self._posts:
+                await asyncio.wait(self._posts)
+
+    def _start_post(self, sender: ReactionSender, elapsed: float) -> None:
+        reactions = self._people.taps(elapsed, int(time.time() * 1000))
+        if len(self._posts) >= _MAX_IN_FLIGHT:
+            self._refused += len(reactions)
+            return
+        task = asyncio.get_running_loop().create_task(self._post(sender, reactions))
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
+
+    async def _post(self, sender: ReactionSender, reactions: list[model.Reaction]) -> None:
+        posted_ms = self._now_ms()
+        outcome = await sender.send(reactions)
+        counts = dict(Counter(reaction.emoji_type for reaction in reactions))
+        if isinstance(outcome, Accepted):
+            self._account.accept(Post(outcome.record.partition, outcome.record.offset, posted_ms, counts))
+        elif isinstance(outcome, Unknown):
+            log.warning("outcome unknown", reason=outcome.reason, reactions=len(reactions))
+            self._account.not_known(counts)
+        else:
+            self._refused += len(reactions)
+
+    def _is_over(self) -> bool:
+        is_late = self._plan.for_seconds is not None and self._elapsed() >= self._plan.for_seconds
+        return is_late or self._silenced.is_set()
+
+    # Viewers.
+
+    async def _watch(self) -> None:
+        """Let the viewers come, a few at a time, and stay."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._plan.viewers):
+                viewer = Viewer(
+                    self._client.registry_url,
+                    f"{self._prefix}{number}",
+                    on_message=self._see,
+                    protocol="ws" if number % _WEBSOCKET_SHARE == 0 else "sse",
+                )
+                self._viewers.append(viewer)
+                group.create_task(viewer.run())
+                await asyncio.sleep(1 / _VIEWERS_PER_SECOND)
+
+    def _see(self, message: model.ViewerMessage) -> None:
+        if isinstance(message, model.Swarm):
+            self._account.latencies.seen(message.sequence, self._now_ms())
+
+    # The account.
+
+    async def _settle(self) -> None:
+        """Wait until all that was accepted is counted, and every viewer has seen it, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_TIMEOUT_SECONDS):
+                while self._account.in_flight or self._swarms_unseen():
+                    self._account.match()
+                    await asyncio.sleep(_TICK_SECONDS)
+
+    def _swarms_unseen(self) -> int:
+        """Swarms that have not reached a viewer yet, summed over all viewers."""
+        return sum(max(0, self._account.sequence - viewer.watcher.sequence) for viewer in self._viewers)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            self._account.match()
+            self._account.latencies.settle(self._now_ms())
+            self._show(self._figures())
+
+    def _figures(self) -> Figures:
+        account, watchers = self._account, [viewer.watcher for viewer in self._viewers]
+        return Figures(
+            seconds=self._elapsed(),
+            reactions_per_second=account.accepted.total() / self._elapsed(),
+            accepted=account.accepted.total(),
+            counted=account.counted.total(),
+            in_flight=account.in_flight,
+            unknown=account.unknown.total(),
+            refused=self._refused,
+            viewers=sum(watcher.stream is not None for watcher in watchers),
+            swarms=account.swarms,
+            delivered=sum(watcher.swarms for watcher in watchers),
+            missed=sum(watcher.lost + watcher.mismatches for watcher in watchers),
+            repeated=sum(watcher.repeats for watcher in watchers),
+            p50_ms=account.latencies.newest_percentile_ms(50),
+            p99_ms=account.latencies.newest_percentile_ms(99),
+        )
+
+    def _final_figures(self, seconds: float, others: Counter[str]) -> Figures:
+        account, so_far = self._account, self._figures()
+        account.latencies.settle(sys.maxsize)
+        return msgspec.structs.replace(
+            so_far,
+            seconds=seconds,
+            reactions_per_second=so_far.accepted / seconds,
+            others=others.total(),
+            missed=so_far.missed + self._swarms_unseen(),
+            p50_ms=account.latencies.percentile_ms(50),
+            p99_ms=account.latencies.percentile_ms(99),
+            lost=dict(account.lost(others)),
+            doubled=dict(account.doubled(others)),
+            is_final=True,
+        )
+
+    def _elapsed(self) -> float:
+        return asyncio.get_running_loop().time() - self._started
+
+    def _now_ms(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1000)
+
+
+def _show_on_terminal(newest: Figures) -> None:
+    if newest.is_final:
+        print(f"\n\n{figures.summary(newest)}", flush=True)
+    else:
+        print(end=f"\r\033[K{figures.live_line(newest)}", flush=True)
