@@ -3,7 +3,8 @@
 Both kinds are used alike: send `request()`, feed what comes, and send what `data_to_send()` has after each piece.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Protocol
 
 import msgspec
@@ -32,8 +33,11 @@ class Stream(Protocol):
     def request(self) -> bytes:
         """The first bytes to send."""
 
-    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
-        """The messages that this piece completes. Raises StreamLostError where the stream is refused or broken."""
+    def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
+        """The messages that this piece completes, to be iterated to the end.
+
+        Raises StreamLostError where the stream is refused; the iterator raises it behind the last good message.
+        """
 
     def data_to_send(self) -> bytes:
         """Answers that are due, such as a pong; empty mostly."""
@@ -55,7 +59,7 @@ class SseStream:
         resume = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
         return get(self.address, {"Accept": "text/event-stream", **resume})
 
-    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
+    def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
         try:
             answers = self._reader.feed(piece)
         except MalformedResponseError as error:
@@ -63,10 +67,8 @@ class SseStream:
         if answers:
             # A stream that is accepted has no end, so whatever is whole is a refusal.
             raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
-        if self._reader.status != 200:
-            return []
-        events = self._events.feed(self._reader.take_body())
-        return _known(_decode(event.data) for event in events)
+        events = self._events.feed(self._reader.take_body()) if self._reader.status == HTTPStatus.OK else []
+        return (message for event in events for message in _decode(event.data))
 
     def data_to_send(self) -> bytes:
         return b""
@@ -90,22 +92,13 @@ class WebSocketStream:
         self._protocol.send_request(self._protocol.connect())
         return self.data_to_send()
 
-    def feed(self, piece: bytes) -> list[model.ViewerMessage]:
+    def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
         self._protocol.receive_data(piece)
-        messages = []
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.CONT}:
-                self._fragments.append(bytes(event.data))
-                if event.fin:
-                    messages.append(_decode(b"".join(self._fragments)))
-                    self._fragments = []
-            elif isinstance(event, WebSocketResponse) and self._protocol.handshake_exc is not None:
-                raise _refusal(event)
+        events = self._protocol.events_received()
         if self._protocol.handshake_exc is not None:
-            raise StreamLostError(str(self._protocol.handshake_exc))
-        if not messages and self._protocol.state in {State.CLOSING, State.CLOSED}:
-            raise self.end()
-        return _known(messages)
+            refusals = [_refusal(event) for event in events if isinstance(event, WebSocketResponse)]
+            raise refusals[0] if refusals else StreamLostError(str(self._protocol.handshake_exc))
+        return self._messages([event for event in events if isinstance(event, Frame)])
 
     def data_to_send(self) -> bytes:
         return b"".join(self._protocol.data_to_send())
@@ -114,6 +107,16 @@ class WebSocketStream:
         received = self._protocol.close_rcvd
         return StreamLostError((received.reason if received is not None else "") or _GONE)
 
+    def _messages(self, frames: list[Frame]) -> Iterator[model.ViewerMessage]:
+        for frame in frames:
+            if frame.opcode in {Opcode.TEXT, Opcode.CONT}:
+                self._fragments.append(bytes(frame.data))
+                if frame.fin:
+                    message, self._fragments = b"".join(self._fragments), []
+                    yield from _decode(message)
+        if self._protocol.state in {State.CLOSING, State.CLOSED}:
+            raise self.end()
+
 
 def _refusal(answer: WebSocketResponse) -> StreamLostError:
     headers = {name.lower(): value for name, value in answer.headers.raw_items()}
@@ -121,18 +124,13 @@ def _refusal(answer: WebSocketResponse) -> StreamLostError:
     return StreamLostError(response.reason, response.retry_after_seconds)
 
 
-def _known(messages: Iterable[model.ViewerMessage | None]) -> list[model.ViewerMessage]:
-    return [message for message in messages if message is not None]
-
-
-def _decode(data: bytes) -> model.ViewerMessage | None:
-    """The message, or None where it is of a type that only newer viewers know. Raises StreamLostError if broken."""
+def _decode(data: bytes) -> Iterator[model.ViewerMessage]:
+    """The message; none where it is of a type that only newer viewers know. Raises StreamLostError if it is broken."""
     try:
-        return model.decode_viewer_message(data)
+        yield model.decode_viewer_message(data)
     except msgspec.DecodeError as error:
-        if _type_of(data) in _KNOWN_TYPES | {None}:
+        if _type_of(data) in {*_KNOWN_TYPES, None}:
             raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
-        return None
 
 
 def _type_of(data: bytes) -> str | None:

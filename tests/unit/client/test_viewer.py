@@ -1,0 +1,142 @@
+"""A viewer finds its way through refusals, losses and gaps, against a registry and a subscriber that do as told."""
+
+import asyncio
+import json
+from http import HTTPStatus
+
+import pytest
+
+from emostream import model
+from emostream.client.viewer import Live, Viewer, ViewerState, Waiting
+from emostream.local import servers
+from emostream.subscriber import frames, http
+
+WINDOW = model.Window(0, 1)
+HEAD = http.head(HTTPStatus.OK, [("Content-Type", "text/event-stream")])
+FULL = http.problem(HTTPStatus.SERVICE_UNAVAILABLE, "full", [("Retry-After", "0")])
+
+
+def swarm(sequence: int) -> bytes:
+    counts = {"🔥": 1}
+    return frames.of(model.Swarm(f"s-{sequence}", sequence, WINDOW, 1, counts, counts, {"🔥": sequence})).sse
+
+
+def snapshot(sequence: int) -> bytes:
+    return frames.of(model.Snapshot(f"s-{sequence}", sequence, {"🔥": sequence})).sse
+
+
+class Stage:
+    """One server that is registry and subscriber. Each stream gets the next of `scripts`; the last one is kept open."""
+
+    def __init__(self, scripts: list[bytes], registry_refusals: int = 0) -> None:
+        self.excluded: list[list[str]] = []
+        self.resumed_from: list[str | None] = []
+        self._scripts = iter(scripts)
+        self._last = scripts[-1]
+        self._registry_refusals = registry_refusals
+
+    async def play(self, until: int) -> tuple[Viewer, list[int], list[ViewerState]]:
+        """Run a viewer until it has seen sequence `until`."""
+        sequences: list[int] = []
+        states: list[ViewerState] = []
+        done = asyncio.Event()
+
+        def note(message: model.ViewerMessage) -> None:
+            assert not isinstance(message, model.Goodbye)
+            sequences.append(message.sequence)
+            if message.sequence == until:
+                done.set()
+
+        server = await asyncio.start_server(self._serve, servers.HOST, 0)
+        self._port = server.sockets[0].getsockname()[1]
+        async with server:
+            viewer = Viewer(f"http://{servers.HOST}:{self._port}", "u1", on_message=note, on_state=states.append)
+            running = asyncio.create_task(viewer.run())
+            async with asyncio.timeout(20):
+                await done.wait()
+            running.cancel()
+            await asyncio.wait([running])
+        return viewer, sequences, states
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        if head.startswith("POST"):
+            request = json.loads(await reader.readexactly(int(headers["Content-Length"])))
+            writer.write(self._assign(request))
+        else:
+            self.resumed_from.append(headers.get("Last-Event-ID"))
+            script = next(self._scripts)
+            writer.write(script)
+            if script is self._last:
+                await reader.read()
+        writer.close()
+
+    def _assign(self, request: dict[str, list[str]]) -> bytes:
+        self.excluded.append(request["exclude"])
+        if self._registry_refusals > 0:
+            self._registry_refusals -= 1
+            return FULL
+        url = f"{servers.HOST}:{self._port}/v1/"
+        name = f"c/{len(self.resumed_from)}"
+        assignment = model.Assignment(name, "c", f"http://{url}stream", f"ws://{url}ws")
+        return http.answer(HTTPStatus.OK, "application/json", model.encode(assignment))
+
+
+def test_a_stream_is_watched_live() -> None:
+    stage = Stage([HEAD + snapshot(4) + swarm(5) + swarm(6)])
+    viewer, sequences, states = asyncio.run(stage.play(until=6))
+    assert sequences == [4, 5, 6]
+    assert states[-1] == Live("c/0", "c")
+    assert viewer.watcher.resume_id == "s-6"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        HEAD + snapshot(4) + swarm(5),
+        HEAD + snapshot(4) + swarm(5) + swarm(6)[:-10],
+        HEAD + snapshot(4) + swarm(5) + swarm(5) + swarm(7),
+        HEAD + snapshot(4) + swarm(5) + frames.of(model.Goodbye()).sse,
+        HEAD + snapshot(4) + swarm(5) + b"data: junk\n\n",
+    ],
+    ids=["closed", "cut", "gap", "goodbye", "junk"],
+)
+def test_after_a_loss_it_resumes_elsewhere_without_gap_or_repeat(loss: bytes) -> None:
+    stage = Stage([loss, HEAD + swarm(6) + swarm(7)])
+    _, sequences, states = asyncio.run(stage.play(until=7))
+    assert sequences == [4, 5, 6, 7]
+    assert stage.resumed_from == [None, "s-5"]
+    assert stage.excluded == [[], ["c/0"]]
+    assert len([state for state in states if isinstance(state, Waiting)]) == 1
+
+
+def test_it_comes_through_refusals_of_the_registry_and_of_subscribers() -> None:
+    stage = Stage([FULL, FULL, HEAD + snapshot(4)], registry_refusals=1)
+    _, sequences, states = asyncio.run(stage.play(until=4))
+    assert sequences == [4]
+    assert stage.excluded == [[], [], ["c/0"], ["c/0", "c/1"]]
+    assert [state.reason for state in states if isinstance(state, Waiting)] == ["full"] * 3
+
+
+def test_nobody_there_is_waited_for() -> None:
+    states: list[ViewerState] = []
+
+    async def run() -> None:
+        second_try = asyncio.Event()
+
+        def note(state: ViewerState) -> None:
+            states.append(state)
+            if len(states) == 3:
+                second_try.set()
+
+        viewer = Viewer(f"http://{servers.HOST}:{servers.free_port()}", "u1", on_state=note)
+        running = asyncio.create_task(viewer.run())
+        async with asyncio.timeout(10):
+            await second_try.wait()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(run())
+    assert isinstance(states[1], Waiting)
+    assert "registry" in states[1].reason
