@@ -16,8 +16,6 @@ from emostream.subscriber import metrics
 from emostream.subscriber.frames import HEARTBEAT, KINDS
 from emostream.subscriber.history import Change, Entry, History, Position, State
 
-# How much of the history one viewer is sent before the others get their turn.
-_REPLAY_CHUNK_BYTES = 32 << 10
 # How long a viewer that was told goodbye may take to read it and close, before its connection is cut.
 _GOODBYE_TIMEOUT_MS = 2_000
 
@@ -61,12 +59,17 @@ class Audience:
         *,
         heartbeat_ms: int,
         slow_viewer_timeout_ms: int,
+        replay_chunk_bytes: int,
         soon: Callable[..., Any],
     ) -> None:
-        """`soon(function, argument)` calls the function later, after what else is due (an event loop's `call_soon`)."""
+        """`replay_chunk_bytes` of the history are sent to one viewer before the others get their turn.
+
+        `soon(function, argument)` calls the function later, after what else is due: an event loop's `call_soon`.
+        """
         self._history = history
         self._heartbeat_ms = heartbeat_ms
         self._slow_viewer_timeout_ms = slow_viewer_timeout_ms
+        self._replay_chunk_bytes = replay_chunk_bytes
         self._soon = soon
         # Together these are bounded by the subscriber's capacity: whoever lets viewers join asks `len` first.
         self._viewers: set[Viewer] = set()
@@ -135,6 +138,7 @@ class Audience:
         if change is Change.NEXT:
             self._fan_out(entry)
         elif before is not None:
+            (metrics.GAPS if change is Change.GAP else metrics.NEW_STREAMS).inc()
             self._restart(before.position)
         self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
         for viewer in [viewer for viewer in self._ahead if not self._is_ahead(viewer)]:
@@ -217,7 +221,7 @@ class Audience:
 
     def _replay(self, viewer: Viewer, position: Position) -> None:
         stream, sequence = position
-        entries = self._history.after(sequence, _REPLAY_CHUNK_BYTES)
+        entries = self._history.after(sequence, self._replay_chunk_bytes)
         if entries:
             viewer.position = stream, entries[-1].sequence
             metrics.DELIVERIES.inc(len(entries))

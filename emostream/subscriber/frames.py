@@ -33,12 +33,6 @@ def of(message: model.ViewerMessage) -> Frames:
     )
 
 
-def goodbye(reason: model.GoodbyeReason) -> Frames:
-    """The last bytes of a viewer; for WebSocket with the close frame."""
-    message = of(model.Goodbye(reason))
-    return message._replace(ws=message.ws + close(CloseCode.GOING_AWAY, reason))
-
-
 def close(code: CloseCode, reason: str) -> bytes:
     """A WebSocket close frame."""
     return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)

@@ -41,6 +41,8 @@ class Server:
             self.history,
             heartbeat_ms=settings.heartbeat_ms,
             slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
+            # A part of the buffer, so that a replay hardly overfills it.
+            replay_chunk_bytes=settings.max_viewer_buffer_bytes // 2,
             soon=asyncio.get_running_loop().call_soon,
         )
         self.is_draining = False

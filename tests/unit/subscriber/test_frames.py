@@ -1,0 +1,51 @@
+"""Messages on the wire are what SSE and WebSocket clients understand."""
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, CloseCode, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from emostream import model
+from emostream.subscriber import frames
+from tests.unit.subscriber.examples import swarm
+
+
+def received(data: bytes) -> list[tuple[Opcode, bytes]]:
+    client = ClientProtocol(parse_uri("ws://subscriber/v1/ws"), state=State.OPEN)
+    client.receive_data(data)
+    return [(event.opcode, bytes(event.data)) for event in client.events_received()]
+
+
+def test_an_sse_event_has_the_messages_type_and_id() -> None:
+    message = model.Snapshot("k3v9-1", 1, {"🔥": 2})
+    expected = 'event: snapshot\nid: k3v9-1\ndata: {"type":"snapshot","id":"k3v9-1","sequence":1,"totals":{"🔥":2}}\n\n'
+    assert frames.of(message).sse.decode() == expected
+
+
+def test_a_goodbye_leaves_the_viewers_id_as_it_is() -> None:
+    assert frames.of(model.Goodbye()).sse == b'event: goodbye\ndata: {"type":"goodbye","reason":"draining"}\n\n'
+
+
+def test_a_websocket_client_reads_the_same_json() -> None:
+    message = swarm("k3v9", 7).for_viewers()
+    assert received(frames.of(message).ws) == [(Opcode.TEXT, model.encode(message))]
+
+
+def test_a_message_longer_than_a_short_frame_is_read_whole() -> None:
+    message = model.Reset("k3v9-1", 1, {f"emoji {number}": number for number in range(10_000)})
+    assert received(frames.of(message).ws) == [(Opcode.TEXT, model.encode(message))]
+
+
+def test_a_heartbeat_is_a_comment_or_a_ping() -> None:
+    assert frames.HEARTBEAT.sse.startswith(b":")
+    assert received(frames.HEARTBEAT.ws) == [(Opcode.PING, b"")]
+
+
+def test_a_close_frame_carries_code_and_reason() -> None:
+    (opcode, data), *_ = received(frames.close(CloseCode.TRY_AGAIN_LATER, "full"))
+    assert opcode is Opcode.CLOSE
+    assert Close.parse(data) == Close(1013, "full")
+
+
+def test_retry_is_an_sse_field_of_its_own() -> None:
+    assert frames.retry(1_500) == b"retry: 1500\n\n"
