@@ -1,6 +1,6 @@
 """Writes docs/configuration.md: every setting and every metric, from the code that defines them."""
 
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -82,16 +82,19 @@ def _metrics() -> Iterator[str]:
 
 
 def _metrics_by_tier() -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """For each module that counts something: its name in the page, and a row a metric."""
     found = []
-    for package in pkgutil.iter_modules(emostream.__path__, "emostream."):
-        if not package.ispkg:
-            continue
-        modules = {module.name for module in pkgutil.iter_modules(importlib.import_module(package.name).__path__)}
-        if "metrics" in modules:
-            module = importlib.import_module(f"{package.name}.metrics")
-            metrics = [value for value in vars(module).values() if isinstance(value, MetricWrapperBase)]
-            found.append((package.name.partition(".")[2], [_row(metric) for metric in metrics]))
+    for name in ["emostream.http", *_metrics_modules()]:
+        values = vars(importlib.import_module(name)).values()
+        title = name.removeprefix("emostream.").removesuffix(".metrics")
+        found.append((title, [_row(value) for value in values if isinstance(value, MetricWrapperBase)]))
     return found
+
+
+def _metrics_modules() -> Iterator[str]:
+    for tier in pkgutil.iter_modules(emostream.__path__, "emostream."):
+        if tier.ispkg and importlib.util.find_spec(f"{tier.name}.metrics"):
+            yield f"{tier.name}.metrics"
 
 
 def _row(metric: Any) -> tuple[str, str, str, str]:
