@@ -146,3 +146,15 @@ def topics_apply(check: bool, new_stream: bool) -> None:
     click.echo(f"changed={len(sentences)}")
     if check and sentences:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--host", help="The address to bind.")
+@click.option("--port", type=int, help="The port to bind.")
+def audit(host: str | None, port: int | None) -> None:
+    """Check, beside the running tiers, that each reaction is counted once; the findings are metrics."""
+    settings = config.load(config.AuditSettings, host=host, port=port)
+    start_tier("audit")
+    from emostream.audit import auditor  # noqa: PLC0415
+
+    auditor.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))

@@ -311,6 +311,16 @@ class RegistrySettings(Section):
     )
 
 
+class AuditSettings(Section):
+    """The auditor, which checks that each reaction was counted once."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}AUDIT_")
+    title: ClassVar[str] = "audit"
+
+    host: str = Field("127.0.0.1", description="Address to bind for health and metrics.")
+    port: Port = Field(8003, description="Port of health and metrics.")
+
+
 class ClientSettings(Section):
     """The terminal client, and whatever else of ours plays a viewer."""
 
@@ -328,6 +338,7 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "registry": (RegistrySettings, ZooKeeperSettings, LogSettings),
+    "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "client": (ClientSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, LogSettings),
     "crowd": (ClientSettings, KafkaSettings, LogSettings),

@@ -1,0 +1,111 @@
+"""Compares what was written to `reactions` with what the swarms counted of it. Pure.
+
+It knows nothing of how the aggregator counts: it reads the same records, and adds them up by itself.
+"""
+
+from collections import Counter, defaultdict, deque
+
+import msgspec
+
+from emostream.errors import EmoStreamError
+from emostream.model import SWARMS_TOPIC, Counts, Progress, Reaction, Swarm, parse_message_id
+
+_reactions_decoder = msgspec.json.Decoder(list[Reaction])
+_MAX_EMOJI_CHARACTERS = 32
+
+
+def counts_of(record: bytes) -> Counts:
+    """How often each emoji is in a record of `reactions`; empty for one that is no list of reactions.
+
+    Like the aggregator it takes any emoji, of no palette: text that is not plain ASCII.
+    """
+    try:
+        emoji = [reaction.emoji_type for reaction in _reactions_decoder.decode(record)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    if any(each.isascii() or len(each) > _MAX_EMOJI_CHARACTERS for each in emoji):
+        return {}
+    return Counter(emoji)
+
+
+class Ledger:
+    """All reactions from the swarm `start` on: its totals are taken for true, and whatever comes after is checked.
+
+    What is held is bounded by the caller, who stops reading while `waiting` is too much.
+    """
+
+    def __init__(self, start: Swarm) -> None:
+        self._last = start
+        self._read_up_to = _offsets(start)
+        self._records: defaultdict[int, deque[tuple[int, Counts]]] = defaultdict(deque)
+        self._swarms: deque[Swarm] = deque()
+        self.accepted = sum(start.totals.values())
+        """Reactions in `reactions` since the stream began."""
+        self.lost: Counter[str] = Counter()
+        """By emoji: reactions that a swarm should have counted and did not."""
+        self.doubled: Counter[str] = Counter()
+        """By emoji: reactions that a swarm counted although they are not there, or were counted before."""
+
+    @property
+    def counted(self) -> int:
+        """Reactions in the totals of the last swarm that was checked."""
+        return sum(self._last.totals.values())
+
+    @property
+    def waiting(self) -> int:
+        """Records and swarms that wait for each other."""
+        return len(self._swarms) + sum(map(len, self._records.values()))
+
+    def position(self, partition: int) -> int:
+        """The offset of a partition from which `reactions` is to be read."""
+        return self._read_up_to.get(partition, 0)
+
+    def write(self, partition: int, offset: int, counts: Counts) -> None:
+        """The next record of a partition of `reactions`."""
+        self.accepted += sum(counts.values())
+        self._records[partition].append((offset, counts))
+
+    def read(self, partition: int, up_to: int) -> None:
+        """A partition was read up to here, which may be past its last record: the ends of transactions have none."""
+        self._read_up_to[partition] = up_to
+        self._settle()
+
+    def count(self, swarm: Swarm) -> None:
+        """The next record of `swarms`. Raises EmoStreamError where it belongs to another stream."""
+        if _stream(swarm) != _stream(self._last):
+            raise EmoStreamError(f"a new stream of swarms has begun with {swarm.id}: the audit must start again.")
+        self._swarms.append(swarm)
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._swarms and self._is_read(self._swarms[0]):
+            self._check(self._swarms.popleft())
+
+    def _is_read(self, swarm: Swarm) -> bool:
+        return all(self.position(partition) >= end for partition, end in _offsets(swarm).items())
+
+    def _check(self, swarm: Swarm) -> None:
+        expected: Counter[str] = Counter()
+        for partition, end in _offsets(swarm).items():
+            records = self._records[partition]
+            while records and records[0][0] < end:
+                expected.update(records.popleft()[1])
+        # What the totals have grown by is what viewers see.
+        grown = Counter(swarm.totals)
+        grown.subtract(self._last.totals)
+        self.lost += expected - grown
+        self.doubled += grown - expected
+        self._last = swarm
+
+
+def _offsets(swarm: Swarm) -> dict[int, int]:
+    if not isinstance(swarm.progress, Progress):
+        raise EmoStreamError(f"swarm {swarm.id} carries no progress: it is no record of {SWARMS_TOPIC}")
+    return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}
+
+
+def _stream(swarm: Swarm) -> str:
+    position = parse_message_id(swarm.id)
+    if position is None:
+        raise EmoStreamError(f"{swarm.id!r} is no id of a swarm")
+    return position[0]
