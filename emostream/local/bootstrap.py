@@ -187,11 +187,11 @@ def _run(command: Sequence[str], failed: str, environment: dict[str, str] | None
 
 
 def _show_progress(text: str) -> None:
+    line = text[: shutil.get_terminal_size().columns - 1]
     if sys.stdout.isatty():
-        text = text[: shutil.get_terminal_size().columns - 1]
-        print(end=f"\r\033[K{text}", flush=True)
+        print(end=f"\r\033[K{line}", flush=True)
     else:
-        print(text, flush=True)
+        print(line, flush=True)
 
 
 def _log_tail(lines: int) -> str:

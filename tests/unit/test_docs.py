@@ -1,0 +1,34 @@
+"""The documents are whole: settings and metrics are all listed, and what a page points to is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from emostream import reference
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_reference_lists_every_setting_and_metric_as_the_code_has_them() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert page == reference.configuration_page(), "run `emostream config reference > docs/configuration.md`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_to_a_file_or_heading_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, heading = target.partition("#")
+        if path.startswith(("http://", "https://")):
+            continue
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if heading:
+            assert heading in _anchors(linked), f"{page.name} links to {target}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings as GitHub makes links of them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
