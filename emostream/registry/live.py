@@ -1,0 +1,85 @@
+"""What every process does now, for whoever looks at the whole: collected from their /readyz and /metrics.
+
+Nothing is collected while nobody looks. However many do, each process is asked once a second at most.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.http1 import Address, Response, get
+
+_FRESH_SECONDS = 1.0
+_ANSWER_TIMEOUT_SECONDS = 1.0
+_OK = 200
+# Processes asked at the same time; the others wait for their turn.
+_MAX_CONNECTIONS = 32
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """A process as it announced itself; `clients` and `capacity` are a subscriber's."""
+
+    tier: str
+    name: str
+    url: str
+    cluster: str = ""
+    leader: bool = False
+    clients: int = 0
+    capacity: int = 0
+
+
+class Collector:
+    """Looks at all the processes that `announced` names at that moment. To be used on one event loop."""
+
+    def __init__(self, announced: Callable[[], Sequence[Announced]]) -> None:
+        self._announced = announced
+        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._newest: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._made_at = float("-inf")
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Each process with what it announced, `ready`, the `reason` if not, and `metrics`: a sum for each name."""
+        now = asyncio.get_running_loop().time()
+        if self._newest is None or (self._newest.done() and now - self._made_at >= _FRESH_SECONDS):
+            self._newest = asyncio.create_task(self._collect())
+            self._made_at = now
+        # Somebody else may wait for the same look: whoever gives up must not end it.
+        return await asyncio.shield(self._newest)
+
+    async def _collect(self) -> list[dict[str, Any]]:
+        return await asyncio.gather(*map(self._ask, self._announced()))
+
+    async def _ask(self, process: Announced) -> dict[str, Any]:
+        found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
+        async with self._turns:
+            try:
+                readyz, metrics = await _get(f"{process.url}/readyz"), await _get(f"{process.url}/metrics")
+            except (ConnectionEndedError, OSError, ValueError):
+                return found
+        is_ready = readyz.status == _OK
+        reason = "" if is_ready else readyz.reason
+        return found | {"ready": is_ready, "reason": reason, "metrics": figures(metrics.body.decode())}
+
+
+async def _get(url: str) -> Response:
+    address = Address.of(url)
+    connection = await HttpConnection.connect(address)
+    try:
+        return await connection.exchange(get(address, {"Connection": "close"}), _ANSWER_TIMEOUT_SECONDS)
+    finally:
+        connection.close()
+
+
+def figures(exposition: str) -> dict[str, float]:
+    """Our metrics in Prometheus' text format, each summed over its labels; of a histogram its count and sum alone."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for line in exposition.splitlines():
+        series, _, value = line.rpartition(" ")
+        name = series.partition("{")[0]
+        if name.startswith("emostream_") and not name.endswith(("_bucket", "_created")):
+            sums[name] += float(value)
+    return dict(sums)
