@@ -40,13 +40,20 @@ class Seen(msgspec.Struct):
     behind: int = 0
 
 
-class Report(msgspec.Struct):
-    """What one worker says at the end of a run. `unseen` are accepted reactions whose swarm no viewer of it saw."""
+class Report(msgspec.Struct, kw_only=True):
+    """What one worker says at the end of a run.
+
+    `sequence` is the last swarm that it knows of. `unseen` are accepted reactions whose swarm no viewer of it saw.
+    `failures` are requests and streams that failed. `clock` says what is known of the aggregator's clock.
+    """
 
     worker: str
+    sequence: int
     sent: Sent
     seen: Seen
     unseen: int = 0
+    failures: int = 0
+    clock: str = ""
 
 
 class Count(msgspec.Struct):
@@ -67,8 +74,8 @@ class Verdict(msgspec.Struct):
         return not self.problems
 
 
-def judge(reports: list[Report], count: Count, lost_workers: Iterable[str] = (), failures: int = 0) -> Verdict:
-    """The verdict over a whole run. Of `lost_workers` there is no report; `failures` are what Locust counted."""
+def judge(reports: list[Report], count: Count, lost_workers: Iterable[str] = ()) -> Verdict:
+    """The verdict over a whole run. Of `lost_workers` there is no report."""
     sent = _sum_sent(reports)
     seen = _sum_seen(reports)
     lost = Counter(sent.accepted) - Counter(count.by_totals)
@@ -80,7 +87,7 @@ def judge(reports: list[Report], count: Count, lost_workers: Iterable[str] = (),
         *_of_emoji("in the totals and in no swarm, or the other way", _difference(count.by_totals, count.by_swarms)),
         *_of_viewers(seen),
         *_when(sum(report.unseen for report in reports), "accepted reactions were never seen by a viewer"),
-        *_when(failures, "requests or streams failed"),
+        *_when(sum(report.failures for report in reports), "requests or streams failed"),
     ]
     line = (
         f"conservation {'FAILED' if problems else 'holds'}: accepted {sum(sent.accepted.values()):,}, "

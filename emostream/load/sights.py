@@ -7,12 +7,22 @@ draw.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 # Arrivals are kept for so many swarms; of older ones the reactions still waiting count as unseen.
 _SWARMS_KEPT = 64
 
-Sight = tuple[float, int]
-"""Milliseconds from when the request was due, and the number of reactions that it carried."""
+
+class Sight(NamedTuple):
+    """A request was due, and a viewer saw the swarm that covers its reactions."""
+
+    due_seconds: float
+    seen_seconds: float
+    reactions: int
+
+    @property
+    def latency_ms(self) -> float:
+        return (self.seen_seconds - self.due_seconds) * 1_000
 
 
 class Sights:
@@ -29,16 +39,11 @@ class Sights:
         """A request was answered: its reactions are in this record."""
         self._waiting[partition].setdefault(offset, []).append((due_seconds, reactions))
 
-    def seen(self, sequence: int, at_seconds: float) -> bool:
-        """A viewer saw this swarm; true for the first of them."""
-        arrivals = self._arrivals.get(sequence)
-        if arrivals is not None:
-            arrivals.append(at_seconds)
-            return False
-        self._arrivals[sequence] = [at_seconds]
+    def seen(self, sequence: int, at_seconds: float) -> None:
+        """A viewer saw this swarm."""
+        self._arrivals.setdefault(sequence, []).append(at_seconds)
         while len(self._arrivals) > _SWARMS_KEPT:
             del self._arrivals[next(iter(self._arrivals))]
-        return True
 
     def arrivals(self, sequence: int) -> Sequence[float]:
         """When each viewer saw this swarm, the first one first."""
@@ -57,7 +62,7 @@ class Sights:
     def covered(
         self, sequence: int, ends: Mapping[int, int], choose: Callable[[Sequence[float]], float]
     ) -> Iterator[Sight]:
-        """Let go of all that this swarm covers, the records below `ends` by partition, with the time to its sight.
+        """Let go of all that this swarm covers, the records below `ends` by partition, with the sight of each.
 
         Swarms are told in the order of their sequences. Nothing is said of reactions whose swarm nobody saw.
         """
@@ -67,4 +72,4 @@ class Sights:
             for offset in [offset for offset in records if offset < end]:
                 for due_seconds, reactions in records.pop(offset):
                     if arrivals:
-                        yield (choose(arrivals) - due_seconds) * 1_000, reactions
+                        yield Sight(due_seconds, choose(arrivals), reactions)

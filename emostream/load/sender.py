@@ -1,0 +1,82 @@
+"""A part of the crowd: sends its share of the reactions, each request when it is due, whatever became of the others."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from emostream.client.outcome import Accepted, Outcome, Refused, Unknown, outcome_of
+from emostream.load.arrivals import next_due
+from emostream.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream.load.record import Record
+from emostream.load.run import Run, now_seconds
+from emostream.model import Reaction, encode
+
+# How often the emoji of a palette are sent: the second half as often as the first, and so on, as in any real crowd.
+_POPULARITY = [1 / rank for rank in range(1, 1_000)]
+_USERS = 1_000_000
+
+
+class Portion(NamedTuple):
+    """What one sender sends: this share (0 to 1) of all reactions, so many of them in each request."""
+
+    share: float
+    batch: int
+
+
+class Sender:
+    """One part of the crowd."""
+
+    def __init__(self, run: Run, ingest: Endpoint, record: Record, portion: Portion, draw: Random) -> None:
+        self._run = run
+        self._ingest = ingest
+        self._record = record
+        self._batch = portion.batch
+        self._requests_per_reaction = portion.share / portion.batch
+        self._draw = draw
+        self._weights = _POPULARITY[: len(run.palette)]
+        self._name = "/v1/reactions" if self._batch == 1 else f"/v1/reactions ({self._batch} at once)"
+
+    def send_all(self, spawn: Callable[[Callable[[float], None], float], object]) -> None:
+        """Spawn each request when it is due, until the run is over or stops sending."""
+        due: float | None = now_seconds()
+        while due is not None and self._run.is_sending:
+            time.sleep(max(0.0, due - now_seconds()))
+            spawn(self.send, due)
+            due = next_due(due, self._run.ends_seconds, self._requests_per_second, self._draw.expovariate(1))
+
+    def send(self, due_seconds: float) -> None:
+        """Send the request that is due, and keep what became of it."""
+        reactions = [self._reaction(due_seconds) for _ in range(self._batch)]
+        counts = Counter(reaction.emoji_type for reaction in reactions)
+        self._run.in_flight += 1
+        try:
+            outcome = self._post(encode(reactions if self._batch > 1 else reactions[0]))
+        finally:
+            self._run.in_flight -= 1
+        match outcome:
+            case Accepted(_, place):
+                self._run.accepted.update(counts)
+                self._run.sights.accepted(place.partition, place.offset, due_seconds, self._batch)
+            case Refused():
+                self._run.refused.update(counts)
+            case Unknown():
+                self._run.unknown.update(counts)
+        error = None if isinstance(outcome, Accepted) else f"{type(outcome).__name__.lower()}: {outcome.reason}"
+        self._record.request("POST", self._name, due_seconds, error=error)
+
+    def _post(self, body: bytes) -> Outcome:
+        try:
+            return outcome_of(self._ingest.post(body))
+        except NotSentError as error:
+            return Refused(str(error))
+        except NotAnsweredError as error:
+            return Unknown(str(error))
+
+    def _requests_per_second(self, at_seconds: float) -> float:
+        return self._run.reactions_per_second(at_seconds) * self._requests_per_reaction
+
+    def _reaction(self, due_seconds: float) -> Reaction:
+        [emoji] = self._draw.choices(self._run.palette, self._weights)
+        return Reaction(f"load-{self._draw.randrange(_USERS)}", emoji, int(due_seconds * 1_000))
