@@ -90,6 +90,18 @@ def subscriber(cluster: str | None, port: int | None, name: str | None) -> None:
 
 
 @main.command()
+@click.option("--cluster", help="The cluster whose topic is filled.")
+@click.option("--port", type=int, help="The port of health and metrics.")
+def publisher(cluster: str | None, port: int | None) -> None:
+    """Relay each swarm to one cluster, or stand by while another one does."""
+    settings = config.load(config.PublisherSettings, cluster=cluster, port=port)
+    start_tier("publisher", cluster=settings.cluster)
+    from emostream.publisher import service  # noqa: PLC0415
+
+    service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+
+
+@main.command()
 @click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after so many seconds.")
 @click.option("--crowd", envvar="CROWD", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0, 9_000), default=500, help="Connected viewers.")
@@ -123,6 +135,32 @@ def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | 
     from emostream.local import crowd as local_crowd  # noqa: PLC0415
 
     sys.exit(local_crowd.run(local_crowd.Plan(for_seconds, rate, viewers), figures_file))
+
+
+@main.command()
+@click.option("--host", help="The address to bind.")
+@click.option("--port", type=int, help="The port to bind.")
+def ingest(host: str | None, port: int | None) -> None:
+    """Take reactions over HTTP, and answer once Kafka has them."""
+    settings = config.load(config.IngestSettings, host=host, port=port)
+    start_tier("ingest", port=settings.port)
+    from emostream.ingest import service  # noqa: PLC0415
+
+    service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+
+
+@main.command()
+def aggregator() -> None:
+    """Make a swarm of each micro-batch of reactions, or stand by while another one does."""
+    from emostream.aggregator import driver  # noqa: PLC0415
+
+    start_tier("aggregator")
+    driver.run(
+        config.load(config.AggregatorSettings),
+        config.load(config.KafkaSettings),
+        config.load(config.ZooKeeperSettings),
+        config.load(config.LogSettings),
+    )
 
 
 @main.group("topics")

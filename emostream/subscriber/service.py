@@ -1,17 +1,15 @@
 """A subscriber's life: it listens, fills its history, is announced, serves, and drains when it is told to stop."""
 
 import asyncio
-import contextvars
 import gc
 import resource
 import signal
 import socket
-import threading
-from collections.abc import Callable
 
 import uvloop
 
 from emostream import logs, model
+from emostream.background import run_in_thread
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
 from emostream.coordination import Announcement, new_client
 from emostream.errors import EmoStreamError
@@ -58,7 +56,7 @@ async def _serve(
     presence = _Presence(settings, zookeeper, server, readiness, port=listener.getsockname()[1])
     async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
         sweeping = asyncio.create_task(server.sweep_forever())
-        reading = _in_thread("feed", topic_feed.run)
+        reading = run_in_thread("feed", topic_feed.run)
         announcing = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
         log.info("subscriber listens", address="{}:{}".format(*listener.getsockname()), url=presence.url)
@@ -166,31 +164,3 @@ def _tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def _in_thread(name: str, function: Callable[[], None]) -> "asyncio.Future[None]":
-    """Run it in a thread that does not hold up the process's end; the future has its end, or its error."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if ended.done():
-            return
-        if error is None:
-            ended.set_result(None)
-        else:
-            ended.set_exception(error)
-
-    def run_and_tell() -> None:
-        error = None
-        try:
-            function()
-        except BaseException as raised:
-            error = raised
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
-
-    # In a copy of this context, so that its log lines carry the same names.
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(run_and_tell,), name=name, daemon=True).start()
-    return ended

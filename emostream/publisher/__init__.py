@@ -1,0 +1,1 @@
+"""The publisher: relays the one ordered log of swarms to its cluster's topic, each once, in order."""
