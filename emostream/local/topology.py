@@ -13,7 +13,18 @@ from emostream.local.process import Process
 from emostream.local.servers import HOST
 
 # In the order in which they start; stopping goes the other way.
-TIERS = ("zookeeper", "kafka", "spark", "topics", "registry", "subscriber", "publisher", "ingest", "aggregator")
+TIERS = (
+    "zookeeper",
+    "kafka",
+    "spark",
+    "topics",
+    "registry",
+    "subscriber",
+    "publisher",
+    "ingest",
+    "aggregator",
+    "audit",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Ports:
     ingest: int = 8000
     registry: int = 8001
     aggregator: int = 8002
+    audit: int = 8003
     publishers: tuple[int, ...] = (8101, 8102, 8103)
     subscribers: tuple[tuple[int, ...], ...] = ((9001, 9002, 9003), (9004, 9005, 9006), (9007, 9008, 9009))
 
@@ -117,6 +129,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{ports.registry}",
         "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
         "EMOSTREAM_AGGREGATOR_PORT": str(ports.aggregator),
+        "EMOSTREAM_AUDIT_PORT": str(ports.audit),
         "EMOSTREAM_AGGREGATOR_TRIGGER_MS": str(layout.trigger_ms),
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
@@ -150,6 +163,7 @@ def _tiers(layout: Layout) -> Iterator[Part]:
         yield _service(layout, "publisher", port, "topics", name=f"publisher@{cluster}", cluster=cluster)
     yield _service(layout, "ingest", ports.ingest, "topics")
     yield _service(layout, "aggregator", ports.aggregator, "topics", "spark")
+    yield _service(layout, "audit", ports.audit, "topics")
 
 
 def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:
