@@ -74,6 +74,7 @@ class Ports:
             ingest=servers.free_port(),
             registry=servers.free_port(),
             aggregator=servers.free_port(),
+            audit=servers.free_port(),
             publishers=tuple(servers.free_port() for _ in range(clusters)),
             subscribers=tuple(
                 tuple(servers.free_port() for _ in range(subscribers_per_cluster)) for _ in range(clusters)
