@@ -11,7 +11,6 @@ from emostream.config import LogSettings
 
 def configure(settings: LogSettings, **context: Any) -> None:
     """Send structlog's and the standard library's lines through one chain; `context` stands in every line."""
-    as_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -20,7 +19,7 @@ def configure(settings: LogSettings, **context: Any) -> None:
     ]
     renderer: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if as_text
+        if writes_text(settings)
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     structlog.configure(
@@ -41,6 +40,11 @@ def configure(settings: LogSettings, **context: Any) -> None:
     for noisy in ("kafka", "kazoo", "py4j", "websockets"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.contextvars.bind_contextvars(**context)
+
+
+def writes_text(settings: LogSettings) -> bool:
+    """Whether lines are text for people rather than JSON."""
+    return settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

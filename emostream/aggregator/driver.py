@@ -1,0 +1,268 @@
+"""The aggregator's life: win the election, fence and read back, let Spark run, and end rather than guess.
+
+Nothing is ever retried here. A write whose outcome is unknown, a lost election, a query that failed: each ends the
+process, and its supervisor starts a new one, which reads from `swarms` what happened.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from emostream import http, logs
+from emostream.aggregator import metrics, query, session
+from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions, last_swarm
+from emostream.aggregator.swarms import Batch, Compression, next_swarm, offsets_without_record, starting_offsets
+from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
+from emostream.coordination import Announcement, Election, connect
+from emostream.errors import EmoStreamError, OutcomeUnknownError
+from emostream.model import REACTIONS_TOPIC, Swarm
+from emostream.readiness import Readiness
+
+log = logs.get(__name__)
+
+EXIT_OUTCOME_UNKNOWN = 3
+"""The process ended in the middle of a write: it may or may not be in `swarms`."""
+
+_LOOK_SECONDS = 0.25
+# Beyond the age at which the broker aborts the transaction by itself, waiting for it is of no use.
+_WRITE_GRACE_SECONDS = 5.0
+_OVERDUE_SECONDS = 15.0
+
+
+def run(
+    settings: AggregatorSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, log_settings: LogSettings
+) -> None:
+    """Stand by or aggregate until SIGTERM or SIGINT. Raises EmoStreamError for what an operator must see to."""
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    readiness = Readiness("zookeeper", "batches")
+    address = f"{settings.host}:{settings.port}"
+    with contextlib.ExitStack() as cleanup:
+        server = http.serve_in_thread(http.create_app("aggregator", readiness), settings.host, settings.port)
+        cleanup.callback(server.stop)
+        client = connect(zookeeper)
+        cleanup.callback(client.stop)
+        readiness.met("zookeeper")
+        announcement = Announcement(client, f"/services/aggregator/{address}")
+        election = Election(client, "/elections/aggregator", address)
+        announcement.update({"url": f"http://{address}", "leader": False})
+        # Standing by is this process's work until it is elected, and it does it.
+        readiness.met("batches")
+        log.info("aggregator stands by")
+        if not election.win(stop):
+            return
+        cleanup.callback(election.resign)
+        readiness.not_met("batches", "elected: Spark is starting")
+        announcement.update({"url": f"http://{address}", "leader": True})
+        metrics.LEADER.set(1)
+        _aggregate(settings, kafka, log_settings, _Term(election, readiness, stop))
+    log.info("aggregator ends")
+
+
+@dataclass(frozen=True)
+class _Term:
+    """The time as leader: how it was won, and what ends it."""
+
+    election: Election
+    readiness: Readiness
+    stop: threading.Event
+
+
+def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, term: _Term) -> None:
+    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as checkpoint:
+        last = last_swarm(kafka)
+        offsets = starting_offsets(last, describe_reactions(kafka))
+        assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
+        log.info("aggregator read back", swarm=last.id, offsets=offsets)
+        spark = session.start(settings, logs_text=logs.writes_text(log_settings))
+        # Spark's own handler, set by its start, would only cancel the jobs.
+        _stop_on_signals(term.stop)
+        writer = _Writer(settings, swarms, last, checkpoint)
+        running = _start_query(spark, settings, _source(settings, kafka, offsets), checkpoint, writer)
+        watch = _Watch(running, settings, term.readiness)
+        try:
+            while not term.stop.wait(_LOOK_SECONDS):
+                if not term.election.is_leader:
+                    raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
+                if writer.failure is not None:
+                    raise EmoStreamError(f"a batch failed: {_first_line(writer.failure)}") from writer.failure
+                watch.look()
+        finally:
+            _stop_spark(running, writer, spark)
+
+
+class _Writer:
+    """Turns each micro-batch of Spark into the next record of `swarms`. After a failure it writes nothing more."""
+
+    def __init__(self, settings: AggregatorSettings, swarms: SwarmLog, last: Swarm, checkpoint: Path) -> None:
+        self._settings = settings
+        self._compression = Compression(settings.compression_ratio, settings.compression_rule)
+        self._swarms = swarms
+        self._last = last
+        self._checkpoint = checkpoint
+        self.is_writing = threading.Lock()
+        self.failure: Exception | None = None
+        metrics.SEQUENCE.set(last.sequence)
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Spark calls this for one batch after the other, in a thread of its own."""
+        if self.failure is not None:
+            return
+        try:
+            with metrics.BATCH.time():
+                self._write_next(frame, batch_id)
+        except Exception as error:
+            # Spark would log it at a length of some hundred lines, and end the query; `_watch` ends it as well.
+            self.failure = error
+
+    def _write_next(self, frame: DataFrame, batch_id: int) -> None:
+        began_ms = int(time.time() * 1000)
+        groups, letters = query.count(frame)
+        batch = Batch(_planned_ends(self._checkpoint, batch_id), groups, len(letters))
+        swarm = next_swarm(self._last, batch, began_ms, self._settings.trigger_ms, self._compression)
+        if swarm.progress == self._last.progress:
+            return
+        timeout_seconds = self._settings.transaction_timeout_ms / 1000 + _WRITE_GRACE_SECONDS
+        with self.is_writing, _outcome_known_within(timeout_seconds), metrics.COMMIT.time():
+            self._swarms.append(swarm, letters)
+        _report(swarm, letters, offsets_without_record(self._last, batch))
+        self._last = swarm
+
+
+def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
+    if letters:
+        first = letters[0]
+        log.warning(
+            "records were set aside", count=len(letters), first=f"{first.partition}/{first.offset}", reason=first.reason
+        )
+    if unused_offsets:
+        log.warning("reactions has offsets without a record", count=unused_offsets, swarm=swarm.id)
+    metrics.UNUSED_OFFSETS.inc(unused_offsets)
+    metrics.SEQUENCE.set(swarm.sequence)
+    metrics.SWARMS.inc()
+    metrics.REACTIONS.inc(swarm.reactions)
+    metrics.DEAD_LETTERS.inc(len(letters))
+
+
+def _planned_ends(checkpoint: Path, batch_id: int) -> dict[int, int]:
+    """The offsets before which Spark ends this batch, and after which it begins the next one, by partition.
+
+    The records alone do not tell: offsets that the end of a transaction took up have none.
+    """
+    lines = (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()
+    return {int(partition): end for partition, end in json.loads(lines[2])[REACTIONS_TOPIC].items()}
+
+
+@contextlib.contextmanager
+def _outcome_known_within(seconds: float) -> Iterator[None]:
+    """End the whole process, at once, where the write in this block fails or takes longer.
+
+    Neither can be told from a write that succeeded. Anything that this process did next could count a batch twice.
+    """
+    timer = threading.Timer(seconds, _exit_hard, [f"a write took longer than {seconds:g} s"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except OutcomeUnknownError as error:
+        _exit_hard(str(error))
+    finally:
+        timer.cancel()
+
+
+def _exit_hard(reason: str) -> None:
+    log.error("aggregator ends at once, to read back what was written", reason=reason)
+    os._exit(EXIT_OUTCOME_UNKNOWN)
+
+
+def _start_query(
+    spark: SparkSession, settings: AggregatorSettings, source: dict[str, str], checkpoint: Path, writer: _Writer
+) -> StreamingQuery:
+    stream = spark.readStream.format("kafka").options(**source).load().writeStream
+    return (
+        stream.foreachBatch(writer)
+        .option("checkpointLocation", checkpoint.as_uri())
+        .trigger(processingTime=f"{settings.trigger_ms} milliseconds")
+        .start()
+    )
+
+
+def _source(settings: AggregatorSettings, kafka: KafkaSettings, offsets: dict[int, int]) -> dict[str, str]:
+    return {
+        "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
+        "kafka.isolation.level": "read_committed",
+        "subscribe": REACTIONS_TOPIC,
+        "startingOffsets": json.dumps({REACTIONS_TOPIC: offsets}),
+        "failOnDataLoss": "true",
+        "maxOffsetsPerTrigger": str(settings.max_records_per_trigger),
+    }
+
+
+class _Watch:
+    """Reports whether the query lives and how far behind it is, and tells when it cannot go on."""
+
+    def __init__(self, running: StreamingQuery, settings: AggregatorSettings, readiness: Readiness) -> None:
+        self._running = running
+        self._readiness = readiness
+        self._overdue_seconds = max(_OVERDUE_SECONDS, 5 * settings.trigger_ms / 1000)
+        self._seen: Any = None
+        self._seen_at = time.monotonic()
+
+    def look(self) -> None:
+        """Report once. Raises EmoStreamError where the query has ended."""
+        if not self._running.isActive:
+            raise EmoStreamError(f"Spark's query ended: {_first_line(self._running.exception())}")
+        progress = self._running.lastProgress
+        if progress is not None and progress["timestamp"] != self._seen:
+            self._seen, self._seen_at = progress["timestamp"], time.monotonic()
+            metrics.LAG.set(_lag(progress))
+        if time.monotonic() - self._seen_at < self._overdue_seconds:
+            self._readiness.met("batches")
+        else:
+            self._readiness.not_met(
+                "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
+            )
+
+
+def _lag(progress: Any) -> int:
+    (source,) = progress["sources"]
+    latest, end = (json.loads(source[name] or "{}").get(REACTIONS_TOPIC, {}) for name in ("latestOffset", "endOffset"))
+    return int(sum(latest.values()) - sum(end.values()))
+
+
+def _first_line(error: object) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _stop_spark(running: StreamingQuery, writer: _Writer, spark: SparkSession) -> None:
+    with contextlib.suppress(Exception):
+        running.stop()
+    # A write that has begun ends first, in one way or another.
+    with writer.is_writing, contextlib.suppress(Exception):
+        spark.stop()
+
+
+@contextlib.contextmanager
+def _scratch(settings: AggregatorSettings) -> Iterator[Path]:
+    """An empty folder for Spark's checkpoint, which would override the offsets that we start from if it had any."""
+    work = Path(settings.work_dir).resolve()
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    (work / "checkpoints").mkdir(parents=True)
+    yield Path(tempfile.mkdtemp(dir=work / "checkpoints"))
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())

@@ -1,0 +1,27 @@
+"""What the aggregator counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_PREFIX = "emostream_aggregator"
+
+LEADER = Gauge(f"{_PREFIX}_leader", "1 while this process is the one that aggregates, 0 while it stands by.")
+SEQUENCE = Gauge(f"{_PREFIX}_sequence", "Sequence of the last swarm that was written or read back.")
+LAG = Gauge(f"{_PREFIX}_lag_records", "Records of reactions that no swarm counts yet, as of the last look.")
+
+SWARMS = Counter(f"{_PREFIX}_swarms_total", "Swarms written.")
+REACTIONS = Counter(f"{_PREFIX}_reactions_total", "Reactions counted.")
+DEAD_LETTERS = Counter(f"{_PREFIX}_dead_letters_total", "Records of reactions set aside because they are none.")
+UNUSED_OFFSETS = Counter(
+    f"{_PREFIX}_unused_offsets_total", "Offsets of reactions without a record: the marks of a transactional writer."
+)
+
+BATCH = Histogram(
+    f"{_PREFIX}_batch_seconds",
+    "Time from the beginning of a micro-batch's work until its swarm is committed.",
+    buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30),
+)
+COMMIT = Histogram(
+    f"{_PREFIX}_commit_seconds",
+    "Time to write a swarm in its transaction.",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15),
+)

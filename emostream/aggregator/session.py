@@ -1,0 +1,121 @@
+"""Spark, set up for small batches that come often: its configuration, and a first round that makes it quick."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from emostream.aggregator import query
+from emostream.config import AggregatorSettings
+from emostream.errors import EmoStreamError
+
+_HERE = Path(__file__).parent
+_WARM_UP_ROUNDS = 3
+
+
+def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
+    """A session on the master of the settings, warmed up. Raises EmoStreamError where Spark does not start."""
+    directory = _write_configuration(settings, logs_text)
+    # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
+    os.environ["SPARK_CONF_DIR"] = str(directory)
+    os.environ["SPARK_LOCAL_IP"] = settings.host
+    os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
+    try:
+        session: SparkSession = SparkSession.builder.getOrCreate()
+        _warm_up(session)
+    except Exception as error:
+        raise EmoStreamError(
+            f"Spark did not start on {settings.spark_master} ({str(error).splitlines()[0]}); is Java 17 or 21 there, "
+            "is the master active, and has a worker cores left?"
+        ) from error
+    return session
+
+
+def configuration(settings: AggregatorSettings) -> dict[str, object]:
+    """Spark's properties. Raises EmoStreamError where the connector or the secret is missing."""
+    return {
+        "spark.app.name": "emostream-aggregator",
+        "spark.master": settings.spark_master,
+        "spark.jars": ",".join(_connector_jars(settings)),
+        "spark.driver.host": settings.host,
+        "spark.driver.bindAddress": settings.host,
+        "spark.driver.port": settings.driver_port,
+        "spark.blockManager.port": settings.block_manager_port,
+        "spark.driver.memory": f"{settings.driver_memory_mib}m",
+        "spark.executor.memory": f"{settings.executor_memory_mib}m",
+        # A standalone master gives an application every core there is, and none is left for its successor.
+        "spark.cores.max": settings.cores,
+        # A lost executor or master is noticed within the time in which viewers would.
+        "spark.network.timeout": "20s",
+        "spark.network.timeoutInterval": "5s",
+        "spark.executor.heartbeatInterval": "3s",
+        "spark.rpc.askTimeout": "20s",
+        "spark.locality.wait": "0s",
+        # A batch has a few hundred groups at most: every further partition or plan costs more than it gives.
+        "spark.sql.shuffle.partitions": 2,
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        **dict.fromkeys(_KEPT_FOR_THE_UI, 20),
+        # The checkpoint is scratch: the record of `swarms` is the one that counts.
+        "spark.sql.streaming.minBatchesToRetain": 2,
+        "spark.sql.streaming.numRecentProgressUpdates": 2,
+        # Also said when nothing came: by this we see that the query lives.
+        "spark.sql.streaming.noDataProgressEventInterval": "1s",
+        "spark.sql.streaming.stopTimeout": "5s",
+        **_authentication(settings),
+    }
+
+
+_KEPT_FOR_THE_UI = (
+    "spark.ui.retainedJobs",
+    "spark.ui.retainedStages",
+    "spark.ui.retainedTasks",
+    "spark.sql.ui.retainedExecutions",
+    "spark.worker.ui.retainedExecutors",
+)
+
+
+def _connector_jars(settings: AggregatorSettings) -> list[str]:
+    jars = sorted(str(jar.resolve()) for jar in Path(settings.connector_jars_dir).glob("*.jar"))
+    if not jars:
+        raise EmoStreamError(
+            f"{settings.connector_jars_dir} holds no jar: EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR must name the folder "
+            "with Spark's Kafka connector, which `python3 -m emostream.local.jars` makes."
+        )
+    return jars
+
+
+def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
+    if not settings.spark_secret_file:
+        return {}
+    try:
+        secret = Path(settings.spark_secret_file).read_text().strip()
+    except OSError as error:
+        raise EmoStreamError(
+            f"Spark's secret cannot be read ({error}); is EMOSTREAM_AGGREGATOR_SPARK_SECRET_FILE right?"
+        ) from error
+    return {"spark.authenticate": "true", "spark.authenticate.secret": secret, "spark.network.crypto.enabled": "true"}
+
+
+def _write_configuration(settings: AggregatorSettings, logs_text: bool) -> Path:
+    directory = Path(settings.work_dir, "conf").resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
+    file = directory / "spark-defaults.conf"
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{key} {value}\n" for key, value in configuration(settings).items()))
+    return directory
+
+
+def _warm_up(session: SparkSession) -> None:
+    """Count made-up records, so that the first real batch finds its plan compiled and an executor at work."""
+    item = '{"user_id": "warm-up", "emoji_type": "🔥", "timestamp": 0}'
+    records = session.range(100).selectExpr(
+        f"encode('[{item}, {item}]', 'UTF-8') AS value", "CAST(id % 4 AS INT) AS partition", "id AS offset"
+    )
+    for _ in range(_WARM_UP_ROUNDS):
+        query.count(records)
