@@ -82,6 +82,7 @@ def judge(reports: list[Report], count: Count, lost_workers: Iterable[str] = ())
     doubled = Counter(count.by_totals) - Counter(sent.accepted) - Counter(sent.unknown)
     problems = [
         *(f"worker {worker} was lost, and what it sent and saw with it: the run is invalid" for worker in lost_workers),
+        *([] if sent.accepted else ["no reaction was accepted, so the run shows nothing"]),
         *_of_emoji("lost: accepted and never counted", lost),
         *_of_emoji("counted although nobody of this run sent them", doubled),
         *_of_emoji("in the totals and in no swarm, or the other way", _difference(count.by_totals, count.by_swarms)),

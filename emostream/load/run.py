@@ -39,6 +39,7 @@ class Run:
         self.audience = audience
         self.shape = SHAPES[shape]
         self.palette: Sequence[str] = ()
+        """What may be sent; the crowd waits until it is known."""
         self.started_seconds = started_seconds
         self.is_sending = False
         self.in_flight = 0

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from emostream.load.run import Run, now_seconds
 from emostream.model import Reaction, encode
 
 # How often the emoji of a palette are sent: the second half as often as the first, and so on, as in any real crowd.
-_POPULARITY = [1 / rank for rank in range(1, 1_000)]
+_CUMULATIVE_POPULARITY = list(accumulate(1 / rank for rank in range(1, 1_000)))
 _USERS = 1_000_000
 
 
@@ -35,7 +36,6 @@ class Sender:
         self._batch = portion.batch
         self._requests_per_reaction = portion.share / portion.batch
         self._draw = draw
-        self._weights = _POPULARITY[: len(run.palette)]
         self._name = "/v1/reactions" if self._batch == 1 else f"/v1/reactions ({self._batch} at once)"
 
     def send_all(self, spawn: Callable[[Callable[[float], None], float], object]) -> None:
@@ -78,5 +78,6 @@ class Sender:
         return self._run.reactions_per_second(at_seconds) * self._requests_per_reaction
 
     def _reaction(self, due_seconds: float) -> Reaction:
-        [emoji] = self._draw.choices(self._run.palette, self._weights)
+        palette = self._run.palette
+        [emoji] = self._draw.choices(palette, cum_weights=_CUMULATIVE_POPULARITY[: len(palette)])
         return Reaction(f"load-{self._draw.randrange(_USERS)}", emoji, int(due_seconds * 1_000))

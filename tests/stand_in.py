@@ -1,0 +1,201 @@
+"""A pipeline in one small process that loses or doubles on request, which the real one refuses to do.
+
+It answers as ingest, the registry and one subscriber do, and makes a swarm of what came four times a second. For tests
+of what checks the real one: `python -m tests.stand_in PORT [FAULT]`.
+"""
+
+import asyncio
+import base64
+import hashlib
+import sys
+import time
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from emostream import model
+from emostream.subscriber import frames
+
+TRIGGER_SECONDS = 0.25
+PALETTE = ["🔥", "❤️", "😂", "👏"]
+STREAM = "standin"
+# At this sequence a fault happens.
+FAULTY_SEQUENCE = 8
+
+FAULTS = {
+    "none": "nothing goes wrong",
+    "drop": "one viewer does not get one swarm",
+    "double": "one viewer gets one swarm twice",
+    "lose": "one reaction is accepted and never counted",
+    "invent": "one reaction is counted that nobody sent",
+    "differ": "one viewer gets other counts than the rest",
+    "refuse": "every fiftieth request is refused",
+}
+
+
+class StandIn:
+    """One stream of swarms, and everyone who watches it."""
+
+    def __init__(self, port: int, fault: str) -> None:
+        self._url = f"127.0.0.1:{port}"
+        self._fault = fault
+        self._sequence = 0
+        self._totals: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._records = 0
+        self._requests = 0
+        self._counted: dict[int, tuple[int, int]] = {}
+        self._history: dict[int, frames.Frames] = {}
+        self._viewers: dict[asyncio.StreamWriter, int] = {}
+
+    async def count_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TRIGGER_SECONDS)
+            if self._waiting:
+                self._make_swarm()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._answer_one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._viewers.pop(writer, None)
+            writer.close()
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        request_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        target = urlsplit(request_line.split(" ")[1])
+        query = dict(parse_qsl(target.query))
+        match target.path:
+            case "/v1/palette":
+                _reply(writer, 200, {"emoji": PALETTE})
+            case "/v1/topology":
+                _reply(writer, 200, {"subscribers": []})
+            case "/v1/assignments":
+                _reply(writer, 200, self._assignment())
+            case "/v1/reactions":
+                _reply(writer, *self._take(body))
+            case "/v1/trace":
+                _reply(writer, *self._trace(int(query["sequence"])))
+            case "/v1/stream" | "/v1/ws":
+                await self._join(reader, writer, headers, query.get("last_event_id"))
+                return False
+            case _:
+                _reply(writer, 404, {"detail": f"nothing at {target.path}"})
+        return True
+
+    def _assignment(self) -> dict[str, str]:
+        urls = {"sse_url": f"http://{self._url}/v1/stream", "ws_url": f"ws://{self._url}/v1/ws"}
+        return {"subscriber": "cluster1/1", "cluster": "cluster1", **urls}
+
+    def _take(self, body: bytes) -> tuple[int, Any]:
+        self._requests += 1
+        if self._fault == "refuse" and self._requests % 50 == 0:
+            return 503, {"detail": "refused on purpose"}
+        sent = msgspec.json.decode(body)
+        reactions = sent if isinstance(sent, list) else [sent]
+        self._waiting.update(reaction["emoji_type"] for reaction in reactions)
+        self._records += 1
+        record = {"partition": 0, "offset": self._records - 1, "timestamp": _now_ms()}
+        return 202, {"accepted": len(reactions), "record": record}
+
+    def _trace(self, sequence: int) -> tuple[int, Any]:
+        if sequence not in self._counted:
+            return 404, {"detail": "no such swarm"}
+        window_end, end = self._counted[sequence]
+        return 200, {"sequence": sequence, "window_end": window_end, "counted": {"0": end}}
+
+    def _make_swarm(self) -> None:
+        self._sequence += 1
+        counts, self._waiting = self._waiting, Counter()
+        if self._sequence == FAULTY_SEQUENCE and self._fault in {"lose", "invent"}:
+            counts["🔥"] += 1 if self._fault == "invent" else -1
+        self._totals += counts
+        self._counted[self._sequence] = (_now_ms(), self._records)
+        self._history[self._sequence] = frames.of(self._swarm(counts))
+        for number, (viewer, kind) in enumerate(self._viewers.items()):
+            # The first one belongs to the checks themselves; what one of the audience misses must be noticed too.
+            is_wronged = self._sequence == FAULTY_SEQUENCE and number == len(self._viewers) // 2
+            viewer.writelines(self._frames_for(counts, kind, is_wronged))
+
+    def _frames_for(self, counts: Counter[str], kind: int, is_wronged: bool) -> list[bytes]:
+        frame = self._history[self._sequence][kind]
+        if not is_wronged:
+            return [frame]
+        match self._fault:
+            case "drop":
+                return []
+            case "double":
+                return [frame, frame]
+            case "differ":
+                return [frames.of(self._swarm(counts + Counter({"👏": 1})))[kind]]
+        return [frame]
+
+    def _swarm(self, counts: Counter[str]) -> model.Swarm:
+        return model.Swarm(
+            id=model.message_id(STREAM, self._sequence),
+            sequence=self._sequence,
+            window=model.Window(_now_ms() - 250, _now_ms()),
+            reactions=counts.total(),
+            counts=dict(counts),
+            swarm=dict.fromkeys(counts, 1),
+            totals={emoji: self._totals[emoji] for emoji in counts},
+        )
+
+    async def _join(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        headers: dict[str, str],
+        last_id: str | None,
+    ) -> None:
+        is_websocket = "sec-websocket-key" in headers
+        writer.write(_upgrade(headers["sec-websocket-key"]) if is_websocket else _EVENT_STREAM)
+        kind = frames.WS if is_websocket else frames.SSE
+        if last_id := last_id or headers.get("last-event-id"):
+            _, seen = model.parse_message_id(last_id) or ("", 0)
+            writer.writelines(self._history[sequence][kind] for sequence in range(seen + 1, self._sequence + 1))
+        else:
+            snapshot = model.Snapshot(model.message_id(STREAM, self._sequence), self._sequence, dict(self._totals))
+            writer.write(frames.of(snapshot)[kind])
+        self._viewers[writer] = kind
+        while await reader.read(1024):
+            pass
+
+
+_EVENT_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def _upgrade(key: str) -> bytes:
+    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+    accept = base64.b64encode(digest).decode()
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    ).encode()
+
+
+def _reply(writer: asyncio.StreamWriter, status: int, content: Any) -> None:
+    body = msgspec.json.encode(content)
+    writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def main(port: int, fault: str) -> None:
+    stand_in = StandIn(port, fault)
+    server = await asyncio.start_server(stand_in.answer, "127.0.0.1", port, backlog=4096)
+    async with server:
+        await stand_in.count_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "none"))
