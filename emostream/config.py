@@ -333,7 +333,7 @@ class ClientSettings(Section):
 
 # Which sections a tier reads: what `emostream config show|check TIER` covers.
 TIERS: dict[str, tuple[type[Section], ...]] = {
-    "ingest": (IngestSettings, KafkaSettings, LogSettings),
+    "ingest": (IngestSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "aggregator": (AggregatorSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, LogSettings),

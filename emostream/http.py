@@ -7,6 +7,7 @@ So no thread ever waits, for a client that does not finish its body as little as
 
 import asyncio
 import io
+import json
 import socket
 import sys
 import threading
@@ -101,9 +102,9 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
 
 def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] = (), **more: Any) -> Response:
     """An error as RFC 9457 has it; `more` are its extension members."""
-    response = jsonify({"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more})
-    response.status_code = status
-    response.content_type = "application/problem+json"
+    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
+    body = json.dumps(content, ensure_ascii=False)
+    response = Response(body, status, content_type="application/problem+json")
     response.headers.extend(headers)
     return response
 
@@ -209,10 +210,10 @@ class Edge:
             response.headers.extend(cors)
         return response
 
-    def _refuse(self, status: HTTPStatus, detail: str) -> Response:
+    @staticmethod
+    def _refuse(status: HTTPStatus, detail: str) -> Response:
         """An answer to a request that Flask does not see; what is left of its body goes with the connection."""
-        with self._app.test_request_context():
-            return problem(status, detail, [("Connection", "close")])
+        return problem(status, detail, [("Connection", "close")])
 
 
 def _environ(scope: Any, body: bytes) -> dict[str, Any]:

@@ -224,10 +224,7 @@ def test_a_server_in_a_thread_answers_and_ends() -> None:
 
 
 def test_a_problem_carries_its_extension_members() -> None:
-    app = create_app("test", Readiness())
-    with app.test_request_context():
-        response = problem(HTTPStatus.BAD_REQUEST, "No.", index=3)
-    assert response.get_json() == {
+    assert problem(HTTPStatus.BAD_REQUEST, "No.", index=3).get_json() == {
         "type": "about:blank",
         "title": "Bad Request",
         "status": 400,

@@ -1,0 +1,70 @@
+"""The ingest API: POST /v1/reactions, GET /v1/palette, GET /v1/openapi.json, and what each service answers."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, request
+
+from emostream import http, model, palette
+from emostream.config import IngestSettings
+from emostream.http import Deferred, problem
+from emostream.ingest import metrics, openapi
+from emostream.ingest.committer import Committed, NotAccepted, Outcome
+from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
+from emostream.readiness import Readiness
+
+RETRY_AFTER_SECONDS = 1
+_RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
+
+Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
+
+
+def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -> Flask:
+    """The Flask app; `submit` takes a request or refuses it at once. Raises ConfigurationError for a bad palette."""
+    app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
+    spellings = palette.accepted(settings.palette)
+    buttons = palette.buttons(settings.palette)
+    document = openapi.document(settings)
+
+    @app.post("/v1/reactions")
+    def post_reactions() -> Response:
+        if request.mimetype != "application/json":
+            return _counted(problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json."))
+        try:
+            batch = parse(request.get_data(), spellings)
+        except NotJsonError as error:
+            return _counted(problem(HTTPStatus.BAD_REQUEST, str(error)))
+        except InvalidError as error:
+            return _counted(problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail, invalid=error.items))
+        outcome = submit(batch)
+        return _answer(batch, outcome) if isinstance(outcome, NotAccepted) else Deferred(_await(batch, outcome))
+
+    @app.get("/v1/palette")
+    def get_palette() -> Response:
+        return jsonify(emoji=buttons, any="any" in settings.palette)
+
+    @app.get("/v1/openapi.json")
+    def get_openapi() -> Response:
+        return jsonify(document)
+
+    return app
+
+
+async def _await(batch: Batch, outcome: asyncio.Future[Outcome]) -> Response:
+    return _answer(batch, await outcome)
+
+
+def _answer(batch: Batch, outcome: Outcome) -> Response:
+    if isinstance(outcome, Committed):
+        body = model.encode({"accepted": batch.reactions, "record": outcome})
+        return _counted(Response(body, HTTPStatus.ACCEPTED, content_type="application/json"))
+    if isinstance(outcome, NotAccepted):
+        return _counted(problem(HTTPStatus.SERVICE_UNAVAILABLE, outcome.reason, _RETRY_AFTER))
+    metrics.unknown_reactions.inc(batch.reactions)
+    return _counted(problem(HTTPStatus.GATEWAY_TIMEOUT, outcome.reason))
+
+
+def _counted(response: Response) -> Response:
+    metrics.requests.labels(response.status_code).inc()
+    return response

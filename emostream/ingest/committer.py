@@ -1,0 +1,237 @@
+"""Group commit on Kafka: a request waits until its record is acknowledged by all in-sync replicas.
+
+Everything runs on the event loop's thread but the producer's own; its callbacks come back by call_soon_threadsafe, one
+for each record and not for each request.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from emostream import logs
+from emostream.config import IngestSettings, KafkaSettings
+from emostream.errors import EmoStreamError
+from emostream.ingest import metrics
+from emostream.ingest.groups import Group, Groups, NoRoomError
+from emostream.ingest.validation import Batch
+from emostream.kafka import durable_producer
+from emostream.model import REACTIONS_TOPIC
+from emostream.readiness import Readiness
+
+log = logs.get(__name__)
+
+_RECONNECT_SECONDS = 1.0
+_WATCH_SECONDS = 0.5
+# An acknowledgement takes milliseconds; past this Kafka counts as away, though what was sent is still waited for.
+_OVERDUE_SECONDS = 2.0
+
+# What the broker refuses for good: such a record is in no log.
+_REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The request's reactions are in this record of `reactions`; `timestamp` in ms since the epoch."""
+
+    partition: int
+    offset: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotAccepted:
+    """Nothing of the request is in Kafka, nor will be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """The record may be in Kafka, or get there yet."""
+
+    reason: str
+
+
+Outcome = Committed | NotAccepted | OutcomeUnknown
+Waiter = asyncio.Future[Outcome]
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """A group on its way: whose it is, since when, and what ends the patience of its requests."""
+
+    group: Group[Waiter]
+    sent_at: float
+    deadline: asyncio.TimerHandle
+
+
+class Committer:
+    """Takes requests, sends them in groups, and tells each its outcome. Use it on one event loop only."""
+
+    def __init__(self, settings: IngestSettings, kafka: KafkaSettings, readiness: Readiness) -> None:
+        self._settings = settings
+        self._kafka = kafka
+        self._readiness = readiness
+        self._groups: Groups[Waiter] = Groups(
+            settings.max_group_bytes, settings.max_requests_in_flight, settings.max_bytes_in_flight
+        )
+        self._flights: dict[Group[Waiter], _Flight] = {}
+        self._producer: Any = None
+        self._refusal: str | None = "Kafka is not reached yet."
+        self._draining = False
+        self._landed = asyncio.Event()
+        self._linger: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Begin to connect; until then every request is refused."""
+        self._tasks = [asyncio.create_task(self._connect()), asyncio.create_task(self._watch())]
+
+    def submit(self, batch: Batch) -> Waiter | NotAccepted:
+        """Take a request, or refuse it at once; the future is done with its outcome within the deadline."""
+        if self._refusal is not None:
+            return NotAccepted(self._refusal)
+        waiter: Waiter = self._loop.create_future()
+        try:
+            closed = self._groups.add(batch.reactions, batch.payload, waiter)
+        except NoRoomError:
+            return NotAccepted("As much is waiting for Kafka as may be.")
+        for group in closed:
+            self._send(group)
+        if self._groups.has_open and self._linger is None:
+            self._linger = self._loop.call_later(self._settings.linger_ms / 1000, self._linger_is_over)
+        return waiter
+
+    async def drain(self) -> None:
+        """Refuse what is new, and wait until what is in flight is acknowledged or `drain_timeout_ms` are over."""
+        self._draining = True
+        self._refusal = "This server is stopping; send it again."
+        self._readiness.not_met("accepting", "draining: this server is stopping")
+        self._linger_is_over()
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
+                while self._flights:
+                    self._landed.clear()
+                    await self._landed.wait()
+        except TimeoutError:
+            log.error("stopped with unacknowledged records", records=len(self._flights))
+        for task in self._tasks:
+            task.cancel()
+        if self._producer is not None:
+            await asyncio.to_thread(self._producer.close, 0)
+
+    def _linger_is_over(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        group = self._groups.close()
+        if group is not None:
+            self._send(group)
+
+    def _send(self, group: Group[Waiter]) -> None:
+        deadline = self._loop.call_later(self._settings.deadline_ms / 1000, self._give_up_waiting, group)
+        self._flights[group] = _Flight(group, self._loop.time(), deadline)
+        metrics.group_requests.observe(len(group.waiters))
+        producer = self._producer
+        if producer is None:
+            self._resolve(group, NotAccepted("Kafka was lost before the record was sent."))
+            return
+        try:
+            future = producer.send(REACTIONS_TOPIC, group.record())
+        except KafkaError as error:
+            self._resolve(group, NotAccepted(f"Kafka did not take the record: {error}"))
+            self._replace(producer, error)
+            return
+        future.add_callback(lambda metadata: self._call_back(self._acknowledged, group, metadata))
+        future.add_errback(lambda error: self._call_back(self._failed, group, producer, error))
+
+    def _call_back(self, function: Any, *arguments: Any) -> None:
+        """From the producer's thread to the loop's; after the loop has ended nobody waits any more."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _acknowledged(self, group: Group[Waiter], metadata: Any) -> None:
+        flight = self._flights[group]
+        metrics.commit_seconds.observe(self._loop.time() - flight.sent_at)
+        metrics.reactions_accepted.inc(group.reactions)
+        self._resolve(group, Committed(metadata.partition, metadata.offset, metadata.timestamp))
+
+    def _failed(self, group: Group[Waiter], producer: Any, error: BaseException) -> None:
+        log.error("record failed", error=repr(error), requests=len(group.waiters), size_bytes=group.size_bytes)
+        if isinstance(error, _REFUSALS):
+            self._resolve(group, NotAccepted(f"Kafka refused the record: {error}"))
+        else:
+            self._resolve(group, OutcomeUnknown(f"Kafka's acknowledgement failed: {error}"))
+        self._replace(producer, error)
+
+    def _give_up_waiting(self, group: Group[Waiter]) -> None:
+        """The requests' time is over, the record's is not: it stays in flight, and counted, until it is resolved."""
+        seconds = self._settings.deadline_ms / 1000
+        self._tell(group, OutcomeUnknown(f"Kafka did not acknowledge in {seconds:g} s; it may still get there."))
+
+    def _resolve(self, group: Group[Waiter], outcome: Outcome) -> None:
+        self._flights.pop(group).deadline.cancel()
+        self._groups.resolve(group)
+        self._landed.set()
+        self._tell(group, outcome)
+
+    def _tell(self, group: Group[Waiter], outcome: Outcome) -> None:
+        for _, waiter in group.waiters:
+            # Done already where its deadline has passed, cancelled where its client is gone.
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    def _replace(self, producer: Any, error: BaseException) -> None:
+        """After one failed record every later send of a producer may hang or fail: give it up for a new one."""
+        if producer is not self._producer or self._draining:
+            return
+        log.warning("replacing the producer", error=repr(error))
+        metrics.producers_replaced.inc()
+        self._producer = None
+        self._refusal = "Kafka is being reached anew."
+        self._loop.run_in_executor(None, producer.close, 0)
+        self._tasks.append(asyncio.create_task(self._connect()))
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                self._producer = await asyncio.to_thread(self._new_producer)
+            except (EmoStreamError, KafkaError) as error:
+                self._refusal = "Kafka is away."
+                self._readiness.not_met("kafka", str(error))
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            else:
+                self._refusal = None
+                return
+
+    def _new_producer(self) -> Any:
+        # send() waits only for metadata, up to max_block_ms, and would stop the loop: it is had beforehand.
+        producer = durable_producer(self._kafka, max_block_ms=1_000)
+        try:
+            if not producer.partitions_for(REACTIONS_TOPIC):
+                raise EmoStreamError(f"Kafka has no topic {REACTIONS_TOPIC}; make it with `emostream topics apply`.")
+        except BaseException:
+            producer.close(0)
+            raise
+        return producer
+
+    async def _watch(self) -> None:
+        """Tell by what is in flight whether Kafka acknowledges, and keep the gauges."""
+        while True:
+            oldest = next(iter(self._flights.values()), None)
+            age_seconds = self._loop.time() - oldest.sent_at if oldest else 0.0
+            if self._producer is not None and age_seconds < _OVERDUE_SECONDS:
+                self._readiness.met("kafka")
+            elif self._producer is not None:
+                reason = f"no acknowledgement for {age_seconds:.0f} s; is kafka.service active?"
+                self._readiness.not_met("kafka", reason)
+            if self._groups.is_full:
+                self._readiness.not_met("accepting", "as much is waiting for Kafka as may be")
+            else:
+                self._readiness.met("accepting")
+            metrics.requests_in_flight.set(self._groups.requests_in_flight)
+            metrics.bytes_in_flight.set(self._groups.bytes_in_flight)
+            await asyncio.sleep(_WATCH_SECONDS)

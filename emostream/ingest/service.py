@@ -1,0 +1,46 @@
+"""The ingest process: settings in, an API out, until SIGTERM drains it."""
+
+import asyncio
+import signal
+
+import uvloop
+
+from emostream import coordination, http, logs
+from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
+from emostream.coordination import Announcement
+from emostream.http import Limits
+from emostream.ingest.app import create_app
+from emostream.ingest.committer import Committer
+from emostream.readiness import Readiness
+
+log = logs.get(__name__)
+
+
+def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+    uvloop.run(_run(settings, kafka, zookeeper))
+
+
+async def _run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+    told_to_stop, drained = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    readiness = Readiness("kafka", "accepting")
+    committer = Committer(settings, kafka, readiness)
+    app = create_app(settings, readiness, committer.submit)
+    limits = Limits(settings.max_body_bytes, settings.body_timeout_ms / 1000, settings.max_connections)
+    serving = asyncio.create_task(http.serve(app, settings.host, settings.port, drained, limits))
+    committer.start()
+    presence = coordination.new_client(zookeeper)
+    presence.start_async()
+    address = f"{settings.host}:{settings.port}"
+    Announcement(presence, f"/services/ingest/{address}").update({"url": f"http://{address}", "leader": False})
+    log.info("serving", address=address)
+    stopping = asyncio.create_task(told_to_stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await committer.drain()
+    drained.set()
+    await serving
+    presence.stop()
+    presence.close()

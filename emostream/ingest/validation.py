@@ -1,0 +1,99 @@
+"""From a request's body to the reactions in it, or to what is wrong with them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from emostream.model import MAX_REACTIONS_PER_REQUEST
+
+MAX_USER_ID_CHARACTERS = 64
+MIN_TIMESTAMP_MS = 0  # 1970
+MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
+
+# How many bad items a refusal lists; past that the first ones stand for the rest.
+MAX_LISTED_ITEMS = 20
+_MAX_SHOWN_CHARACTERS = 40
+
+UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*$")]
+TimestampMs = Annotated[int, msgspec.Meta(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
+
+
+class _Item(msgspec.Struct):
+    user_id: UserId
+    emoji_type: str
+    timestamp: TimestampMs
+
+
+_decode_items = msgspec.json.Decoder(_Item | list[_Item]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class NotJsonError(Exception):
+    """The body is not JSON; its text says where."""
+
+
+@dataclass
+class InvalidError(Exception):
+    """The body is JSON but not reactions. `items` holds index and reason of each bad one, at most MAX_LISTED_ITEMS."""
+
+    detail: str
+    items: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The reactions of one request: how many, and their JSON joined by commas, to stand in a record's list."""
+
+    reactions: int
+    payload: bytes
+
+
+def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
+    """Read a request's body; `palette` maps each allowed spelling to the fully qualified emoji.
+
+    Raises NotJsonError or InvalidError; then nothing of the request is accepted.
+    """
+    try:
+        decoded = _decode_items(body)
+        items = [decoded] if isinstance(decoded, _Item) else decoded
+        if not 1 <= len(items) <= MAX_REACTIONS_PER_REQUEST:
+            raise _wrong_number(len(items))
+        for item in items:
+            item.emoji_type = palette[item.emoji_type]
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        # The hot path stops at the first thing that is wrong; what a client is told comes from a second look.
+        raise _explain(body, palette) from None
+    return Batch(len(items), _encode(items)[1:-1])
+
+
+def _wrong_number(number: int) -> InvalidError:
+    detail = f"A request holds 1 to {MAX_REACTIONS_PER_REQUEST} reactions, not {number}."
+    return InvalidError(detail, [])
+
+
+def _explain(body: bytes, palette: Mapping[str, str]) -> InvalidError | NotJsonError:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return NotJsonError(f"The body is not JSON: {error}.")
+    if not isinstance(decoded, dict | list):
+        return InvalidError("The body must be one reaction (an object) or a list of them.", [])
+    items = decoded if isinstance(decoded, list) else [decoded]
+    if not 1 <= len(items) <= MAX_REACTIONS_PER_REQUEST:
+        return _wrong_number(len(items))
+    problems = [(index, problem) for index, item in enumerate(items) if (problem := _problem(item, palette))]
+    listed = [{"index": index, "reason": reason} for index, reason in problems[:MAX_LISTED_ITEMS]]
+    return InvalidError(f"{len(problems)} of {len(items)} reactions are invalid; none was accepted.", listed)
+
+
+def _problem(item: Any, palette: Mapping[str, str]) -> str | None:
+    try:
+        reaction = msgspec.convert(item, _Item)
+    except msgspec.ValidationError as error:
+        return str(error)
+    if reaction.emoji_type in palette:
+        return None
+    shown = reaction.emoji_type[:_MAX_SHOWN_CHARACTERS]
+    return f"{shown!r} is not one emoji of the palette - at `$.emoji_type`"
