@@ -25,7 +25,7 @@ log = logs.get(__name__)
 # Files besides viewers' and other connections: the clients of Kafka and ZooKeeper, logs, libraries.
 _OTHER_FILES = 64
 _ANNOUNCEMENT_SECONDS = 1.0
-_THREAD_END_SECONDS = 2.0
+_END_SECONDS = 2.0
 
 
 def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
@@ -73,8 +73,8 @@ async def _serve(
         presence.withdraw()
         await server.drain()
         topic_feed.stop()
-        await asyncio.wait((reading,), timeout=_THREAD_END_SECONDS)
-        await asyncio.to_thread(presence.close)
+        # Neither Kafka nor ZooKeeper, should it be away, may hold up the end.
+        await asyncio.wait((reading, run_in_thread("presence", presence.close)), timeout=_END_SECONDS)
         sweeping.cancel()
     log.info("subscriber ends")
 

@@ -14,7 +14,7 @@ from emostream.subscriber.history import History, Position
 from tests.unit.subscriber.examples import entry, sse_messages
 
 BUFFER_BYTES = 600
-CHUNK_BYTES = 300
+CHUNK_BYTES = 500
 HEARTBEAT_MS = 1_000
 SLOW_MS = 5_000
 
@@ -125,6 +125,7 @@ def test_a_viewer_that_is_ahead_waits_without_a_repeat(house: House) -> None:
     viewer = house.join("s-5")
     house.publish("s", 4, 5)
     assert seen(viewer) == []
+    assert not house.due
     house.publish("s", 6, 7)
     assert seen(viewer) == ["swarm s-6", "swarm s-7"]
 
