@@ -10,15 +10,13 @@ const MIN_HOP_SHARE = 0.06;
 
 /** From left to right, for wide screens: a cluster is a block of rows. */
 const WIDE = {
-  isWide: true,
-  width: 1_180,
   boxWidths: { viewers: 84, log: 104, subscriber: 168, other: 124 },
   depths: { viewers: 52, ingest: 192, reactions: 350, aggregator: 512, swarms: 672, publisher: 850, subscriber: 1_086 },
-  height: (sizes) => Math.max(300, blocksHeight(sizes) + 24),
-  spot(kind, across, height) {
+  size: (sizes) => ({ width: 1_180, height: Math.max(300, blocksHeight(sizes) + 24) }),
+  spot(kind, across, { height }) {
     return { x: this.depths[kind], y: height / 2 + across * ROW };
   },
-  cluster(index, sizes, height) {
+  cluster(index, sizes, { height }) {
     const top = height / 2 - blocksHeight(sizes) / 2 + blocksHeight(sizes.slice(0, index)) + (index && CLUSTER_GAP);
     const middle = top + (sizes[index] * ROW) / 2;
     return {
@@ -26,29 +24,29 @@ const WIDE = {
       subscriber: (place) => ({ x: this.depths.subscriber, y: top + (place + 0.5) * ROW }),
     };
   },
-  beside: (place, height) => ({ x: 192 + place * 320, y: height - 26 }),
+  beside: (place, { height }) => ({ x: 192 + place * 320, y: height - 26 }),
 };
 
 /** From top to bottom, for phones: a cluster is a column. */
+const COLUMN = 121;
 const TALL = {
-  isWide: false,
-  width: 366,
   boxWidths: { viewers: 84, log: 104, subscriber: 116, other: 116 },
   depths: { viewers: 22, ingest: 94, reactions: 166, aggregator: 238, swarms: 310, publisher: 382, subscriber: 448 },
-  height(sizes) {
-    return this.depths.subscriber + Math.max(1, ...sizes) * ROW;
+  size(sizes) {
+    const height = this.depths.subscriber + Math.max(1, ...sizes) * ROW - 18;
+    return { width: Math.max(3, sizes.length) * COLUMN, height };
   },
-  spot(kind, across) {
-    return { x: this.width / 2 + across * 121, y: this.depths[kind] };
+  spot(kind, across, { width }) {
+    return { x: width / 2 + across * COLUMN, y: this.depths[kind] };
   },
-  cluster(index, sizes) {
-    const x = this.width / 2 + (index - (sizes.length - 1) / 2) * 121;
+  cluster(index, sizes, { width }) {
+    const x = width / 2 + (index - (sizes.length - 1) / 2) * COLUMN;
     return {
       publisher: (across) => ({ x, y: this.depths.publisher + across * 6 }),
       subscriber: (place) => ({ x, y: this.depths.subscriber + place * ROW }),
     };
   },
-  beside: (place) => ({ x: 304, y: 22 + place * ROW }),
+  beside: (place, { width }) => ({ x: width / 2 + COLUMN, y: 22 + place * ROW }),
 };
 
 function blocksHeight(sizes) {
@@ -66,7 +64,7 @@ export function layOut(processes, isWide) {
   const clusters = [...new Set([...of("publisher"), ...of("subscriber")].map(({ cluster }) => cluster))].sort();
   const members = (tier, cluster) => of(tier).filter((process) => process.cluster === cluster);
   const sizes = clusters.map((cluster) => Math.max(1, members("subscriber", cluster).length));
-  const height = arrangement.height(sizes);
+  const size = arrangement.size(sizes);
   const boxes = new Map();
   const lines = new Map();
 
@@ -79,15 +77,15 @@ export function layOut(processes, isWide) {
   const putAll = (tier, figureOf) => {
     for (const [index, process] of of(tier).entries()) {
       const across = index - (of(tier).length - 1) / 2;
-      put(keyOf(process), tier, arrangement.spot(tier, across, height), tier, figureOf(process), { process });
+      put(keyOf(process), tier, arrangement.spot(tier, across, size), tier, figureOf(process), { process });
     }
   };
 
-  put("viewers", "viewers", arrangement.spot("viewers", 0, height), "viewers", amount(sum(of("subscriber"), "clients")));
+  put("viewers", "viewers", arrangement.spot("viewers", 0, size), "viewers", amount(sum(of("subscriber"), "clients")));
   putAll("ingest", () => "Flask");
-  put("reactions", "log", arrangement.spot("reactions", 0, height), "reactions", "Kafka");
+  put("reactions", "log", arrangement.spot("reactions", 0, size), "reactions", "Kafka");
   putAll("aggregator", ({ leader }) => (leader ? "Spark" : "standby"));
-  put("swarms", "log", arrangement.spot("swarms", 0, height), "swarms", "Kafka");
+  put("swarms", "log", arrangement.spot("swarms", 0, size), "swarms", "Kafka");
   for (const process of of("ingest")) {
     join("viewers", keyOf(process), process.perSecond);
     join(keyOf(process), "reactions", process.perSecond, false);
@@ -97,7 +95,7 @@ export function layOut(processes, isWide) {
     join(keyOf(process), "swarms", process.perSecond);
   }
   for (const [index, cluster] of clusters.entries()) {
-    const spots = arrangement.cluster(index, sizes, height);
+    const spots = arrangement.cluster(index, sizes, size);
     const relays = members("publisher", cluster);
     const working = relays.find(({ leader }) => leader) ?? relays[0];
     for (const [place, process] of relays.entries()) {
@@ -117,10 +115,10 @@ export function layOut(processes, isWide) {
   for (const process of of("registry").slice(0, 1)) {
     const knows = !process.reason.includes("ZooKeeper");
     const zookeeper = { state: knows ? "ready" : "troubled", reason: process.reason };
-    put("registry", "registry", arrangement.beside(0, height), "registry", "assigns viewers", { process });
-    put("zookeeper", "zookeeper", arrangement.beside(1, height), "ZooKeeper", "knows who lives", { process: zookeeper });
+    put("registry", "registry", arrangement.beside(0, size), "registry", "assigns viewers", { process });
+    put("zookeeper", "zookeeper", arrangement.beside(1, size), "ZooKeeper", "knows who lives", { process: zookeeper });
   }
-  return { width: arrangement.width, height, boxes, lines };
+  return { ...size, boxes, lines };
 }
 
 const keyOf = ({ tier, name }) => `${tier}/${name}`;

@@ -9,7 +9,7 @@ const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 /** What each tier counts: the metric whose growth is its events a second. */
 const EVENTS = {
-  ingest: "emostream_ingest_accepted_reactions_total",
+  ingest: "emostream_ingest_reactions_accepted_total",
   aggregator: "emostream_aggregator_swarms_total",
   publisher: "emostream_publisher_relayed_swarms_total",
   subscriber: "emostream_subscriber_deliveries_total",

@@ -1,0 +1,205 @@
+"""The page's modules alone, in a browser without any server of ours behind them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Browser
+
+
+def swarm(sequence: int, stream: str = "s", totals: dict[str, int] | None = None) -> dict[str, Any]:
+    return {"id": f"{stream}-{sequence}", "sequence": sequence, "totals": totals or {}}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_events_are_parsed_from_pieces_of_any_size(modules: Browser, size: int) -> None:
+    text = (
+        'retry: 1500\n\n: heartbeat\n\nevent: swarm\nid: s-1\ndata: {"a":\ndata:1}\r\n\r\nevent: goodbye\ndata: {}\n\n'
+    )
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    found = modules.run(
+        """
+        const { EventStreamParser } = await import("/emostream.js");
+        const parser = new EventStreamParser();
+        return { events: args[0].flatMap((piece) => parser.push(piece)), retryMs: parser.retryMs };
+        """,
+        pieces,
+    )
+    assert found["events"] == [{"type": "swarm", "data": '{"a":\n1}'}, {"type": "goodbye", "data": "{}"}]
+    assert found["retryMs"] == 1500
+
+
+def test_a_swarm_fits_is_a_repeat_or_shows_a_gap(modules: Browser) -> None:
+    steps = [
+        ("snapshot", swarm(7, totals={"🔥": 3, "🎉": 1}), "next"),
+        ("swarm", swarm(8, totals={"🔥": 5}), "next"),
+        ("swarm", swarm(8, totals={"🔥": 9}), "repeat"),
+        ("swarm", swarm(10, totals={"🔥": 9}), "gap"),
+        ("swarm", swarm(9, "other", {"🔥": 9}), "gap"),
+        ("swarm", swarm(9, totals={"👏": 2}), "next"),
+        ("reset", swarm(30, "other", {"🔥": 1}), "next"),
+        ("swarm", swarm(31, "other", {"🔥": 2}), "next"),
+    ]
+    verdicts = modules.run(
+        """
+        const { Progress } = await import("/emostream.js");
+        const progress = new Progress();
+        return args[0].map(([type, message]) => [progress.take(type, message), { ...progress.totals }, progress.id]);
+        """,
+        [(kind, message) for kind, message, _ in steps],
+    )
+    assert [verdict for verdict, *_ in verdicts] == [expected for *_, expected in steps]
+    assert verdicts[5][1:] == [{"🔥": 5, "🎉": 1, "👏": 2}, "s-9"]
+    assert verdicts[-1][1:] == [{"🔥": 2}, "other-31"]
+
+
+def test_backoff_grows_to_a_bound_and_is_jittered(modules: Browser) -> None:
+    bounds, least = modules.run(
+        """
+        const { backoffMs } = await import("/emostream.js");
+        const failures = [1, 2, 3, 4, 5, 6, 30];
+        return [failures.map((each) => backoffMs(each, () => 1)), backoffMs(5, () => 0)];
+        """
+    )
+    assert bounds == [500, 1000, 2000, 4000, 8000, 15000, 15000]
+    assert least == 0
+
+
+HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
+THERE = {
+    "recorded": 1010,
+    "window_end": 2000,
+    "swarms_timestamp": 2200,
+    "cluster_timestamp": 2250,
+    "received_timestamp": 2260,
+}
+
+
+def hops(modules: Browser, here: dict[str, int], there: dict[str, int]) -> dict[str, int]:
+    found = modules.run('return (await import("/follow.js")).splitIntoHops(...args)', here, there)
+    return {hop["name"]: hop["ms"] for hop in found}
+
+
+def test_hops_sum_to_the_whole(modules: Browser) -> None:
+    assert hops(modules, HERE, THERE) == {
+        "ingest": 10,
+        "kafka": 20,
+        "trigger": 970,
+        "spark": 200,
+        "relay": 50,
+        "subscriber": 10,
+        "browser": 240,
+    }
+
+
+def test_hops_bear_a_clock_that_is_wrong(modules: Browser) -> None:
+    # The servers are an hour ahead: Kafka's time of the record is moved back to the answer, and theirs with it.
+    ahead = {name: at + 3_600_000 for name, at in THERE.items()}
+    shifted = hops(modules, HERE, ahead)
+    assert sum(shifted.values()) == 1500
+    assert (shifted["spark"], shifted["relay"], shifted["subscriber"]) == (200, 50, 10)
+
+
+def test_hops_that_overlap_still_sum_to_the_whole(modules: Browser) -> None:
+    # The batch began before the answer was here.
+    overlapping = hops(modules, HERE | {"answeredAt": 2100}, THERE)
+    assert sum(overlapping.values()) == 1500
+    assert overlapping["trigger"] == 0
+    assert min(overlapping.values()) >= 0
+
+
+def test_the_time_to_sight_is_that_of_the_swarm_that_counted_the_tap(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { SightTimes } = await import("/sight.js");
+        const sights = new SightTimes();
+        const record = { partition: 0, offset: 5 };
+        sights.accepted({ record, emoji: "🔥", tappedAt: 1000 });
+        sights.arrived(7, 1400);
+        const early = await sights.settle(async () => null, 1400);
+        sights.arrived(8, 1900);
+        sights.arrived(9, 2400);
+        const settled = await sights.settle(async () => ({ sequence: 8 }), 2400);
+        return [early, settled, await sights.settle(async () => ({ sequence: 9 }), 2400)];
+        """
+    )
+    assert found == [[], [{"emoji": "🔥", "sightMs": 900}], []]
+
+
+def process(tier: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"tier": tier, "name": name, "ready": True, "reason": "", "url": "", "metrics": {}, **more}
+
+
+def test_rates_come_from_counters_and_a_process_that_left_is_shown_as_gone(modules: Browser) -> None:
+    counter = "emostream_ingest_reactions_accepted_total"
+    looks = [
+        ([process("ingest", "a", metrics={counter: 100}), process("ingest", "b")], 0),
+        ([process("ingest", "a", metrics={counter: 300})], 2_000),
+        ([process("ingest", "a", metrics={counter: 50})], 4_000),
+        ([process("ingest", "a", metrics={counter: 50})], 60_000),
+    ]
+    found = modules.run(
+        """
+        const { Observations } = await import("/topology.js");
+        const observations = new Observations();
+        return args[0].map(([processes, now]) => structuredClone(observations.add(processes, now)));
+        """,
+        looks,
+    )
+    told = [[(each["name"], each["state"], each["perSecond"]) for each in look] for look in found]
+    assert told[0] == [("a", "ready", 0), ("b", "ready", 0)]
+    assert told[1] == [("a", "ready", 100), ("b", "gone", 0)]
+    assert told[2][0] == ("a", "ready", 0), "a counter that fell is that of a process started anew"
+    assert told[3] == [("a", "ready", 0)]
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+@pytest.mark.parametrize("clusters", [1, 3, 5])
+def test_the_picture_has_every_process_inside_it_and_none_on_another(
+    modules: Browser, clusters: int, is_wide: bool
+) -> None:
+    processes = [process("ingest", "i"), process("aggregator", "a", leader=True), process("registry", "r")]
+    for cluster in map(str, range(clusters)):
+        processes.append(process("publisher", f"{cluster}@p", cluster=cluster, leader=True))
+        processes += [process("subscriber", f"{cluster}/{n}", cluster=cluster) for n in range(3)]
+    found = modules.run(
+        """
+        const { Observations } = await import("/topology.js");
+        const { layOut } = await import("/map.js");
+        const { boxes, lines, ...size } = layOut(new Observations().add(args[0], 0), args[1]);
+        return { ...size, boxes: [...boxes.values()], lines: [...lines.keys()] };
+        """,
+        processes,
+        is_wide,
+    )
+    boxes = found["boxes"]
+    assert len(boxes) == len(processes) + 4, "and the viewers, two logs, and ZooKeeper"
+    for box in boxes:
+        assert box["width"] / 2 <= box["x"] <= found["width"] - box["width"] / 2, json.dumps(box)
+        assert 17 <= box["y"] <= found["height"] - 17, json.dumps(box)
+    for index, box in enumerate(boxes):
+        for other in boxes[:index]:
+            is_apart = (
+                abs(box["x"] - other["x"]) >= (box["width"] + other["width"]) / 2 or abs(box["y"] - other["y"]) > 34
+            )
+            assert is_apart, json.dumps([box, other])
+
+
+def test_what_a_screen_reader_is_told_is_one_sentence(modules: Browser) -> None:
+    found = modules.run('return (await import("/summary.js")).summarise({"🔥": 1200, "🎉": 30, "👏": 2, "😂": 1}, 30)')
+    assert found == "1,233 reactions in the last 30 seconds, most of them 🔥, 🎉, 👏."
+
+
+def test_what_the_pool_of_particles_has_no_room_for_is_counted(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { SwarmCanvas } = await import("/swarm.js");
+        const canvas = document.createElement("canvas");
+        document.body.append(canvas);
+        const swarm = new SwarmCanvas(canvas);
+        swarm.add({ "🔥": 5000 }, 0);
+        return [swarm.particles, swarm.skipped];
+        """
+    )
+    assert found == [1500, 3500]
