@@ -6,9 +6,9 @@ from collections import Counter
 from emostream.registry.live import Announced, Collector, figures
 
 METRICS = """\
-# HELP emostream_ingest_accepted_reactions_total Reactions.
-# TYPE emostream_ingest_accepted_reactions_total counter
-emostream_ingest_accepted_reactions_total 42.0
+# HELP emostream_ingest_reactions_accepted_total Reactions.
+# TYPE emostream_ingest_reactions_accepted_total counter
+emostream_ingest_reactions_accepted_total 42.0
 emostream_subscriber_viewers{kind="sse"} 3.0
 emostream_subscriber_viewers{kind="a name with spaces"} 4.0
 emostream_http_seconds_bucket{le="0.5"} 9.0
@@ -20,7 +20,7 @@ python_gc_objects_collected_total{generation="0"} 1.0
 
 def test_figures_are_summed_over_labels() -> None:
     assert figures(METRICS) == {
-        "emostream_ingest_accepted_reactions_total": 42,
+        "emostream_ingest_reactions_accepted_total": 42,
         "emostream_subscriber_viewers": 7,
         "emostream_http_seconds_count": 11,
     }
