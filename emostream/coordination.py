@@ -8,7 +8,7 @@ are gone. Losing an election does not stop a leader that is busy: what it writes
 import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
@@ -67,15 +67,18 @@ class Election:
         self._lock: Any = None
         client.add_listener(self._on_state)
 
-    def win(self, stop: threading.Event) -> bool:
-        """Wait until elected; False if `stop` was set first. Call it again after `is_leader` turned False."""
+    def win(self, stop: threading.Event, on_waiting: Callable[[], object] = lambda: None) -> bool:
+        """Wait until elected; False if `stop` was set first. Call it again after `is_leader` turned False.
+
+        `on_waiting` is called every second while another one is the leader.
+        """
         self._lock = self._client.Lock(self._path, self._identity)
         while not stop.is_set():
             try:
                 if self._lock.acquire(timeout=_ELECTION_POLL_SECONDS):
                     return True
             except LockTimeout:
-                continue
+                on_waiting()
             except (KazooException, KazooTimeoutError) as error:
                 log.warning("election is not answered", path=self._path, error=repr(error))
                 stop.wait(_ELECTION_POLL_SECONDS)

@@ -58,10 +58,8 @@ def run(
         announcement = Announcement(client, f"/services/aggregator/{address}")
         election = Election(client, "/elections/aggregator", address)
         announcement.update({"url": f"http://{address}", "leader": False})
-        # Standing by is this process's work until it is elected, and it does it.
-        readiness.met("batches")
-        log.info("aggregator stands by")
-        if not election.win(stop):
+        # Standing by is this process's work while another one leads, and it does it.
+        if not election.win(stop, on_waiting=lambda: readiness.met("batches")):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.local import servers
+from emostream.local.jars import JARS
 from emostream.local.process import Process
 from emostream.local.servers import HOST
 
@@ -134,6 +135,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_AGGREGATOR_TRIGGER_MS": str(layout.trigger_ms),
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
+        "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
         **layout.settings,
     }
 
