@@ -115,35 +115,53 @@ class Announcement:
     def __init__(self, client: KazooClient, path: str) -> None:
         self._client = client
         self._path = path
-        self._value: bytes | None = None
-        self._lock = threading.Lock()
         self.was_made = False
         """Whether the node has been made at least once."""
+        self._value: bytes | None = None
+        # At most one thread writes, however long ZooKeeper takes; what changes meanwhile it writes next.
+        self._is_writing = False
+        self._has_changed = False
+        self._lock = threading.Lock()  # of these three; held for moments only
         client.add_listener(self._on_state)
 
     def update(self, content: Mapping[str, Any]) -> None:
         """Announce this content from now on."""
-        with self._lock:
-            self._value = json.dumps(content).encode()
-        self._client.handler.spawn(self._write)
+        self._set(json.dumps(content).encode())
 
     def withdraw(self) -> None:
         """Take the node away, for good."""
+        self._set(None)
+
+    def _set(self, value: bytes | None) -> None:
         with self._lock:
-            self._value = None
-        self._client.handler.spawn(self._write)
+            self._value = value
+        self._write_soon()
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
-            self._client.handler.spawn(self._write)
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        with self._lock:
+            self._has_changed = True
+            if self._is_writing:
+                return
+            self._is_writing = True
+        self._client.handler.spawn(self._write)
 
     def _write(self) -> None:
-        # One writer at a time, and each writes the newest value, so an old one never ends up on top.
-        with self._lock:
+        while True:
+            with self._lock:
+                if not self._has_changed:
+                    self._is_writing = False
+                    return
+                self._has_changed = False
+                value = self._value
             try:
-                self._write_value(self._value)
-                self.was_made = self.was_made or self._value is not None
+                self._write_value(value)
+                self.was_made = self.was_made or value is not None
             except (KazooException, KazooTimeoutError) as error:
+                # Once ZooKeeper is back, `_on_state` writes again.
                 log.warning("announcement is not answered", path=self._path, error=repr(error))
 
     def _write_value(self, value: bytes | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
+from kafka.errors import TopicAlreadyExistsError
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -301,8 +302,15 @@ def test_a_topic_that_was_made_anew_is_read_again(kafka: Server, new_cluster: Ne
     with subscriber.watch() as viewer, KafkaAdminClient(bootstrap_servers=kafka.address) as admin:
         viewer.wait_for("snapshot s-9")
         admin.delete_topics([cluster.name])
-        wait_until(lambda: cluster.name not in admin.list_topics())
-        admin.create_topics([NewTopic(cluster.name, 1, 1)])
+
+        def is_made_anew() -> bool:
+            try:
+                admin.create_topics([NewTopic(cluster.name, 1, 1)])
+            except TopicAlreadyExistsError:  # still being deleted
+                return False
+            return True
+
+        wait_until(is_made_anew)
         with durable_producer(KafkaSettings(bootstrap_servers=(kafka.address,))) as producer:
             Cluster(cluster.name, producer).write(1, 2, stream="t")
             wait_until(lambda: viewer.seen()[-1:] != ["snapshot s-9"], 40, viewer.seen)
