@@ -27,6 +27,7 @@ from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Viewer
 from emostream.local import figures
 from emostream.local.account import Account, Post
+from emostream.local.display import Display
 from emostream.local.figures import Figures
 from emostream.local.ledger import SwarmFollower, count_others
 from emostream.local.pace import Crowd
@@ -34,7 +35,7 @@ from emostream.local.pace import Crowd
 log = logs.get(__name__)
 
 _TICK_SECONDS = 0.01
-_REPORT_SECONDS = 0.5
+_REPORT_SECONDS = 1.0
 _VIEWERS_PER_SECOND = 250
 _WEBSOCKET_SHARE = 5
 _CONNECTIONS = 32
@@ -61,7 +62,7 @@ def run(plan: Plan, figures_file: str | None = None) -> int:
     """
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    show = functools.partial(figures.write, Path(figures_file)) if figures_file else _show_on_terminal
+    show = functools.partial(figures.write, Path(figures_file)) if figures_file else _show_on(Display())
     try:
         status: int = uvloop.run(_Audience(plan, show).attend())
     except asyncio.CancelledError:
@@ -182,17 +183,20 @@ class _Audience:
         return sum(max(0, self._account.sequence - viewer.watcher.sequence) for viewer in self._viewers)
 
     async def _report(self) -> None:
+        before = 0
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
             self._account.match()
             self._account.latencies.settle(self._now_ms())
-            self._show(self._figures())
+            accepted = self._account.accepted.total()
+            self._show(self._figures((accepted - before) / _REPORT_SECONDS))
+            before = accepted
 
-    def _figures(self) -> Figures:
+    def _figures(self, reactions_per_second: float) -> Figures:
         account, watchers = self._account, [viewer.watcher for viewer in self._viewers]
         return Figures(
             seconds=self._elapsed(),
-            reactions_per_second=account.accepted.total() / self._elapsed(),
+            reactions_per_second=reactions_per_second,
             accepted=account.accepted.total(),
             counted=account.counted.total(),
             in_flight=account.in_flight,
@@ -208,12 +212,12 @@ class _Audience:
         )
 
     def _final_figures(self, seconds: float, others: Counter[str]) -> Figures:
-        account, so_far = self._account, self._figures()
+        account = self._account
+        so_far = self._figures(account.accepted.total() / seconds)
         account.latencies.settle(sys.maxsize)
         return msgspec.structs.replace(
             so_far,
             seconds=seconds,
-            reactions_per_second=so_far.accepted / seconds,
             others=others.total(),
             missed=so_far.missed + self._swarms_unseen(),
             p50_ms=account.latencies.percentile_ms(50),
@@ -230,8 +234,11 @@ class _Audience:
         return int(asyncio.get_running_loop().time() * 1000)
 
 
-def _show_on_terminal(newest: Figures) -> None:
-    if newest.is_final:
-        print(f"\n\n{figures.summary(newest)}", flush=True)
-    else:
-        print(end=f"\r\033[K{figures.live_line(newest)}", flush=True)
+def _show_on(display: Display) -> Callable[[Figures], None]:
+    def show(newest: Figures) -> None:
+        if newest.is_final:
+            display.tell(f"\n{figures.summary(newest)}")
+        else:
+            display.live(figures.live_line(newest))
+
+    return show

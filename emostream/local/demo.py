@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.local import figures, topology
+from emostream.local.display import Display
 from emostream.local.process import Process
 from emostream.local.servers import HOST
 from emostream.local.supervisor import Supervisor
@@ -20,10 +20,6 @@ from emostream.local.topology import Layout, Part
 
 STATE_DIR = Path("build/demo")
 _NEEDED_DISK_GB = 2
-# With output that is not a terminal, as in CI, the live line is printed this often instead of being rewritten.
-_PLAIN_INTERVAL_SECONDS = 5
-# How long what was accepted may take to come through, once the crowd has stopped.
-_SETTLE_TIMEOUT_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def run(wishes: Wishes, layout: Layout) -> int:
         if not wishes.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True, exist_ok=True)
-        display = _Display()
+        display = Display()
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
             display.tell(f"Starting {len(parts)} processes; their logs are below {layout.directory}.")
@@ -74,14 +70,18 @@ def run(wishes: Wishes, layout: Layout) -> int:
             supervisor.stop()
 
 
-def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: "_Display", signals: "_Signals") -> int:
+def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: Display, signals: "_Signals") -> int:
     figures_file = layout.directory / "crowd.json"
     figures_file.unlink(missing_ok=True)
     crowd = _crowd(wishes, layout, figures_file)
     crowd.start()
 
+    shown: figures.Figures | None = None
+
     def is_over() -> bool:
-        if (newest := figures.read(figures_file)) is not None:
+        nonlocal shown
+        if (newest := figures.read(figures_file)) is not None and newest != shown:
+            shown = newest
             display.live(figures.live_line(newest))
         return signals.received or not crowd.is_running()
 
@@ -163,33 +163,3 @@ def _stop_signals() -> Iterator[_Signals]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class _Display:
-    """Sentences that stay, above one line that is rewritten as long as figures come in."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stdout.isatty()
-        self._started = time.monotonic()
-        self._line = ""
-        self._printed_at = 0.0
-
-    def tell(self, sentence: str) -> None:
-        self._clear()
-        print(sentence, flush=True)
-
-    def live(self, line: str) -> None:
-        if line == self._line:
-            return
-        self._line = line
-        now = time.monotonic()
-        if self._is_terminal:
-            self._clear()
-            print(line[: shutil.get_terminal_size().columns - 1], end="", flush=True)
-        elif now - self._printed_at >= _PLAIN_INTERVAL_SECONDS:
-            self._printed_at = now
-            print(line, flush=True)
-
-    def _clear(self) -> None:
-        if self._is_terminal:
-            print(end="\r\033[K")
