@@ -102,6 +102,33 @@ def publisher(cluster: str | None, port: int | None) -> None:
 
 
 @main.command()
+@click.option("--host", help="The address to bind.")
+@click.option("--port", type=int, help="The port to bind.")
+def registry(host: str | None, port: int | None) -> None:
+    """Tell viewers which subscriber to connect to, and serve the web page."""
+    settings = config.load(config.RegistrySettings, host=host, port=port)
+    start_tier("registry")
+    from emostream.registry import service  # noqa: PLC0415
+
+    service.run(settings, config.load(config.ZooKeeperSettings))
+
+
+@main.command()
+@click.option("--registry-url", help="The registry to ask.")
+def status(registry_url: str | None) -> None:
+    """Show every live process, and what is missing; exit 1 where something is."""
+    settings = config.load(config.ClientSettings, registry_url=registry_url)
+    start_tier("status")
+    from emostream.registry import status as registry_status  # noqa: PLC0415
+
+    view = registry_status.fetch(settings.registry_url)
+    click.echo(registry_status.table(view))
+    if problems := registry_status.problems(view, config.load(config.ClustersSettings).names):
+        click.echo("\n" + "\n".join(problems))
+        sys.exit(1)
+
+
+@main.command()
 @click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after so many seconds.")
 @click.option("--crowd", envvar="CROWD", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0, 9_000), default=500, help="Connected viewers.")

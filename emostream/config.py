@@ -340,6 +340,7 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "registry": (RegistrySettings, ZooKeeperSettings, LogSettings),
     "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "client": (ClientSettings, LogSettings),
+    "status": (ClientSettings, ClustersSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, LogSettings),
     "crowd": (ClientSettings, KafkaSettings, LogSettings),
 }

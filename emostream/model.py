@@ -4,7 +4,7 @@ Times are integer milliseconds since the epoch, UTC. Readers ignore fields that 
 """
 
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +14,11 @@ DEAD_LETTER_TOPIC = "reactions.dead-letter"
 SWARMS_TOPIC = "swarms"
 
 MAX_REACTIONS_PER_REQUEST = 1_000
+
+MAX_USER_ID_CHARACTERS = 64
+USER_ID_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=USER_ID_PATTERN)]
+"""Who reacts or watches: any text without control characters."""
 
 Counts = dict[str, int]
 

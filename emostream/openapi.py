@@ -1,0 +1,64 @@
+"""What the OpenAPI documents of the Flask tiers have in common."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+PROBLEM: Schema = {
+    "type": "object",
+    "description": "An error, as RFC 9457 has it.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong, in words."},
+        "reasons": {
+            "type": "object",
+            "description": "With 503 of /readyz: each condition that is not met.",
+            "additionalProperties": {"type": "string"},
+        },
+    },
+}
+_STATUS = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+
+
+def document(title: str, paths: Schema, schemas: Schema) -> Schema:
+    """A whole document (OpenAPI 3.1): `paths`, and those that every service has."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "1", "license": {"name": "Apache-2.0"}},
+        "paths": {**paths, **_operations()},
+        "components": {"schemas": {"Problem": PROBLEM, **schemas}},
+    }
+
+
+def get(summary: str, schema: Schema, content_type: str = "application/json") -> Schema:
+    """A GET that always succeeds."""
+    return {
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": {content_type: {"schema": schema}}}},
+    }
+
+
+def problem(description: str) -> Schema:
+    """A response that is an error."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def retry_later(description: str) -> Schema:
+    """A 503 that says when to come again."""
+    header = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return {**problem(description), "headers": header}
+
+
+def _operations() -> Schema:
+    readyz = get("The service can do its work now.", _STATUS)
+    readyz["responses"]["503"] = problem("It cannot, for these reasons.")
+    return {
+        "/v1/openapi.json": {"get": get("This document.", {"type": "object"})},
+        "/healthz": {"get": get("The process is alive.", _STATUS)},
+        "/readyz": {"get": readyz},
+        "/metrics": {"get": get("Prometheus' text format.", {"type": "string"}, "text/plain")},
+    }

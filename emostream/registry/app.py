@@ -1,0 +1,90 @@
+"""The registry's API: assignments, the topology, and the web page."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from flask import Flask, Response, jsonify, request
+
+from emostream import http, model
+from emostream.config import RegistrySettings
+from emostream.http import Deferred, problem
+from emostream.model import UserId
+from emostream.readiness import Readiness
+from emostream.registry import metrics, openapi, page
+from emostream.registry.live import Collector
+from emostream.registry.openapi import MAX_EXCLUDED, MAX_NAME_CHARACTERS
+from emostream.registry.topology import Topology
+
+RETRY_AFTER_SECONDS = 2
+_RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
+
+
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
+
+
+class _Request(msgspec.Struct):
+    user_id: UserId
+    exclude: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_EXCLUDED)] = ()
+
+
+def create_app(settings: RegistrySettings, readiness: Readiness, topology: Topology, now: Callable[[], float]) -> Flask:
+    """The Flask app over a topology that is kept up to date elsewhere, on the same thread; `now` is its clock."""
+    app = http.create_app("emostream.registry", readiness, settings.cors_origins)
+    document = openapi.document()
+    collector = Collector(topology.announced)
+
+    @app.post("/v1/assignments")
+    def post_assignments() -> Response:
+        if request.mimetype != "application/json":
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
+        try:
+            wish = msgspec.json.decode(request.get_data(), type=_Request)
+        except msgspec.ValidationError as error:
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
+        except (msgspec.DecodeError, RecursionError) as error:
+            return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
+        return _assign(wish)
+
+    def _assign(wish: _Request) -> Response:
+        if readiness.reasons():
+            return _refuse("starting", "The registry has not heard from ZooKeeper yet.")
+        assignment = topology.assign(now(), frozenset(wish.exclude))
+        if assignment is None:
+            return _refuse("full", "Every subscriber is full, or was excluded by this request.")
+        metrics.ASSIGNMENTS.labels(assignment.cluster).inc()
+        return _json(assignment)
+
+    @app.get("/v1/topology")
+    def get_topology() -> Response:
+        return _json(topology.view(now()))
+
+    @app.get("/v1/topology/live")
+    def get_live_topology() -> Response:
+        return Deferred(_look(collector, topology))
+
+    @app.get("/v1/config")
+    def get_config() -> Response:
+        return jsonify(ingest_url=settings.ingest_url)
+
+    @app.get("/v1/openapi.json")
+    def get_openapi() -> Response:
+        return jsonify(document)
+
+    page.add_to(app)
+    return app
+
+
+async def _look(collector: Collector, topology: Topology) -> Response:
+    look = {"stale_since": topology.stale_since_ms, "processes": await collector.look()}
+    return Response(model.encode(look), content_type="application/json")
+
+
+def _refuse(reason: str, detail: str) -> Response:
+    metrics.REFUSALS.labels(reason).inc()
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER)
+
+
+def _json(content: msgspec.Struct) -> Response:
+    return Response(model.encode(content), content_type="application/json")

@@ -1,0 +1,111 @@
+"""What the registry's API promises, as an OpenAPI document; the tests hold the API to it."""
+
+from typing import Any
+
+from emostream import openapi
+from emostream.model import MAX_USER_ID_CHARACTERS, USER_ID_PATTERN
+
+MAX_EXCLUDED = 64
+MAX_NAME_CHARACTERS = 256
+
+_STRING = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_BOOLEAN = {"type": "boolean"}
+_URL = {"type": "string", "format": "uri"}
+
+
+def document() -> dict[str, Any]:
+    """The whole document (OpenAPI 3.1)."""
+    paths = {
+        "/v1/assignments": {"post": _POST_ASSIGNMENTS},
+        "/v1/topology": {"get": openapi.get("Every live process, as it announced itself.", _TOPOLOGY)},
+        "/v1/topology/live": {"get": openapi.get("Every live process, and what it says of itself now.", _LIVE)},
+        "/v1/config": {"get": openapi.get("What a page needs to know.", _object(ingest_url=_STRING))},
+        "/": {"get": openapi.get("The web page.", _STRING, "text/html")},
+    }
+    return openapi.document("EmoStream registry", paths, {"AssignmentRequest": _REQUEST, "Assignment": _ASSIGNMENT})
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_REQUEST = {
+    "type": "object",
+    "description": "Fields besides these are ignored.",
+    "required": ["user_id"],
+    "properties": {
+        "user_id": {
+            "type": "string",
+            "description": "Who wants to watch; no control characters.",
+            "minLength": 1,
+            "maxLength": MAX_USER_ID_CHARACTERS,
+            "pattern": USER_ID_PATTERN,
+            "examples": ["u1"],
+        },
+        "exclude": {
+            "type": "array",
+            "description": "Subscribers that just failed this viewer.",
+            "items": {"type": "string", "maxLength": MAX_NAME_CHARACTERS, "examples": ["cluster2/9005"]},
+            "maxItems": MAX_EXCLUDED,
+        },
+    },
+}
+_ASSIGNMENT = _object(subscriber=_STRING, cluster=_STRING, sse_url=_URL, ws_url=_URL)
+_STALE_SINCE = {
+    "type": ["integer", "null"],
+    "description": "Since when ZooKeeper is away, and this perhaps outdated, in ms since the epoch; else null.",
+}
+_TOPOLOGY = _object(
+    stale_since=_STALE_SINCE,
+    subscribers={
+        "type": "array",
+        "items": _object(
+            name=_STRING,
+            cluster=_STRING,
+            url=_URL,
+            capacity=_COUNT,
+            clients=_COUNT,
+            pending={**_COUNT, "description": "Viewers sent there who have not been reported yet."},
+            draining=_BOOLEAN,
+        ),
+    },
+    services={"type": "array", "items": _object(tier=_STRING, name=_STRING, url=_URL, leader=_BOOLEAN)},
+)
+_LIVE = _object(
+    stale_since=_STALE_SINCE,
+    processes={
+        "type": "array",
+        "items": _object(
+            tier=_STRING,
+            name=_STRING,
+            url=_URL,
+            cluster=_STRING,
+            leader=_BOOLEAN,
+            clients=_COUNT,
+            capacity=_COUNT,
+            ready=_BOOLEAN,
+            reason=_STRING,
+            metrics={"type": "object", "additionalProperties": {"type": "number"}},
+        ),
+    },
+)
+_POST_ASSIGNMENTS = {
+    "summary": "Ask which subscriber to connect to.",
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AssignmentRequest"}}},
+    },
+    "responses": {
+        "200": {
+            "description": "The least loaded one.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Assignment"}}},
+        },
+        "400": openapi.problem("The body is not JSON."),
+        "408": openapi.problem("The body did not come in time."),
+        "413": openapi.problem("The body is too large."),
+        "415": openapi.problem("The body is not application/json."),
+        "422": openapi.problem("The body is JSON, but not such a request."),
+        "503": openapi.retry_later("Every subscriber is full, or none is known yet."),
+    },
+}

@@ -1,0 +1,104 @@
+"""A registry's life: it follows ZooKeeper in a thread, answers from memory, and ends when it is told to."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import msgspec
+import uvloop
+
+from emostream import http, logs
+from emostream.background import run_in_thread
+from emostream.config import RegistrySettings, ZooKeeperSettings
+from emostream.coordination import Announcement, new_client
+from emostream.readiness import Readiness
+from emostream.registry import metrics
+from emostream.registry.app import create_app
+from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
+from emostream.registry.watching import TreeWatch
+
+log = logs.get(__name__)
+
+_CONDITION = "zookeeper"
+_END_SECONDS = 2.0
+
+
+def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+    uvloop.run(_serve(settings, zookeeper))
+
+
+async def _serve(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    readiness = Readiness(_CONDITION)
+    readiness.not_met(_CONDITION, f"no ZooKeeper of {','.join(zookeeper.hosts)} has answered yet")
+    topology = Topology(settings.pending_seconds, random.random)
+    client = new_client(zookeeper)
+    address = f"{settings.host}:{settings.port}"
+    scribe = _Scribe(topology, readiness, loop)
+    scribe.is_stale()
+    watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), scribe)
+    client.start_async()
+    Announcement(client, f"/services/registry/{address}").update({"url": f"http://{address}", "leader": False})
+    watching = run_in_thread("zookeeper", watch.run)
+    watching.add_done_callback(lambda _: stop.set())
+    log.info("registry listens", address=address)
+    await http.serve(create_app(settings, readiness, topology, time.monotonic), settings.host, settings.port, stop)
+    # ZooKeeper, should it be away, may not hold up the end.
+    watch.stop()
+    await asyncio.wait((run_in_thread("end", client.stop), watching), timeout=_END_SECONDS)
+    if watching.done():
+        watching.result()
+    log.info("registry ends")
+
+
+class _Scribe:
+    """Writes what the watching thread sees into the topology, on the loop's thread, where it is read too."""
+
+    def __init__(self, topology: Topology, readiness: Readiness, loop: asyncio.AbstractEventLoop) -> None:
+        self._topology = topology
+        self._readiness = readiness
+        self._loop = loop
+
+    def put(self, path: str, value: bytes) -> None:
+        self._soon(self._put, path, value)
+
+    def remove(self, path: str) -> None:
+        self._soon(self._remove, path)
+
+    def is_current(self) -> None:
+        self._soon(self._set_stale_since, None)
+
+    def is_stale(self) -> None:
+        self._soon(self._set_stale_since, time.time_ns() // 1_000_000)
+
+    def _soon(self, function: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _put(self, path: str, value: bytes) -> None:
+        metrics.CHANGES.labels("put").inc()
+        try:
+            self._topology.put(path, value)
+        except msgspec.DecodeError as error:
+            # It may have announced something that we could read before.
+            self._topology.remove(path)
+            metrics.UNREADABLE.inc()
+            log.error("a node announces nothing that we know", path=path, error=str(error))
+
+    def _remove(self, path: str) -> None:
+        metrics.CHANGES.labels("remove").inc()
+        log.info("gone", path=path)
+        self._topology.remove(path)
+
+    def _set_stale_since(self, now_ms: int | None) -> None:
+        if now_ms is None:
+            self._readiness.met(_CONDITION)
+        if now_ms is None or self._topology.stale_since_ms is None:
+            self._topology.stale_since_ms = now_ms
+        metrics.STALE.set(now_ms is not None)

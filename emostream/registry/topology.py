@@ -1,0 +1,138 @@
+"""Every live process, as ZooKeeper last said, and the way to the subscribers among them. Pure."""
+
+from collections.abc import Callable, Collection
+from typing import Annotated
+
+import msgspec
+
+from emostream.model import Assignment
+from emostream.registry.live import Announced
+from emostream.registry.placement import Placement
+
+SUBSCRIBERS = "/subscribers"
+SERVICES = "/services"
+
+
+class Subscriber(msgspec.Struct, frozen=True):
+    """A subscriber as GET /v1/topology has it; `pending` are the viewers on their way to it."""
+
+    name: str
+    cluster: str
+    url: str
+    capacity: int
+    clients: int
+    pending: int
+    draining: bool
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Any other process."""
+
+    tier: str
+    name: str
+    url: str
+    leader: bool
+
+
+class TopologyView(msgspec.Struct, frozen=True):
+    """The answer to GET /v1/topology. `stale_since` is set, in ms since the epoch, while ZooKeeper is away."""
+
+    stale_since: int | None
+    subscribers: list[Subscriber]
+    services: list[Service]
+
+
+Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
+
+
+class _SubscriberNode(msgspec.Struct):
+    url: Url
+    capacity: Annotated[int, msgspec.Meta(ge=1)]
+    clients: Annotated[int, msgspec.Meta(ge=0)]
+    draining: bool = False
+
+
+class _ServiceNode(msgspec.Struct):
+    url: Url
+    leader: bool = False
+
+
+class Topology:
+    """Filled by `put` and `remove` with nodes of ZooKeeper as they come and go; it keeps them while ZooKeeper is away.
+
+    A node's path is `/subscribers/<cluster>/<name>` or `/services/<tier>/<name>`. Times `now` are seconds of any one
+    clock; `draw` gives numbers uniform from 0 to 1.
+    """
+
+    def __init__(self, pending_seconds: float, draw: Callable[[], float]) -> None:
+        self._placement = Placement(pending_seconds, draw)
+        # By cluster or tier, and name. As many as there are nodes.
+        self._subscribers: dict[tuple[str, str], _SubscriberNode] = {}
+        self._services: dict[tuple[str, str], _ServiceNode] = {}
+        self.stale_since_ms: int | None = None
+
+    def put(self, path: str, value: bytes) -> None:
+        """A node is there, or has another value. Raises msgspec.DecodeError where it announces nothing that we know."""
+        root, group, name = _parts(path)
+        if root == SUBSCRIBERS:
+            node = msgspec.json.decode(value, type=_SubscriberNode)
+            self._subscribers[group, name] = node
+            self._placement.report(
+                f"{group}/{name}", capacity=node.capacity, clients=node.clients, draining=node.draining
+            )
+        else:
+            self._services[group, name] = msgspec.json.decode(value, type=_ServiceNode)
+
+    def remove(self, path: str) -> None:
+        """A node is gone. Harmless where it was not known."""
+        root, group, name = _parts(path)
+        if root == SUBSCRIBERS:
+            self._subscribers.pop((group, name), None)
+            self._placement.remove(f"{group}/{name}")
+        else:
+            self._services.pop((group, name), None)
+
+    def assign(self, now: float, exclude: Collection[str]) -> Assignment | None:
+        """Where the next viewer goes; None where every subscriber that is not excluded is full."""
+        subscriber = self._placement.assign(now, exclude)
+        if subscriber is None:
+            return None
+        cluster, _, name = subscriber.partition("/")
+        url = self._subscribers[cluster, name].url.rstrip("/")
+        return Assignment(subscriber, cluster, f"{url}/v1/stream", f"ws{url.removeprefix('http')}/v1/ws")
+
+    def view(self, now: float) -> TopologyView:
+        """Everything, in the order of names."""
+        subscribers = [
+            Subscriber(
+                name=f"{cluster}/{name}",
+                cluster=cluster,
+                url=node.url,
+                capacity=node.capacity,
+                clients=node.clients,
+                pending=self._placement.pending(f"{cluster}/{name}", now),
+                draining=node.draining,
+            )
+            for (cluster, name), node in sorted(self._subscribers.items())
+        ]
+        services = [Service(tier, name, node.url, node.leader) for (tier, name), node in sorted(self._services.items())]
+        return TopologyView(self.stale_since_ms, subscribers, services)
+
+    def announced(self) -> list[Announced]:
+        """Every process, to be asked how it is. One of a cluster is named `<cluster>@<address>`, if no subscriber."""
+        services = [
+            Announced(tier, name, node.url, cluster=name.rpartition("@")[0], leader=node.leader)
+            for (tier, name), node in sorted(self._services.items())
+        ]
+        subscribers = [
+            Announced(
+                "subscriber", f"{cluster}/{name}", node.url, cluster, clients=node.clients, capacity=node.capacity
+            )
+            for (cluster, name), node in sorted(self._subscribers.items())
+        ]
+        return services + subscribers
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    root, group, name = path.removeprefix("/").split("/")
+    return f"/{root}", group, name
