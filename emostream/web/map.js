@@ -56,9 +56,10 @@ function blocksHeight(sizes) {
 /**
  * Where everything stands: boxes and lines, by keys that stay the same from one look to the next. Pure.
  * @param {import("./topology.js").Process[]} processes
+ * @param {boolean} isZooKeeperAway
  * @param {boolean} isWide
  */
-export function layOut(processes, isWide) {
+export function layOut(processes, isZooKeeperAway, isWide) {
   const arrangement = isWide ? WIDE : TALL;
   const of = (tier) => processes.filter((process) => process.tier === tier);
   const clusters = [...new Set([...of("publisher"), ...of("subscriber")].map(({ cluster }) => cluster))].sort();
@@ -113,8 +114,7 @@ export function layOut(processes, isWide) {
     }
   }
   for (const process of of("registry").slice(0, 1)) {
-    const knows = !process.reason.includes("ZooKeeper");
-    const zookeeper = { state: knows ? "ready" : "troubled", reason: process.reason };
+    const zookeeper = isZooKeeperAway ? { state: "gone", reason: "it does not answer" } : { state: "ready", reason: "" };
     put("registry", "registry", arrangement.beside(0, size), "registry", "assigns viewers", { process });
     put("zookeeper", "zookeeper", arrangement.beside(1, size), "ZooKeeper", "knows who lives", { process: zookeeper });
   }
@@ -145,9 +145,9 @@ export class PipelineMap {
     figure.replaceChildren(this.#svg);
   }
 
-  /** @param {import("./topology.js").Process[]} processes */
-  show(processes) {
-    this.#layout = layOut(processes, this.#figure.clientWidth > 640);
+  /** @param {import("./topology.js").Process[]} processes  @param {boolean} isZooKeeperAway */
+  show(processes, isZooKeeperAway) {
+    this.#layout = layOut(processes, isZooKeeperAway, this.#figure.clientWidth > 640);
     const { width, height, boxes, lines } = this.#layout;
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     reconcile(this.#boxes, boxes, newBox, updateBox, this.#boxLayer);

@@ -114,8 +114,8 @@ export class Scenes {
 
   async #poll() {
     try {
-      const { processes } = await this.#ask();
-      this.#show(this.#observations.add(processes, performance.now()));
+      const { processes, stale_since } = await this.#ask();
+      this.#show(this.#observations.add(processes, performance.now()), stale_since !== null);
       this.#dialog.dataset.stale = "no";
     } catch {
       this.#dialog.dataset.stale = "yes";
@@ -123,8 +123,8 @@ export class Scenes {
     if (this.#dialog.open) this.#timer = setTimeout(() => this.#poll(), POLL_EVERY_MS);
   }
 
-  #show(processes) {
-    this.#map.show(processes);
+  #show(processes, isZooKeeperAway) {
+    this.#map.show(processes, isZooKeeperAway);
     this.#dialog.querySelector("#process-rows").replaceChildren(...processes.map(newRow));
     const line = this.#dialog.querySelector("#conservation");
     const account = conservation(processes);

@@ -167,7 +167,7 @@ def test_the_picture_has_every_process_inside_it_and_none_on_another(
         """
         const { Observations } = await import("/topology.js");
         const { layOut } = await import("/map.js");
-        const { boxes, lines, ...size } = layOut(new Observations().add(args[0], 0), args[1]);
+        const { boxes, lines, ...size } = layOut(new Observations().add(args[0], 0), false, args[1]);
         return { ...size, boxes: [...boxes.values()], lines: [...lines.keys()] };
         """,
         processes,
