@@ -10,6 +10,7 @@ import click
 
 from emostream import config, logs
 from emostream.errors import ConfigurationError, EmoStreamError
+from emostream.load.shapes import SHAPES
 
 
 class Command(click.Group):
@@ -223,3 +224,35 @@ def audit(host: str | None, port: int | None) -> None:
     from emostream.audit import auditor  # noqa: PLC0415
 
     auditor.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+
+
+@main.command()
+@click.option("--shape", envvar="SHAPE", type=click.Choice(list(SHAPES)), default="steady", help="How it behaves.")
+@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0), default=1_000, help="Viewers at the height.")
+@click.option("--reactions", envvar="REACTIONS", type=click.IntRange(1), default=500, help="Per second at the height.")
+@click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that it stays.")
+@click.option("--workers", envvar="WORKERS", type=click.IntRange(1), default=2, help="Locust processes, one a core.")
+@click.option("--own", envvar="OWN", type=bool, default=False, help="Use a pipeline of its own although one runs.")
+def load(  # noqa: PLR0913, PLR0917 - a parameter an option
+    shape: str, viewers: int, reactions: int, seconds: int, workers: int, own: bool
+) -> None:
+    """Put an audience of Locust's on the pipeline that runs, or on one of its own; each option is a variable too."""
+    config.check("client")
+    from emostream.load import command  # noqa: PLC0415
+
+    wishes = command.Wishes(shape, viewers, reactions, seconds, workers, own)
+    sys.exit(command.run(wishes, config.load(config.ClientSettings)))
+
+
+@main.command()
+@click.option("--registry-url", help="The registry.")
+@click.option("--ingest-url", help="Where reactions are sent.")
+@click.option("--user-id", default=None, help="Who reacts; by default a name that nobody else has.")
+@click.option("--json", "as_json", is_flag=True, help="Print each message as one line of JSON instead; send nothing.")
+def client(registry_url: str | None, ingest_url: str | None, user_id: str | None, as_json: bool) -> None:
+    """Watch the swarms in the terminal, and react by key."""
+    settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
+    config.check("client")
+    from emostream.client import terminal  # noqa: PLC0415
+
+    sys.exit(terminal.run(settings, user_id, as_json=as_json))

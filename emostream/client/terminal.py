@@ -1,0 +1,196 @@
+"""The terminal client: swarms fly over the screen, keys send reactions, a line at the foot tells the state."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import Coroutine, Sequence
+from typing import ClassVar
+
+import msgspec
+from rich.segment import Segment
+from textual.app import App, ComposeResult
+from textual.events import Key
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Static
+
+from emostream import model
+from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.http1 import Address, get
+from emostream.client.outcome import Accepted, Outcome, Refused
+from emostream.client.reactions import ReactionSender
+from emostream.client.sky import Sky
+from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiting
+from emostream.config import ClientSettings
+from emostream.errors import EmoStreamError
+
+KEYS = "123456789abcdefghijklmnoprstuvwxyz"  # without q, which quits
+
+_FRAMES_PER_SECOND = 15
+_TOTALS_SHOWN = 6
+_ANSWER_TIMEOUT_SECONDS = 10.0
+
+
+class _Palette(msgspec.Struct):
+    emoji: list[str]
+
+
+async def fetch_palette(ingest_url: str) -> list[str]:
+    """The emoji that ingest allows. Raises EmoStreamError where it does not answer."""
+    address = Address.of(f"{ingest_url}/v1/palette")
+    try:
+        connection = await HttpConnection.connect(address)
+        response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
+        connection.close()
+        return msgspec.json.decode(response.body, type=_Palette).emoji
+    except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
+        raise EmoStreamError(
+            f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"
+        ) from error
+
+
+def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
+    """Show the swarms until the user quits; returns the exit status. Raises EmoStreamError without ingest."""
+    user_id = user_id or f"terminal-{secrets.token_hex(4)}"
+    if as_json:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_print_messages(settings, user_id))
+        return 0
+    app = TerminalClient(settings, user_id, asyncio.run(fetch_palette(settings.ingest_url)))
+    app.run()
+    return app.return_code or 0
+
+
+async def _print_messages(settings: ClientSettings, user_id: str) -> None:
+    """One JSON message a line to standard output, until cancelled: for scripts."""
+    viewer = Viewer(
+        settings.registry_url,
+        user_id,
+        on_message=lambda message: print(model.encode(message).decode(), flush=True),
+    )
+    await viewer.run()
+
+
+class SkyView(Widget):
+    """Draws the sky, a line of text at a time."""
+
+    def __init__(self, sky: Sky) -> None:
+        super().__init__()
+        self._sky = sky
+        self._lines: dict[int, dict[int, str]] = {}
+
+    def on_mount(self) -> None:
+        self.set_interval(1 / _FRAMES_PER_SECOND, self._draw)
+
+    def render_line(self, y: int) -> Strip:
+        text, column = "", 0
+        for start, emoji in sorted(self._lines.get(y, {}).items()):
+            if start < column:
+                continue
+            text += " " * (start - column) + emoji
+            column = start + 2
+        return Strip([Segment(text)]).adjust_cell_length(self.size.width)
+
+    def _draw(self) -> None:
+        lines: dict[int, dict[int, str]] = {}
+        for row, column, emoji in self._sky.positions(time.monotonic(), self.size.width, self.size.height):
+            lines.setdefault(row, {})[column] = emoji
+        if lines or self._lines:
+            self._lines = lines
+            self.refresh()
+
+
+class TerminalClient(App[None]):
+    """The whole screen."""
+
+    CSS = """
+    SkyView { height: 1fr; }
+    #totals, #keys, #state { height: auto; padding: 0 1; }
+    #state { background: $panel; }
+    """
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar = [("q", "quit", "Quit"), ("escape", "quit", "Quit")]
+
+    def __init__(self, settings: ClientSettings, user_id: str, palette: Sequence[str]) -> None:
+        super().__init__()
+        self._user_id = user_id
+        self._emoji_by_key = dict(zip(KEYS, palette, strict=False))
+        self._sky = Sky(random.random)
+        self._viewer = Viewer(settings.registry_url, user_id, on_message=self._take, on_state=self._on_viewer_state)
+        self._sender = ReactionSender(settings.ingest_url)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connection_text = "connecting"
+        self._reaction_text = ""
+        self._is_shown = False
+
+    def compose(self) -> ComposeResult:
+        yield SkyView(self._sky)
+        yield Static(id="totals", markup=False)
+        yield Static("  ".join(f"{key} {emoji}" for key, emoji in self._emoji_by_key.items()), id="keys", markup=False)
+        yield Static(id="state", markup=False)
+
+    def on_mount(self) -> None:
+        self._is_shown = True
+        self._begin(self._viewer.run())
+        self._show()
+
+    async def on_unmount(self) -> None:
+        self._is_shown = False
+        for task in self._tasks:
+            task.cancel()
+        await self._sender.__aexit__()
+
+    def on_key(self, event: Key) -> None:
+        emoji = self._emoji_by_key.get(event.key)
+        if emoji is not None:
+            self._begin(self._react(emoji))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _react(self, emoji: str) -> None:
+        reaction = model.Reaction(self._user_id, emoji, time.time_ns() // 1_000_000)
+        started = time.monotonic()
+        self._reaction_text = f"{emoji} sending"
+        self._show()
+        outcome = await self._sender.send([reaction])
+        self._reaction_text = f"{emoji} {_told(outcome, time.monotonic() - started)}"
+        self._show()
+
+    def _take(self, message: model.ViewerMessage) -> None:
+        if isinstance(message, model.Swarm):
+            window_seconds = (message.window.end - message.window.start) / 1000
+            self._sky.release(message.swarm, time.monotonic(), window_seconds)
+        self._show()
+
+    def _on_viewer_state(self, state: ViewerState) -> None:
+        match state:
+            case Connecting():
+                self._connection_text = "connecting"
+            case Live(subscriber, _):
+                self._connection_text = f"live from {subscriber}"
+            case Waiting(reason, seconds):
+                self._connection_text = f"{reason}; again in {seconds:.1f} s"
+        self._show()
+
+    def _show(self) -> None:
+        # The viewer may still speak when the screen is gone.
+        if not self._is_shown:
+            return
+        watcher = self._viewer.watcher
+        leaders = sorted(watcher.totals.items(), key=lambda item: -item[1])[:_TOTALS_SHOWN]
+        self.query_one("#totals", Static).update("   ".join(f"{emoji} {total:,}" for emoji, total in leaders))
+        parts = [self._connection_text, f"swarm {watcher.sequence}", self._reaction_text, "q quits"]
+        self.query_one("#state", Static).update("  ·  ".join(part for part in parts if part))
+
+
+def _told(outcome: Outcome, seconds: float) -> str:
+    if isinstance(outcome, Accepted):
+        return f"accepted in {seconds * 1000:.0f} ms"
+    if isinstance(outcome, Refused):
+        return f"refused: {outcome.reason}"
+    return f"nobody knows: {outcome.reason}"
