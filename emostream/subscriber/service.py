@@ -163,4 +163,4 @@ def _tune_garbage_collection() -> None:
     """Leave what is here for good out of every collection, and collect rarely: a viewer makes no cycles."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(10_000, 20, 100)
