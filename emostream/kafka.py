@@ -41,6 +41,15 @@ def durable_producer(settings: KafkaSettings, bootstrap_servers: Sequence[str] =
     )
 
 
+def abandon(producer: KafkaProducer, timeout_seconds: float) -> None:
+    """End a producer in whatever state it is: what it still holds after the time-out fails, so that each send ends."""
+    try:
+        producer.close(timeout=timeout_seconds)
+    except KafkaError:
+        # It stops closing where a record is left, and has no other way to give that record up.
+        producer._sender.force_close()
+
+
 def transactional_producer(settings: KafkaSettings, transactional_id: str, timeout_ms: int) -> KafkaProducer:
     """A producer whose init_transactions() fences any earlier one of the same id. Raises EmoStreamError as above."""
     return durable_producer(settings, transactional_id=transactional_id, transaction_timeout_ms=timeout_ms)

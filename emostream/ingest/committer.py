@@ -6,17 +6,19 @@ for each record and not for each request.
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaError
 
 from emostream import logs
+from emostream.background import run_in_thread
 from emostream.config import IngestSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.ingest import metrics
 from emostream.ingest.groups import Group, Groups, NoRoomError
 from emostream.ingest.validation import Batch
-from emostream.kafka import durable_producer
+from emostream.kafka import abandon, durable_producer
 from emostream.model import REACTIONS_TOPIC
 from emostream.readiness import Readiness
 
@@ -24,11 +26,9 @@ log = logs.get(__name__)
 
 _RECONNECT_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
-# An acknowledgement takes milliseconds; past this Kafka counts as away, though what was sent is still waited for.
-_OVERDUE_SECONDS = 2.0
-
-# What the broker refuses for good: such a record is in no log.
-_REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError)
+_METADATA_TIMEOUT_MS = 1_000
+# At the end: how long the producer may take to close, when all that it sent has an outcome or was given up.
+_CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Committer:
         self._flights: dict[Group[Waiter], _Flight] = {}
         self._producer: Any = None
         self._refusal: str | None = "Kafka is not reached yet."
+        servers = ",".join(kafka.bootstrap_servers)
+        readiness.not_met("kafka", f"no broker of {servers} has answered yet")
         self._draining = False
         self._landed = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
@@ -94,6 +96,8 @@ class Committer:
         """Take a request, or refuse it at once; the future is done with its outcome within the deadline."""
         if self._refusal is not None:
             return NotAccepted(self._refusal)
+        if self._is_overdue():
+            return NotAccepted("Kafka does not acknowledge what was sent before.")
         waiter: Waiter = self._loop.create_future()
         try:
             closed = self._groups.add(batch.reactions, batch.payload, waiter)
@@ -109,6 +113,8 @@ class Committer:
         """Refuse what is new, and wait until what is in flight is acknowledged or `drain_timeout_ms` are over."""
         self._draining = True
         self._refusal = "This server is stopping; send it again."
+        for task in self._tasks:
+            task.cancel()
         self._readiness.not_met("accepting", "draining: this server is stopping")
         self._linger_is_over()
         try:
@@ -118,10 +124,11 @@ class Committer:
                     await self._landed.wait()
         except TimeoutError:
             log.error("stopped with unacknowledged records", records=len(self._flights))
-        for task in self._tasks:
-            task.cancel()
+        for group in self._flights:
+            self._tell(group, OutcomeUnknown("This server stopped before Kafka acknowledged; it may still be there."))
         if self._producer is not None:
-            await asyncio.to_thread(self._producer.close, 0)
+            closing = run_in_thread("close", partial(abandon, self._producer, _CLOSE_SECONDS))
+            await asyncio.wait((closing,), timeout=2 * _CLOSE_SECONDS)
 
     def _linger_is_over(self) -> None:
         if self._linger is not None:
@@ -161,10 +168,9 @@ class Committer:
 
     def _failed(self, group: Group[Waiter], producer: Any, error: BaseException) -> None:
         log.error("record failed", error=repr(error), requests=len(group.waiters), size_bytes=group.size_bytes)
-        if isinstance(error, _REFUSALS):
-            self._resolve(group, NotAccepted(f"Kafka refused the record: {error}"))
-        else:
-            self._resolve(group, OutcomeUnknown(f"Kafka's acknowledgement failed: {error}"))
+        # Never "not accepted": once one record is refused for good (as too large, say) the producer fails all others in
+        # flight with that same error, those too that the broker has written.
+        self._resolve(group, OutcomeUnknown(f"Kafka's acknowledgement failed: {error}"))
         self._replace(producer, error)
 
     def _give_up_waiting(self, group: Group[Waiter]) -> None:
@@ -192,14 +198,17 @@ class Committer:
         metrics.producers_replaced.inc()
         self._producer = None
         self._refusal = "Kafka is being reached anew."
-        self._loop.run_in_executor(None, producer.close, 0)
+        # What else it has in flight may still be acknowledged, for as long as its requests wait.
+        run_in_thread("close", partial(abandon, producer, self._settings.deadline_ms / 1000))
+        self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(asyncio.create_task(self._connect()))
 
     async def _connect(self) -> None:
         while True:
             try:
-                self._producer = await asyncio.to_thread(self._new_producer)
-            except (EmoStreamError, KafkaError) as error:
+                # In a thread that the process's end does not wait for: it may take half a minute.
+                await run_in_thread("connect", self._make_producer)
+            except EmoStreamError as error:
                 self._refusal = "Kafka is away."
                 self._readiness.not_met("kafka", str(error))
                 await asyncio.sleep(_RECONNECT_SECONDS)
@@ -207,27 +216,31 @@ class Committer:
                 self._refusal = None
                 return
 
-    def _new_producer(self) -> Any:
+    def _make_producer(self) -> None:
         # send() waits only for metadata, up to max_block_ms, and would stop the loop: it is had beforehand.
-        producer = durable_producer(self._kafka, max_block_ms=1_000)
+        producer = durable_producer(self._kafka, max_block_ms=_METADATA_TIMEOUT_MS)
         try:
-            if not producer.partitions_for(REACTIONS_TOPIC):
-                raise EmoStreamError(f"Kafka has no topic {REACTIONS_TOPIC}; make it with `emostream topics apply`.")
-        except BaseException:
-            producer.close(0)
-            raise
-        return producer
+            producer.partitions_for(REACTIONS_TOPIC)
+        except KafkaError as error:
+            abandon(producer, 0)
+            raise EmoStreamError(
+                f"Kafka tells nothing of the topic {REACTIONS_TOPIC} ({error}): make it with `emostream topics apply`."
+            ) from error
+        self._producer = producer
+
+    def _is_overdue(self) -> bool:
+        """Whether a record waits for longer than a request may: Kafka is away, and a new request would wait in vain."""
+        oldest = next(iter(self._flights.values()), None)
+        return oldest is not None and self._loop.time() - oldest.sent_at > self._settings.deadline_ms / 1000
 
     async def _watch(self) -> None:
         """Tell by what is in flight whether Kafka acknowledges, and keep the gauges."""
         while True:
-            oldest = next(iter(self._flights.values()), None)
-            age_seconds = self._loop.time() - oldest.sent_at if oldest else 0.0
-            if self._producer is not None and age_seconds < _OVERDUE_SECONDS:
-                self._readiness.met("kafka")
+            if self._is_overdue():
+                seconds = self._settings.deadline_ms / 1000
+                self._readiness.not_met("kafka", f"a record waits for {seconds:g} s and more; is kafka.service active?")
             elif self._producer is not None:
-                reason = f"no acknowledgement for {age_seconds:.0f} s; is kafka.service active?"
-                self._readiness.not_met("kafka", reason)
+                self._readiness.met("kafka")
             if self._groups.is_full:
                 self._readiness.not_met("accepting", "as much is waiting for Kafka as may be")
             else:

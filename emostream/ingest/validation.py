@@ -16,7 +16,7 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
 MAX_LISTED_ITEMS = 20
 _MAX_SHOWN_CHARACTERS = 40
 
-UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*$")]
+UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 TimestampMs = Annotated[int, msgspec.Meta(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 
 
@@ -62,7 +62,7 @@ def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
             raise _wrong_number(len(items))
         for item in items:
             item.emoji_type = palette[item.emoji_type]
-    except (msgspec.DecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         # The hot path stops at the first thing that is wrong; what a client is told comes from a second look.
         raise _explain(body, palette) from None
     return Batch(len(items), _encode(items)[1:-1])
@@ -76,7 +76,7 @@ def _wrong_number(number: int) -> InvalidError:
 def _explain(body: bytes, palette: Mapping[str, str]) -> InvalidError | NotJsonError:
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return NotJsonError(f"The body is not JSON: {error}.")
     if not isinstance(decoded, dict | list):
         return InvalidError("The body must be one reaction (an object) or a list of them.", [])
