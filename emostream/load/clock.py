@@ -23,12 +23,15 @@ class ClockDifference:
     @property
     def correction_ms(self) -> float:
         """What to take off the aggregator's times: 0 while the clocks may agree, else the middle of the bounds."""
-        if self.least_ms <= 0 <= self.most_ms:
+        if self.least_ms <= 0 <= self.most_ms or math.isinf(self.most_ms - self.least_ms):
             return 0.0
         return (self.least_ms + self.most_ms) / 2
 
     def __str__(self) -> str:
         if math.isinf(self.least_ms):
             return "not measured, nothing corrected"
-        bounds = f"between {self.least_ms:+.0f} and {self.most_ms:+.0f} ms"
+        if math.isinf(self.most_ms):
+            return f"{self.least_ms:+.0f} ms or more, nothing corrected"
+        # Rounded outwards, so that what is said is true.
+        bounds = f"between {math.floor(self.least_ms):+d} and {math.ceil(self.most_ms):+d} ms"
         return f"{bounds}, {f'{self.correction_ms:+.0f} ms corrected' if self.correction_ms else 'nothing corrected'}"

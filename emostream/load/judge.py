@@ -109,7 +109,7 @@ class Judge:
         self.reports = []
         problem = _unreachable(options) or self._observe(options.registry_url)
         if problem:
-            self._conclude(Verdict(f"no run: {problem}", [problem]))
+            self._conclude(Verdict("no run", [problem]))
         return not problem
 
     def _observe(self, registry_url: str) -> str:
@@ -168,6 +168,7 @@ class Judge:
         self.verdict = verdict
         self.phase = Phase.ENDED
         self._environment.process_exit_code = 0 if verdict.is_good else 1
+        print("", verdict.line, *(f"  {problem}" for problem in verdict.problems), sep="\n", flush=True)
 
 
 def _unreachable(options: Options) -> str:

@@ -14,12 +14,13 @@ from emostream.load.shapes import SHAPES, Audience
 
 def add_to(parser: LocustArgumentParser) -> None:
     """Add the flags of a run; each names its field of the web UI."""
-    group = parser.add_argument_group("EmoStream's audience")
     meanings = "; ".join(f"{name}: {shape.meaning}" for name, shape in SHAPES.items())
-    group.add_argument("--shape", choices=list(SHAPES), default="steady", help=f"How the audience behaves. {meanings}.")
-    group.add_argument("--viewers", type=int, default=1_000, help="Viewers at the height of the run.")
-    group.add_argument("--reactions", type=int, default=500, help="Reactions per second at the height of the run.")
-    group.add_argument("--seconds", type=int, default=60, help="How long the audience stays.")
+    parser.add_argument(
+        "--shape", choices=list(SHAPES), default="steady", help=f"How the audience behaves. {meanings}."
+    )
+    parser.add_argument("--viewers", type=int, default=1_000, help="Viewers at the height of the run.")
+    parser.add_argument("--reactions", type=int, default=500, help="Reactions per second at the height of the run.")
+    parser.add_argument("--seconds", type=int, default=60, help="How long the audience stays.")
     parser.add_argument(
         "--results",
         default="build/load",

@@ -58,9 +58,7 @@ class _Panel:
             return
         self._sampling.kill(block=False)
         self._sampling = None
-        folder = self._write()
-        print(f"\n{self._judge.verdict.line}", *self._judge.verdict.problems, sep="\n  ", flush=True)
-        print(f"report: {folder / 'report.html'}\n", flush=True)
+        print(f"report: {self._write() / 'report.html'}\n", flush=True)
 
     def _sample_forever(self) -> None:
         while self._judge.phase is not Phase.ENDED:
@@ -84,7 +82,9 @@ def with_plots(page: str, content: dict[str, Any] | None = None) -> str:
     # Inside a script element the one thing that could end it is `</`.
     data = json.dumps(content, ensure_ascii=False).replace("</", "<\\/") if content is not None else ""
     fragment = _FRAGMENT.read_text(encoding="utf-8").replace("{{ data }}", data)
-    return page.replace("</body>", f"{fragment}</body>")
+    # The scripts of Locust's report hold the same characters.
+    before, end, after = page.rpartition("</body>")
+    return f"{before}{fragment}{end}{after}"
 
 
 def _show(web_ui: WebUI, panel: _Panel) -> None:

@@ -13,7 +13,7 @@ from emostream.load.record import DELIVERY, SIGHT
 
 # More than a screen is wide. When it is full every second moment is dropped, and the next ones are twice as long.
 _MAX_MOMENTS = 600
-_QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 class Moment(msgspec.Struct):
@@ -71,12 +71,12 @@ class Timeline:
 
 
 class Latencies(msgspec.Struct):
-    """One entry of the run: what it is, how many, and its percentiles in milliseconds by the part that is faster."""
+    """One entry of the run: what it is, how many, and in milliseconds what each part of QUANTILES stays below."""
 
     name: str
     count: int
     failures: int
-    percentiles: dict[str, int | None]
+    percentiles: list[int | None]
 
 
 def latencies(stats: RequestStats) -> list[Latencies]:
@@ -86,7 +86,7 @@ def latencies(stats: RequestStats) -> list[Latencies]:
             f"{entry.method} {entry.name}",
             entry.num_requests,
             entry.num_failures,
-            {f"{quantile:g}": percentile_ms(entry.response_times, quantile) for quantile in _QUANTILES},
+            [percentile_ms(entry.response_times, quantile) for quantile in QUANTILES],
         )
         for entry in sorted(stats.entries.values(), key=lambda entry: (entry.method != SIGHT[0], entry.name))
     ]
@@ -101,6 +101,7 @@ def summary(
         "verdict": msgspec.to_builtins(verdict),
         "clocks": {report.worker: report.clock for report in reports},
         "moments": msgspec.to_builtins(timeline.moments),
+        "quantiles": QUANTILES,
         "latencies": msgspec.to_builtins(latencies(stats)),
     }
 

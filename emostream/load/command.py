@@ -1,0 +1,94 @@
+"""`emostream load`: Locust without its web UI, against the pipeline that runs, or against one of its own."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.config import ClientSettings
+from emostream.errors import EmoStreamError
+from emostream.local import topology
+from emostream.local.supervisor import Supervisor
+from emostream.local.topology import Layout, Ports
+
+_STACK = Path("build/load-stack")
+_LOCUSTFILE = Path("locustfile.py")
+_ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked for. `workers` are Locust's processes beside the one that leads them; `own`: on a pipeline of its
+    own even where one runs."""
+
+    shape: str
+    viewers: int
+    reactions: int
+    seconds: int
+    workers: int
+    own: bool = False
+
+
+def run(wishes: Wishes, client: ClientSettings) -> int:
+    """Run the load; returns 0 where nothing was lost, doubled or refused.
+
+    Raises EmoStreamError where it cannot begin.
+    """
+    if not _LOCUSTFILE.exists():
+        raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
+    if not wishes.own and _answers(client.registry_url):
+        return _drive(wishes, _addresses(client), None)
+    _tell(f"Starting a pipeline for this run below {_STACK}.")
+    layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
+    with ExitStack() as stack:
+        return _drive(wishes, topology.environment(layout), stack.enter_context(_Pipeline(layout)))
+
+
+class _Pipeline(AbstractContextManager["Supervisor"]):
+    """Every tier, ready, and gone in the end."""
+
+    def __init__(self, layout: Layout) -> None:
+        layout.directory.mkdir(parents=True, exist_ok=True)
+        self._supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", _tell)
+
+    def __enter__(self) -> Supervisor:
+        try:
+            self._supervisor.run_until(self._supervisor.all_ready)
+        except BaseException:
+            self._supervisor.stop()
+            raise
+        return self._supervisor
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.stop()
+
+
+def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+    command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
+    command += ["--reactions", str(wishes.reactions), "--seconds", str(wishes.seconds)]
+    with subprocess.Popen(command, env={**os.environ, **environment}) as locust:  # noqa: S603 (all of it is ours)
+        if supervisor is not None:
+            supervisor.run_until(lambda: locust.poll() is not None)
+        return locust.wait()
+
+
+def _addresses(client: ClientSettings) -> dict[str, str]:
+    return {ClientSettings.variable(name): str(value) for name, value in client}
+
+
+def _answers(registry_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{registry_url}/healthz", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, flush=True)
