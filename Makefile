@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-integration clean
+.PHONY: help demo test lint test-unit test-integration test-browser clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -24,7 +24,7 @@ demo: ## Run the whole pipeline on this machine, with a simulated crowd
 # The demo ends with this command by whatever way it ends, SIGKILL included.
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream demo
 
-test: lint test-unit test-integration ## Check everything: lint, types, unit and integration tests
+test: lint test-unit test-integration test-browser ## Check everything: lint, types, unit, integration and browser tests
 
 lint: ## Check style and types
 	$(set_up) test
@@ -39,6 +39,10 @@ test-unit: ## Test the pure parts, in seconds
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
 	$(BIN)/python -m pytest --quiet tests/integration
+
+test-browser: ## Test the page in headless Chromium, on the real pipeline
+	$(set_up) browser
+	$(BIN)/python -m pytest --quiet tests/browser
 
 clean: ## Remove the state of local runs, but not what was downloaded
 	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
