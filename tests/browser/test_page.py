@@ -10,7 +10,8 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream.local.servers import HOST
-from tests.browser.conftest import Browser, Pipeline
+from tests.browser.chromium import Browser
+from tests.browser.conftest import Pipeline
 
 pytestmark = pytest.mark.spark
 
