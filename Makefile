@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-integration test-browser clean
+.PHONY: help demo load test lint test-unit test-integration test-browser clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -18,11 +18,21 @@ help: ## Say what there is
 	@echo '  TRIGGER_MS=2000   time between swarms, 250 or more'
 	@echo '  ONLY=kafka,...    start these tiers alone'
 	@echo '  KEEP=1            go on with the data of the last run'
+	@echo
+	@echo 'Settings of make load:'
+	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
+	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
+	@echo '  WORKERS=2         Locust processes that make the load, one a core'
+	@echo '  OWN=1             start a pipeline for it even where one runs'
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
 # The demo ends with this command by whatever way it ends, SIGKILL included.
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream demo
+
+load: ## Put an audience of Locust's on the running pipeline, or on one of its own
+	$(set_up) test
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream load
 
 test: lint test-unit test-integration test-browser ## Check everything: lint, types, unit, integration and browser tests
 

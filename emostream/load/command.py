@@ -69,7 +69,20 @@ class _Pipeline(AbstractContextManager["Supervisor"]):
 
 
 def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
-    command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE), "--headless", "--only-summary"]
+    # Locust ends with this command by whatever way it ends.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        "--",
+        sys.executable,
+        "-m",
+        "locust",
+        "--locustfile",
+        str(_LOCUSTFILE),
+        "--headless",
+        "--only-summary",
+    ]
     command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
     command += ["--reactions", str(wishes.reactions), "--seconds", str(wishes.seconds)]
     with subprocess.Popen(command, env={**os.environ, **environment}) as locust:  # noqa: S603 (all of it is ours)

@@ -11,7 +11,8 @@ from locust.env import Environment
 from emostream.load.conservation import Report
 from emostream.load.http import Endpoint, NotAnsweredError, NotSentError
 from emostream.load.options import Options
-from emostream.load.record import DELIVERY, SIGHT, Record
+from emostream.load.record import Record
+from emostream.load.report import DELIVERY, SIGHT
 from emostream.load.run import Run, now_seconds
 from emostream.load.sender import Portion, Sender
 from emostream.load.viewer import Kind, Viewer

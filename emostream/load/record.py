@@ -6,10 +6,6 @@ from locust.env import Environment
 from emostream.load.histogram import bucket_ms
 from emostream.load.run import now_seconds
 
-# Method and name of the entries that are no requests. Their rates are deliveries and reactions seen per second.
-DELIVERY = ("SEE", "window end to sight")
-SIGHT = ("SEE", "POST to sight")
-
 
 class Record:
     """The entries of one process. What is no request stays out of Locust's total, so that requests/s means requests."""

@@ -2,14 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from locust.stats import RequestStats, StatsEntry
 
 from emostream.load.conservation import Report, Verdict
 from emostream.load.histogram import Counts, difference, percentile_ms
-from emostream.load.record import DELIVERY, SIGHT
+
+if TYPE_CHECKING:
+    # Locust patches the standard library of whoever imports it.
+    from locust.stats import RequestStats, StatsEntry
+
+# Method and name of the entries that are no requests. Their rates are deliveries and reactions seen per second.
+DELIVERY = ("SEE", "window end to sight")
+SIGHT = ("SEE", "POST to sight")
 
 # More than a screen is wide. When it is full every second moment is dropped, and the next ones are twice as long.
 _MAX_MOMENTS = 600
@@ -40,7 +46,7 @@ class Timeline:
         self._last = Counter[str]()
         self._last_sights: Counts = {}
 
-    def sample(self, seconds: float, users: int, stats: RequestStats) -> None:
+    def sample(self, seconds: float, users: int, stats: "RequestStats") -> None:
         """Add the moment that ends now, `seconds` after the start of the run."""
         self._samples += 1
         if self._samples % self._every:
@@ -79,7 +85,7 @@ class Latencies(msgspec.Struct):
     percentiles: list[int | None]
 
 
-def latencies(stats: RequestStats) -> list[Latencies]:
+def latencies(stats: "RequestStats") -> list[Latencies]:
     """Of all entries, those that are no requests first."""
     return [
         Latencies(
@@ -93,7 +99,7 @@ def latencies(stats: RequestStats) -> list[Latencies]:
 
 
 def summary(
-    phase: str, verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: RequestStats
+    phase: str, verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: "RequestStats"
 ) -> dict[str, Any]:
     """Everything that the panel shows, as JSON can hold it."""
     return {
@@ -106,6 +112,6 @@ def summary(
     }
 
 
-def _entry(stats: RequestStats, entry: tuple[str, str]) -> StatsEntry:
+def _entry(stats: "RequestStats", entry: tuple[str, str]) -> "StatsEntry":
     method, name = entry
     return stats.get(name, method)

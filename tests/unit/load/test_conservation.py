@@ -13,8 +13,8 @@ counts = st.dictionaries(st.sampled_from("🔥❤😂👏"), st.integers(1, 1_00
 SEEN = Seen(viewers=10, deliveries=500, expected=500)
 
 
-def report(sent: Sent | None = None, seen: Seen = SEEN, worker: str = "worker-1") -> Report:
-    return Report(worker, sent or Sent({"🔥": 100}, {}, {}), seen)
+def report(sent: Sent | None = None, seen: Seen = SEEN) -> Report:
+    return Report(worker="worker-1", sequence=60, sent=sent or Sent({"🔥": 100}, {}, {}), seen=seen)
 
 
 def counted(counts: dict[str, int]) -> Count:
@@ -80,8 +80,8 @@ def test_a_lost_worker_makes_the_run_invalid() -> None:
 
 
 def test_reactions_that_no_viewer_saw_and_failed_requests_are_problems() -> None:
-    unseen = msgspec.structs.replace(report(), unseen=7)
-    assert judge([unseen], counted({"🔥": 100}), failures=2).problems == [
+    unseen = msgspec.structs.replace(report(), unseen=7, failures=2)
+    assert judge([unseen], counted({"🔥": 100})).problems == [
         "7 accepted reactions were never seen by a viewer",
         "2 requests or streams failed",
     ]
