@@ -159,6 +159,11 @@ class Account:
                 still_pending.append(post)
         self._pending = still_pending
 
+    def is_settled(self) -> bool:
+        """Whether all that was accepted is counted."""
+        self.match()
+        return not self._pending
+
     @property
     def in_flight(self) -> int:
         """Accepted reactions that no swarm covers yet, as of the last `match`."""

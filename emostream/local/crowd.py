@@ -26,7 +26,7 @@ from emostream.client.outcome import Accepted, Unknown
 from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Viewer
 from emostream.local import figures
-from emostream.local.account import Account, Post
+from emostream.local.account import Account, Latencies, Post
 from emostream.local.display import Display
 from emostream.local.figures import Figures
 from emostream.local.ledger import SwarmFollower, count_others
@@ -85,11 +85,14 @@ class _Audience:
 
     async def attend(self) -> int:
         loop = asyncio.get_running_loop()
-        self._handle_signals(loop)
+        self._end_on(signal.SIGTERM, signal.SIGINT)
         follower = SwarmFollower(self._kafka)
         self._account = Account(follower.last)
-        self._started = loop.time()
         with follower.following(loop, self._account.count):
+            if self._plan.reactions_per_second:
+                await self._greet()
+            self._started = loop.time()
+            loop.add_signal_handler(signal.SIGINT, self._silenced.set)
             async with asyncio.TaskGroup() as group:
                 meanwhile = [group.create_task(self._watch()), group.create_task(self._report())]
                 await self._tap()
@@ -102,13 +105,21 @@ class _Audience:
         self._show(final)
         return 0 if final.is_exact else 1
 
-    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end_on(self, *numbers: signal.Signals) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        loop.add_signal_handler(signal.SIGINT, self._silenced.set)
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
 
     # Reactions.
+
+    async def _greet(self) -> None:
+        """Send one reaction and wait until it is counted: the show begins when the first batch, a slow one, is over."""
+        async with ReactionSender(self._client.ingest_url) as sender:
+            while not self._account.accepted:
+                await self._post(sender, self._people.taps(0, _unix_ms()))
+                await asyncio.sleep(_TICK_SECONDS)
+        await _until(self._account.is_settled)
+        self._account.latencies = Latencies()
 
     async def _tap(self) -> None:
         """Send at an even pace, however long the answers take, until the time is over and all are answered."""
@@ -124,7 +135,7 @@ class _Audience:
                 await asyncio.wait(self._posts)
 
     def _start_post(self, sender: ReactionSender, elapsed: float) -> None:
-        reactions = self._people.taps(elapsed, int(time.time() * 1000))
+        reactions = self._people.taps(elapsed, _unix_ms())
         if len(self._posts) >= _MAX_IN_FLIGHT:
             self._refused += len(reactions)
             return
@@ -174,9 +185,7 @@ class _Audience:
         """Wait until all that was accepted is counted, and every viewer has seen it, but not for ever."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_TIMEOUT_SECONDS):
-                while self._account.in_flight or self._swarms_unseen():
-                    self._account.match()
-                    await asyncio.sleep(_TICK_SECONDS)
+                await _until(lambda: self._account.is_settled() and not self._swarms_unseen())
 
     def _swarms_unseen(self) -> int:
         """Swarms that have not reached a viewer yet, summed over all viewers."""
@@ -232,6 +241,15 @@ class _Audience:
 
     def _now_ms(self) -> int:
         return int(asyncio.get_running_loop().time() * 1000)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for is told by messages, not by one event
+        await asyncio.sleep(_TICK_SECONDS)
+
+
+def _unix_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _show_on(display: Display) -> Callable[[Figures], None]:
