@@ -6,6 +6,7 @@ page.webp is a short film of real frames, each shown as long as it lasted; the o
 import argparse
 import base64
 import io
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ class Film:
     def save(self, path: Path) -> None:
         """An animated WebP, which begins again at its end."""
         times = [*self._times, time.monotonic()]
-        durations = [int(1000 * (after - before)) for before, after in zip(times, times[1:], strict=False)]
+        durations = [int(1000 * (after - before)) for before, after in itertools.pairwise(times)]
         first, *others = self._frames
         first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=55, method=4)
         print(f"{path}: {len(self._frames)} frames, {path.stat().st_size >> 10} KiB")
