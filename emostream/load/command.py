@@ -1,18 +1,19 @@
 """`emostream load`: Locust without its web UI, against the pipeline that runs, or against one of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.local import topology
+from emostream.local.demo import sole_owner
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
 
@@ -45,27 +46,15 @@ def run(wishes: Wishes, client: ClientSettings) -> int:
         return _drive(wishes, _addresses(client), None)
     _tell(f"Starting a pipeline for this run below {_STACK}.")
     layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
-    with ExitStack() as stack:
-        return _drive(wishes, topology.environment(layout), stack.enter_context(_Pipeline(layout)))
-
-
-class _Pipeline(AbstractContextManager["Supervisor"]):
-    """Every tier, ready, and gone in the end."""
-
-    def __init__(self, layout: Layout) -> None:
-        layout.directory.mkdir(parents=True, exist_ok=True)
-        self._supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", _tell)
-
-    def __enter__(self) -> Supervisor:
+    with sole_owner(layout.directory):
+        shutil.rmtree(layout.directory, ignore_errors=True)
+        layout.directory.mkdir(parents=True)
+        supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", _tell)
         try:
-            self._supervisor.run_until(self._supervisor.all_ready)
-        except BaseException:
-            self._supervisor.stop()
-            raise
-        return self._supervisor
-
-    def __exit__(self, *_: object) -> None:
-        self._supervisor.stop()
+            supervisor.run_until(supervisor.all_ready)
+            return _drive(wishes, topology.environment(layout), supervisor)
+        finally:
+            supervisor.stop()
 
 
 def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:

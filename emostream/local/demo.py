@@ -47,7 +47,7 @@ def run(wishes: Wishes, layout: Layout) -> int:
         parts = topology.select(parts, wishes.only)
         if wishes.for_seconds:
             raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
-    with _sole_owner(layout.directory), _stop_signals() as signals:
+    with sole_owner(layout.directory), _stop_signals() as signals:
         _check_machine(layout.directory, parts)
         if not wishes.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
@@ -129,7 +129,7 @@ def _check_machine(directory: Path, parts: list[Part]) -> None:
 
 
 @contextlib.contextmanager
-def _sole_owner(directory: Path) -> Iterator[None]:
+def sole_owner(directory: Path) -> Iterator[None]:
     """Two demos in one folder would delete each other's data."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with directory.with_suffix(".lock").open("w") as lock:
