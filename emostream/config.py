@@ -193,6 +193,15 @@ class IngestSettings(Section):
         ("*",), description="Origins of pages that may send reactions, comma-separated; `*` for any."
     )
 
+    @field_validator("palette")
+    @classmethod
+    def _check_palette(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        # Only ingest needs to know the emoji, which take a while to load.
+        from emostream import palette  # noqa: PLC0415
+
+        palette.accepted(words)
+        return words
+
 
 class AggregatorSettings(Section):
     """The Spark driver that makes a swarm of each micro-batch."""

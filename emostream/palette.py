@@ -5,8 +5,6 @@ from functools import cache
 
 import emoji
 
-from emostream.errors import ConfigurationError
-
 _COMMON = "🔥 ❤️ 😂 👏 🎉 😍 😮 😢 😡 👍 👎 🙌 💯 🤯 🥳 🤩 😎 😭 🙏 💪 🚀 ⚽ 🏆 🥅 🟥 🟨 🧤 📣 🎶 💔 👀 🤝"
 DEFAULT = tuple(_COMMON.split())
 
@@ -14,16 +12,14 @@ DEFAULT = tuple(_COMMON.split())
 def accepted(words: Iterable[str]) -> Mapping[str, str]:
     """Each accepted spelling of the palette's emoji, with the fully qualified one.
 
-    A word is an emoji, `default` or `any`. Raises ConfigurationError where it is none of these.
+    A word is an emoji, `default` or `any`. Raises ValueError where it is none of these.
     """
     chosen: set[str] = set()
     for word in words:
         if word == "any":
             return all_spellings()
         if word != "default" and word not in all_spellings():
-            raise ConfigurationError(
-                f"EMOSTREAM_INGEST_PALETTE: {word!r} is not one emoji; name emoji, `default` or `any`, comma-separated."
-            )
+            raise ValueError(f"{word!r} is not one emoji")
         chosen.update(DEFAULT if word == "default" else [all_spellings()[word]])
     return {spelling: qualified for spelling, qualified in all_spellings().items() if qualified in chosen}
 

@@ -21,11 +21,11 @@ Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
 
 
 def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -> Flask:
-    """The Flask app; `submit` takes a request or refuses it at once. Raises ConfigurationError for a bad palette."""
+    """The Flask app; `submit` takes a request or refuses it at once."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
     buttons = palette.buttons(settings.palette)
-    document = openapi.document(settings)
+    document = openapi.document(settings, spellings)
 
     @app.post("/v1/reactions")
     def post_reactions() -> Response:

@@ -1,5 +1,6 @@
 """What the ingest API promises, as an OpenAPI document; the tests hold the API to it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from emostream.config import IngestSettings
@@ -7,8 +8,10 @@ from emostream.ingest.validation import MAX_TIMESTAMP_MS, MAX_USER_ID_CHARACTERS
 from emostream.model import MAX_REACTIONS_PER_REQUEST
 
 
-def document(settings: IngestSettings) -> dict[str, Any]:
-    """The whole document (OpenAPI 3.1)."""
+def document(settings: IngestSettings, spellings: Iterable[str]) -> dict[str, Any]:
+    """The whole document (OpenAPI 3.1); `spellings` are all that `emoji_type` may be."""
+    emoji_type = {**_EMOJI_TYPE, "enum": sorted(spellings)}
+    reaction = {**_REACTION, "properties": {**_REACTION["properties"], "emoji_type": emoji_type}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "EmoStream ingest", "version": "1", "license": {"name": "Apache-2.0"}},
@@ -20,11 +23,12 @@ def document(settings: IngestSettings) -> dict[str, Any]:
             "/readyz": {"get": _readyz()},
             "/metrics": {"get": _metrics()},
         },
-        "components": {"schemas": {"Reaction": _REACTION, "Problem": _PROBLEM}},
+        "components": {"schemas": {"Reaction": reaction, "Problem": _PROBLEM}},
     }
 
 
-_REACTION = {
+_EMOJI_TYPE = {"type": "string", "description": "One emoji of the palette, with or without its variation selectors."}
+_REACTION: dict[str, Any] = {
     "type": "object",
     "description": "One tap of one viewer. Fields besides these are ignored.",
     "required": ["user_id", "emoji_type", "timestamp"],
@@ -37,7 +41,6 @@ _REACTION = {
             "pattern": "^[^\\x00-\\x1f\\x7f]*$",
             "examples": ["u1"],
         },
-        "emoji_type": {"type": "string", "description": "One emoji of the palette.", "examples": ["🔥"]},
         "timestamp": {
             "type": "integer",
             "description": "The tap's time on the viewer's clock, in ms since the epoch; kept for analysis only.",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis.strategies import sampled_from
 
 from emostream import palette
+from emostream.config import IngestSettings, load
 from emostream.errors import ConfigurationError
 
 VARIATION_SELECTOR = "\ufe0f"
@@ -45,5 +46,5 @@ def test_a_palette_may_be_named_emoji_by_emoji_in_any_spelling() -> None:
 
 @pytest.mark.parametrize("word", ["fire", "", "🔥🔥", "Default"])
 def test_a_word_that_is_no_emoji_is_refused_with_the_setting_s_name(word: str) -> None:
-    with pytest.raises(ConfigurationError, match="EMOSTREAM_INGEST_PALETTE"):
-        palette.accepted(("default", word))
+    with pytest.raises(ConfigurationError, match=f"EMOSTREAM_INGEST_PALETTE=.*'{word}' is not one emoji"):
+        load(IngestSettings, palette=("default", word))
