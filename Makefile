@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load test lint test-unit test-integration test-browser clean
+.PHONY: help demo break load test lint test-unit test-integration test-browser clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -19,6 +19,9 @@ help: ## Say what there is
 	@echo '  ONLY=kafka,...    start these tiers alone'
 	@echo '  KEEP=1            go on with the data of the last run'
 	@echo
+	@echo 'Settings of make break:'
+	@echo '  WHAT=kafka        the tier or process to kill, as subscriber or subscriber@9001; any by default'
+	@echo
 	@echo 'Settings of make load:'
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
@@ -29,6 +32,10 @@ demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
 # The demo ends with this command by whatever way it ends, SIGKILL included.
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream demo
+
+break: ## Kill a process of the running demo, and see it come back
+	$(set_up) demo
+	@$(BIN)/emostream break
 
 load: ## Put an audience of Locust's on the running pipeline, or on one of its own
 	$(set_up) test

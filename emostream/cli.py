@@ -3,6 +3,7 @@
 Each subcommand imports its tier only when it runs, so that no tier needs what another one needs.
 """
 
+import secrets
 import sys
 from typing import Any
 
@@ -150,6 +151,15 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
     wishes = local_demo.Wishes(for_seconds, crowd, viewers, tiers, keep)
     sys.exit(local_demo.run(wishes, Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms)))
+
+
+@main.command("break")
+@click.option("--what", envvar="WHAT", default="", help="The tier or process to kill; any by default.")
+def break_(what: str) -> None:
+    """Kill a process of the running demo, and tell how it comes back (`WHAT=kafka make break`)."""
+    from emostream.local import breaker, demo  # noqa: PLC0415
+
+    breaker.run(demo.STATE_DIR / "topology.json", what, secrets.choice, click.echo)
 
 
 @main.command()

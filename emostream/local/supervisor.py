@@ -144,7 +144,8 @@ class Supervisor:
                 "name": part.name,
                 "tier": part.tier,
                 "state": self._states[part.name].value,
-                "pid": part.process.pid if self._states[part.name] in (State.STARTING, State.READY) else None,
+                # An id that has ended may be another process' by now, so nobody is to signal it.
+                "pid": part.process.pid if part.process.is_running() else None,
                 "address": part.address,
                 "log": str(part.process.log_file),
             }
