@@ -223,7 +223,7 @@ export class EmoStream extends EventTarget {
     }
   }
 
-  #pauseAfter({ message, retryAfterMs }, signal) {
+  #pauseAfter({ message, retryAfterMs = 0 }, signal) {
     this.#failures += 1;
     // What the server wished for is stretched by up to a half: many may have been told the same.
     const wishedMs = retryAfterMs * (1 + this.#random() / 2);

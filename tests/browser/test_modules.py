@@ -66,6 +66,112 @@ def test_backoff_grows_to_a_bound_and_is_jittered(modules: Browser) -> None:
     assert least == 0
 
 
+# Stands in for the servers: each request is noted, and gets the next of the answers `[status, body, headers]`.
+PLAY = """
+    const play = async (answers, act) => {
+      const requests = [];
+      const real = globalThis.fetch;
+      globalThis.fetch = async (url, { body } = {}) => {
+        requests.push([`${url}`, body ? JSON.parse(body) : null]);
+        const [status, text, headers] = answers.shift() ?? [];
+        if (!status) throw new TypeError("Failed to fetch");
+        return new Response(text, { status, headers });
+      };
+      try {
+        return { result: await act(), requests };
+      } finally {
+        globalThis.fetch = real;
+      }
+    };
+"""
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "sends"),
+    [
+        ([[202, '{"accepted":1,"record":{"partition":0,"offset":7,"timestamp":1}}']], "accepted", 1),
+        ([[503, "{}", {"Retry-After": "0"}], [202, "{}"]], "accepted", 2),
+        ([[503, "{}"]] * 4, "refused", 4),
+        ([[422, '{"detail":"no emoji"}']], "refused", 1),
+        ([[504, "{}"]], "unknown", 1),
+        ([[502, "a gateway's page"]], "unknown", 1),
+        ([], "unknown", 1),
+    ],
+)
+def test_a_reaction_is_sent_again_only_when_it_was_not_taken_for_certain(
+    modules: Browser, answers: list[Any], outcome: str, sends: int
+) -> None:
+    found = modules.run(
+        PLAY
+        + """
+        const { EmoStream } = await import("/emostream.js");
+        const stream = new EmoStream({ ingestUrl: "http://ingest", random: () => 0 });
+        return play(args[0], () => stream.react("🔥"));
+        """,
+        answers,
+    )
+    assert found["result"]["outcome"] == outcome
+    assert [url for url, _ in found["requests"]] == ["http://ingest/v1/reactions"] * sends
+    if outcome == "accepted" and sends == 1:
+        assert found["result"]["record"] == {"partition": 0, "offset": 7, "timestamp": 1}
+
+
+def event(kind: str, message: dict[str, Any]) -> str:
+    return f"event: {kind}\ndata: {json.dumps(message)}\n\n"
+
+
+def test_after_a_goodbye_or_a_loss_it_asks_for_another_and_resumes(modules: Browser) -> None:
+    def assignment(name: str) -> list[Any]:
+        return [200, json.dumps({"subscriber": name, "cluster": "c", "sse_url": f"http://{name}/v1/stream"})]
+
+    answers = [
+        assignment("a"),
+        [200, event("snapshot", swarm(1)) + event("swarm", swarm(2)) + event("goodbye", {})],
+        assignment("b"),
+        [200, "retry: 1\n\n" + event("swarm", swarm(3)) + event("swarm", swarm(3))],
+        assignment("c"),
+        [503, '{"detail":"full"}', {"Retry-After": "0"}],
+        [503, '{"detail":"all are full"}', {"Retry-After": "0"}],
+        assignment("a"),
+        [200, event("swarm", swarm(4)) + event("swarm", swarm(6))],
+        assignment("b"),
+        [200, event("swarm", swarm(5)) + event("swarm", swarm(6))],
+    ]
+    found = modules.run(
+        PLAY
+        + """
+        const { EmoStream } = await import("/emostream.js");
+        const stream = new EmoStream({ random: () => 0 });
+        const seen = [];
+        const finished = new Promise((resolve) => {
+          stream.addEventListener("snapshot", ({ detail }) => seen.push(detail.sequence));
+          stream.addEventListener("swarm", ({ detail }) => {
+            seen.push(detail.sequence);
+            if (detail.sequence === 6) resolve();
+          });
+        });
+        return play(args[0], async () => {
+          stream.start();
+          await finished;
+          stream.stop();
+          return { seen, gaps: stream.gaps, repeats: stream.repeats };
+        });
+        """,
+        answers,
+    )
+    assert found["result"] == {"seen": [1, 2, 3, 4, 5, 6], "gaps": 1, "repeats": 1}
+    streams = [url for url, body in found["requests"] if body is None]
+    assert streams == [
+        "http://a/v1/stream",
+        "http://b/v1/stream?last_event_id=s-2",
+        "http://c/v1/stream?last_event_id=s-3",
+        "http://a/v1/stream?last_event_id=s-3",
+        "http://b/v1/stream?last_event_id=s-4",
+    ]
+    excluded = [body["exclude"] for _, body in found["requests"] if body is not None]
+    assert excluded == [[], ["a"], ["b"], ["b", "c"], [], ["a"]]
+
+
 HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
 THERE = {
     "recorded": 1010,
