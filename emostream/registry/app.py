@@ -40,7 +40,7 @@ def create_app(settings: RegistrySettings, readiness: Readiness, topology: Topol
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
         try:
-            wish = msgspec.json.decode(request.get_data(), type=_Request)
+            wish = msgspec.convert(msgspec.json.decode(request.get_data()), _Request)
         except msgspec.ValidationError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except (msgspec.DecodeError, RecursionError) as error:

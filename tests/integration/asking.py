@@ -1,0 +1,61 @@
+"""Requests to our HTTP servers, over connections that end with the answer."""
+
+import asyncio
+from collections.abc import Sequence
+
+from emostream.client import http1
+from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.http1 import Address, Response
+from emostream.local.servers import HOST
+
+
+def address(port: int, target: str) -> Address:
+    return Address.of(f"http://{HOST}:{port}{target}")
+
+
+def get(port: int, target: str, **headers: str) -> Response:
+    """The answer to a GET; underscores in the names of headers stand for dashes. Raises OSError where none comes."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(port, http1.get(address(port, target), named))
+
+
+def post(port: int, target: str, body: bytes) -> Response:
+    """The answer to a POST of JSON."""
+    return ask(port, http1.post_json(address(port, target), body))
+
+
+def ask(port: int, request: bytes) -> Response:
+    """The answer to any one request."""
+    return ask_all(port, [request])[0]
+
+
+def ask_all(port: int, requests: Sequence[bytes]) -> list[Response]:
+    """The answers to requests that are sent at the same time, each on a connection of its own."""
+    return asyncio.run(_ask_all(port, requests))
+
+
+async def _ask_all(port: int, requests: Sequence[bytes]) -> list[Response]:
+    return await asyncio.gather(*(_ask(port, request) for request in requests))
+
+
+async def _ask(port: int, request: bytes) -> Response:
+    connection = await HttpConnection.connect(address(port, "/"))
+    try:
+        return await connection.exchange(request, 30)
+    except ConnectionEndedError as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def metric(port: int, name: str) -> float:
+    """The value of a metric without labels, by its whole name."""
+    lines = get(port, "/metrics").body.decode().splitlines()
+    [value] = [line.split()[-1] for line in lines if line.startswith(f"{name} ")]
+    return float(value)
+
+
+def unreadiness(port: int) -> str:
+    """Why the service is not ready; empty if it is."""
+    answer = get(port, "/readyz")
+    return "" if answer.status == 200 else answer.reason
