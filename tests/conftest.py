@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from emostream.local import servers
+from emostream.local import servers, topology
 from emostream.local.process import Process
+from emostream.local.supervisor import Supervisor
+from emostream.local.topology import Layout, Ports
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,19 @@ def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
     """A broker of its own for this test session. Tests that share it use topics of their own names."""
     port = servers.free_port()
     yield from _running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port)
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """Every tier, ready, with two clusters of one subscriber each; tests that share it leave it whole."""
+    ports = Ports.free(clusters=2, subscribers_per_cluster=1)
+    layout = Layout(tmp_path_factory.mktemp("pipeline"), ports, trigger_ms=500, spark_master="local[2]")
+    supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", print)
+    try:
+        supervisor.run_until(supervisor.all_ready)
+        yield layout
+    finally:
+        supervisor.stop()
 
 
 def _running(process: Process, port: int) -> Iterator[Server]:

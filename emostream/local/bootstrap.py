@@ -39,7 +39,7 @@ class Purpose:
 
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
-    "test": Purpose(("dev",), 620, {}),
+    "test": Purpose(("dev",), 620, {"curl": "curl"}),
     "browser": Purpose(
         ("dev",),
         620,

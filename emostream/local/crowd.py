@@ -42,7 +42,7 @@ _CONNECTIONS = 32
 # Requests under way. What is due beyond them is not sent at all, and counted: nobody can tap into a frozen page.
 _MAX_IN_FLIGHT = 2_000
 # How long what was accepted may take to be counted and seen everywhere, once the crowd has fallen silent.
-_SETTLE_TIMEOUT_SECONDS = 60
+_SETTLE_TIMEOUT_SECONDS = 180
 
 
 @dataclass(frozen=True)

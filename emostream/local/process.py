@@ -12,6 +12,7 @@ from emostream.errors import EmoStreamError
 
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 25
+_LOG_TAIL_COLUMNS = 300
 
 
 class Process:
@@ -117,8 +118,9 @@ class Process:
             return log.read().decode(errors="replace")
 
     def log_tail(self) -> str:
-        """The last lines of that."""
-        return "\n".join(self.log_text().splitlines()[-_LOG_TAIL_LINES:]) or "(it logged nothing)"
+        """The last lines of that, the long ones cut."""
+        lines = self.log_text().splitlines()[-_LOG_TAIL_LINES:]
+        return "\n".join(line[:_LOG_TAIL_COLUMNS] for line in lines) or "(it logged nothing)"
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._popen is None:

@@ -11,7 +11,8 @@ from emostream.errors import EmoStreamError
 from emostream.local.topology import Part
 
 _STEP_SECONDS = 0.1
-_START_TIMEOUT_SECONDS = 90
+# Generous: on a machine that is busy with other work, Spark alone may take minutes.
+_START_TIMEOUT_SECONDS = 240
 # As systemd's RestartSec: long enough that a part which fails at once does not keep a core busy.
 _RESTART_SECONDS = 1
 _STOP_TIMEOUT_SECONDS = 10

@@ -78,7 +78,7 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     victims = ("ingest", "publisher@cluster1", f"subscriber@{layout.ports.subscribers[0][0]}", "registry", "aggregator")
     killer = Killer(layout, victims)
     killer.start()
-    status = demo.run(Wishes(for_seconds=45, reactions_per_second=100, viewers=20), layout)
+    status = demo.run(Wishes(for_seconds=30, reactions_per_second=100, viewers=20), layout)
     killer.join()
     said = capsys.readouterr().out
     assert killer.killed == list(victims)

@@ -1,0 +1,50 @@
+"""Each curl line of the README works as pasted, against the whole topology."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from emostream.local.topology import Layout
+
+README = Path(__file__).parents[2] / "README.md"
+CURL_TIMED_OUT = 28
+
+BLOCKS = [block for block in re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL) if "curl" in block]
+
+
+def test_the_readme_has_curl_lines() -> None:
+    assert len(BLOCKS) >= 6
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_a_block_of_curl_lines_works_as_pasted(pipeline: Layout, tmp_path: Path, block: str) -> None:
+    # An answer of 400 or more is a failure of curl's own, by this file.
+    (tmp_path / ".curlrc").write_text("fail-with-body\n")
+    script = f"set -euo pipefail\n{_with_ports(block, pipeline)}"
+    # A stream never ends by itself: that curl stops it is how it should be.
+    good = {CURL_TIMED_OUT} if "--max-time" in block else {0}
+    deadline = time.monotonic() + 60
+    while True:
+        ended = subprocess.run(
+            ["bash", "-c", script],
+            env={**os.environ, "CURL_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # On a busy machine a reaction may take longer to be counted than the README says.
+        if ended.returncode in good or time.monotonic() > deadline:
+            break
+    assert ended.returncode in good, ended.stdout + ended.stderr
+    assert ended.stdout.strip()
+
+
+def _with_ports(block: str, layout: Layout) -> str:
+    ports = layout.ports
+    used = {8000: ports.ingest, 8001: ports.registry, 9001: ports.subscribers[0][0]}
+    return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{used[int(found[1])]}", block)
