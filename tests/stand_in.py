@@ -7,15 +7,19 @@ of what checks the real one: `python -m tests.stand_in PORT [FAULT]`.
 import asyncio
 import base64
 import hashlib
+import socket
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from emostream import model
+from emostream.local.process import Process
+from emostream.local.servers import HOST, free_port
 from emostream.subscriber import frames
 
 TRIGGER_SECONDS = 0.25
@@ -35,11 +39,27 @@ FAULTS = {
 }
 
 
+def stand_in(directory: Path, fault: str = "none") -> tuple[Process, str]:
+    """A stand-in that is yet to be started, and its one URL."""
+    port = free_port()
+
+    command = [sys.executable, "-m", "tests.stand_in", str(port), fault]
+    return Process(
+        "stand-in", command, log_file=directory / "stand-in.log", probe=lambda: accepts(port)
+    ), f"http://{HOST}:{port}"
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens; raises OSError where not."""
+    with socket.create_connection((HOST, port), timeout=1):
+        return True
+
+
 class StandIn:
     """One stream of swarms, and everyone who watches it."""
 
     def __init__(self, port: int, fault: str) -> None:
-        self._url = f"127.0.0.1:{port}"
+        self._url = f"{HOST}:{port}"
         self._fault = fault
         self._sequence = 0
         self._totals: Counter[str] = Counter()
@@ -192,7 +212,7 @@ def _now_ms() -> int:
 
 async def main(port: int, fault: str) -> None:
     stand_in = StandIn(port, fault)
-    server = await asyncio.start_server(stand_in.answer, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.start_server(stand_in.answer, HOST, port, backlog=4096)
     async with server:
         await stand_in.count_forever()
 

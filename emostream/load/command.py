@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
-from emostream.local import topology
+from emostream.local import servers, topology
 from emostream.local.demo import sole_owner
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
@@ -72,6 +72,9 @@ def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Superviso
         "--headless",
         "--only-summary",
     ]
+    # Nobody but the workers, which are forked on this machine, has to find the master.
+    port = str(servers.free_port())
+    command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
     command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
     command += ["--reactions", str(wishes.reactions), "--seconds", str(wishes.seconds)]
     with subprocess.Popen(command, env={**os.environ, **environment}) as locust:  # noqa: S603 (all of it is ours)

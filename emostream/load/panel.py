@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from flask import Flask, Response, jsonify, redirect, request, session
+from flask import Flask, Response, jsonify, redirect, request, session, url_for
 from flask_login import UserMixin, login_user
 from locust.env import Environment
 from locust.html import get_html_report
@@ -122,6 +122,6 @@ def _protect(web_ui: WebUI, password_file: str) -> None:
         given = request.form.get("username", ""), request.form.get("password", "")
         if hmac.compare_digest("\n".join(given).encode(), f"{_USER}\n{password}".encode()):
             login_user(user)
-        else:
-            session["auth_error"] = f"The user is {_USER}; the password is not this one."
-        return redirect(web_ui.environment.parsed_options.web_base_path or "/")
+            return redirect(url_for("locust.index"))
+        session["auth_error"] = f"The user is {_USER}; the password is not this one."
+        return redirect(url_for("locust.login"))

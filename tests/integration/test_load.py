@@ -6,7 +6,6 @@ drives that one. All runs of one kind go side by side, as each of them mostly wa
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,8 +19,7 @@ import pytest
 
 from emostream.load.shapes import SHAPES
 from emostream.local import servers
-from emostream.local.process import Process
-from tests.stand_in import FAULTS
+from tests.stand_in import FAULTS, stand_in
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 120
@@ -48,22 +46,16 @@ class Outcome:
         return next((entry for entry in self.run["latencies"] if entry["name"] == name), {"count": 0})
 
 
-def stand_in(directory: Path, fault: str = "none") -> tuple[Process, str]:
-    port = servers.free_port()
-    command = [sys.executable, "-m", "tests.stand_in", str(port), fault]
-    process = Process(f"stand-in-{fault}", command, log_file=directory / "stand-in.log", probe=lambda: _accepts(port))
-    return process, f"http://{servers.HOST}:{port}"
-
-
-def _accepts(port: int) -> bool:
-    with socket.create_connection((servers.HOST, port), timeout=1):
-        return True
-
-
 def locust(directory: Path, url: str, *flags: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "locust", "--locustfile", str(ROOT / "locustfile.py"), "--headless"]
     command += ["--only-summary", "--host", url, "--results", str(directory), *flags]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def two_workers() -> list[str]:
+    """Flags for two workers beside the master, whose port is that of nobody else."""
+    port = str(servers.free_port())
+    return ["--processes", "2", "--master-bind-port", port, "--master-port", port]
 
 
 def side_by_side(directory: Path, runs: Iterable[tuple[str, str, list[str]]]) -> dict[str, Outcome]:
@@ -157,7 +149,7 @@ def healthy(tmp_path: Path) -> Iterator[str]:
 
 
 def test_two_workers_share_one_audience(healthy: str, tmp_path: Path) -> None:
-    flags = ["--processes", "2", "--viewers", "50", "--reactions", "100", "--seconds", "5"]
+    flags = [*two_workers(), "--viewers", "50", "--reactions", "100", "--seconds", "5"]
     with locust(tmp_path, healthy, *flags) as popen:
         output, _ = popen.communicate(timeout=TIMEOUT_SECONDS)
     outcome = Outcome(popen.returncode, output, next(tmp_path.glob("2*/report.html")).parent)
@@ -167,7 +159,7 @@ def test_two_workers_share_one_audience(healthy: str, tmp_path: Path) -> None:
 
 
 def test_a_lost_worker_makes_the_run_invalid(healthy: str, tmp_path: Path) -> None:
-    flags = ["--processes", "2", "--viewers", "20", "--reactions", "40", "--seconds", "12"]
+    flags = [*two_workers(), "--viewers", "20", "--reactions", "40", "--seconds", "12"]
     lines = []
     with locust(tmp_path, healthy, *flags) as popen:
         assert popen.stdout is not None
