@@ -43,7 +43,7 @@ _REACTION: dict[str, Any] = {
         },
         "timestamp": {
             "type": "integer",
-            "description": "The tap's time on the viewer's clock, in ms since the epoch; kept for analysis only.",
+            "description": "The tap's time on the viewer's clock, in ms since the epoch, without a fraction.",
             "minimum": MIN_TIMESTAMP_MS,
             "maximum": MAX_TIMESTAMP_MS,
             "examples": [1732370000123],

@@ -1,0 +1,487 @@
+"""What ingest answers is true, on a real broker: 202 is in Kafka once, 503 is not, whatever happens to the broker."""
+
+import http.client
+import json
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kazoo.client import KazooClient
+
+from emostream import palette, topics
+from emostream.config import ClustersSettings, KafkaSettings
+from emostream.kafka import log_reader, records_until
+from emostream.local import servers
+from emostream.local.process import Process
+from emostream.model import REACTIONS_TOPIC
+from tests.conftest import Server
+from tests.integration.viewers import wait_until
+
+DEADLINE_MS = 1_500
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Ingest:
+    """A running ingest, and how it is asked."""
+
+    process: Process
+    port: int
+
+    def ask(self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> Answer:
+        connection = http.client.HTTPConnection(servers.HOST, self.port, timeout=20)
+        try:
+            connection.request(method, path, body, {"Content-Type": content_type} if body is not None else {})
+            response = connection.getresponse()
+            content = response.read()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(
+                response.status, headers, json.loads(content) if "json" in headers["content-type"] else content
+            )
+        finally:
+            connection.close()
+
+    def post(self, *users: str) -> Answer:
+        """One request with a reaction of each of these users."""
+        return self.ask("POST", "/v1/reactions", body_of(*users))
+
+    def post_together(self, users: list[str]) -> list[Answer]:
+        """A request of each of these users, all at once."""
+        with ThreadPoolExecutor(len(users)) as pool:
+            return list(pool.map(self.post, users))
+
+    def reasons(self) -> dict[str, str]:
+        """Why it is not ready; empty when it is."""
+        answer = self.ask("GET", "/readyz")
+        return {} if answer.status == 200 else answer.body["reasons"]
+
+    def metric(self, name: str) -> float:
+        lines = self.ask("GET", "/metrics").body.decode().splitlines()
+        (value,) = [line.split()[-1] for line in lines if line.startswith(f"emostream_ingest_{name} ")]
+        return float(value)
+
+
+def body_of(*users: str) -> bytes:
+    reactions = [{"user_id": user, "emoji_type": "🔥", "timestamp": 1_732_370_000_123} for user in users]
+    return json.dumps(reactions[0] if len(reactions) == 1 else reactions).encode()
+
+
+def new_user() -> str:
+    return uuid.uuid4().hex
+
+
+def new_users(number: int) -> list[str]:
+    return [new_user() for _ in range(number)]
+
+
+@pytest.fixture(scope="module")
+def broker(server_dir: Path) -> Iterator[Server]:
+    """A broker with a ZooKeeper of its own: it is stopped and killed here."""
+    zookeeper_port, port = servers.free_port(), servers.free_port()
+    zookeeper = servers.zookeeper(server_dir / "ingest-zookeeper", zookeeper_port)
+    kafka = servers.kafka(server_dir / "ingest-kafka", port, zookeeper_port)
+    try:
+        for process in (zookeeper, kafka):
+            process.start()
+            process.wait_ready(60)
+        topics.apply(KafkaSettings(bootstrap_servers=(f"{servers.HOST}:{port}",)), ClustersSettings())
+        yield Server(kafka, port)
+    finally:
+        kafka.stop()
+        zookeeper.stop()
+
+
+Start = Callable[..., Ingest]
+
+
+@contextmanager
+def running(directory: Path, **environment: str) -> Iterator[Ingest]:
+    """An ingest that has been started, and is not waited for."""
+    port = servers.free_port()
+    ingest = Ingest(
+        Process(
+            f"ingest {port}",
+            [sys.executable, "-m", "emostream", "ingest", "--port", str(port)],
+            log_file=directory / f"ingest-{port}.log",
+            environment={"EMOSTREAM_INGEST_DEADLINE_MS": str(DEADLINE_MS), **environment},
+            probe=lambda: ingest.ask("GET", "/readyz").status == 200,
+        ),
+        port,
+    )
+    ingest.process.start()
+    try:
+        yield ingest
+    finally:
+        ingest.process.stop()
+    lines = ingest.process.log_text().splitlines()
+    # kafka-python logs a traceback for each connection that it loses.
+    assert not [line for line in lines if "Traceback" in line and '"logger": "kafka.' not in line]
+
+
+@pytest.fixture
+def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
+    """Starts an ingest and waits until it is ready; keyword arguments are its settings."""
+    with ExitStack() as started:
+
+        def make(*, wait: bool = True, brokers: str = broker.address, **settings: object) -> Ingest:
+            ingest = started.enter_context(
+                running(
+                    tmp_path,
+                    EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS=brokers,
+                    EMOSTREAM_ZOOKEEPER_HOSTS=zookeeper.address,
+                    **{f"EMOSTREAM_INGEST_{name.upper()}": str(value) for name, value in settings.items()},
+                )
+            )
+            if wait:
+                ingest.process.wait_ready(30)
+            return ingest
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def steady(broker: Server, zookeeper: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingest]:
+    """One ingest for all tests that leave it, and Kafka, as they are."""
+    environment = {"EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.address, "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address}
+    with running(tmp_path_factory.mktemp("steady"), **environment) as ingest:
+        ingest.process.wait_ready(30)
+        yield ingest
+
+
+@pytest.fixture
+def pause(broker: Server) -> Iterator[Callable[[bool], None]]:
+    """Stops the broker's process, or lets it go on; it goes on in the end."""
+
+    def set_paused(is_paused: bool) -> None:
+        broker.process.send_signal(signal.SIGSTOP if is_paused else signal.SIGCONT)
+
+    yield set_paused
+    set_paused(False)
+
+
+def records(broker: Server) -> list[tuple[int, int, list[dict[str, Any]]]]:
+    """Partition, offset and reactions of every record of `reactions`."""
+    found = []
+    with log_reader((broker.address,), 2 << 20) as reader:
+        for number in reader.partitions_for_topic(REACTIONS_TOPIC):
+            partition = TopicPartition(REACTIONS_TOPIC, number)
+            reader.assign([partition])
+            end = reader.end_offsets([partition])[partition]
+            found += [
+                (number, record.offset, json.loads(record.value))
+                for record in records_until(reader, partition, 0, end, 30)
+            ]
+    return found
+
+
+def times_stored(broker: Server) -> Counter[str]:
+    """How often each user's reaction is in Kafka."""
+    return Counter(reaction["user_id"] for *_, reactions in records(broker) for reaction in reactions)
+
+
+def test_accepted_means_in_kafka_where_the_answer_says(steady: Ingest, broker: Server) -> None:
+    body = '[{"user_id": "zoë", "emoji_type": "❤", "timestamp": 5, "mood": 1}, ' + body_of("x").decode() + "]"
+    accepted_before = steady.metric("reactions_accepted_total")
+    answer = steady.ask("POST", "/v1/reactions", body.encode())
+    assert answer.status == 202
+    assert answer.body["accepted"] == 2
+    place = answer.body["record"]
+    assert abs(place["timestamp"] - time.time() * 1000) < 60_000
+    by_place = {(partition, offset): reactions for partition, offset, reactions in records(broker)}
+    assert by_place[place["partition"], place["offset"]] == [
+        {"user_id": "zoë", "emoji_type": "❤️", "timestamp": 5},
+        {"user_id": "x", "emoji_type": "🔥", "timestamp": 1_732_370_000_123},
+    ]
+    assert steady.metric("reactions_accepted_total") == accepted_before + 2
+
+
+def test_requests_that_come_together_share_a_record(start: Start, broker: Server) -> None:
+    ingest = start(linger_ms=500)
+    users = new_users(12)
+    answers = ingest.post_together(users)
+    assert {answer.status for answer in answers} == {202}
+    places = {(answer.body["record"]["partition"], answer.body["record"]["offset"]) for answer in answers}
+    assert len(places) < len(users) / 2
+    stored = times_stored(broker)
+    assert [stored[user] for user in users] == [1] * len(users)
+
+
+def test_a_group_is_closed_by_its_size_before_its_time(start: Start) -> None:
+    # Each request fills a group, so none waits for the linger, which is longer than the answer may take.
+    ingest = start(linger_ms=1_000, max_group_bytes=1_024, deadline_ms=900)
+    assert ingest.post(*new_users(20)).status == 202
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type"),
+    [
+        (415, body_of("u"), "text/plain"),
+        (415, body_of("u"), ""),
+        (400, b"{", "application/json"),
+        (400, b"[" * 100_000, "application/json"),
+        (400, body_of("u").replace(b'"u"', b'"\xff"'), "application/json"),
+        (413, b" " * (2 << 20), "application/json"),
+        (422, b"[]", "application/json"),
+        (422, body_of(*["u"] * 1_001), "application/json"),
+        (422, body_of("u").replace(b"1732370000123", b"true"), "application/json"),
+        (422, body_of("u").replace(b"1732370000123", b"1e308"), "application/json"),
+    ],
+)
+def test_what_is_refused(steady: Ingest, status: int, body: bytes, content_type: str) -> None:
+    answer = steady.ask("POST", "/v1/reactions", body, content_type)
+    assert answer.status == status, answer.body
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.body["status"] == status
+    assert answer.body["detail"]
+
+
+def test_the_palette_is_shown_in_order(steady: Ingest) -> None:
+    answer = steady.ask("GET", "/v1/palette")
+    assert answer.body == {"emoji": list(palette.DEFAULT), "any": False}
+
+
+def test_any_emoji_is_taken_when_the_palette_says_so(start: Start) -> None:
+    ingest = start(palette="any")
+    for emoji in ("🦄", "👩🏽‍🚀", "🇮🇳", "1⃣"):
+        body = json.dumps({"user_id": "u", "emoji_type": emoji, "timestamp": 1}).encode()
+        assert ingest.ask("POST", "/v1/reactions", body).status == 202
+
+
+def test_it_announces_itself_and_is_gone_when_it_ends(start: Start, zookeeper: Server) -> None:
+    ingest = start()
+    path = f"/emostream/services/ingest/{servers.HOST}:{ingest.port}"
+    observer = KazooClient(zookeeper.address)
+    observer.start()
+    try:
+        wait_until(lambda: observer.exists(path))
+        url = f"http://{servers.HOST}:{ingest.port}"
+        assert json.loads(observer.get(path)[0]) == {"url": url, "leader": False}
+        ingest.process.stop()
+        wait_until(lambda: not observer.exists(path))
+    finally:
+        observer.stop()
+        observer.close()
+
+
+def test_it_does_what_its_document_says(steady: Ingest) -> None:
+    """Requests made up from the OpenAPI document, valid and invalid, get only answers that it describes."""
+    base_url = f"http://{servers.HOST}:{steady.port}"
+    schema = schemathesis.openapi.from_url(f"{base_url}/v1/openapi.json")
+    quick = hypothesis_settings(
+        max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        modes = [schemathesis.GenerationMode.POSITIVE]
+        if operation.body:
+            modes.append(schemathesis.GenerationMode.NEGATIVE)
+        for mode in modes:
+
+            @quick
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def check(case: schemathesis.Case) -> None:
+                case.body = without_fractions(case.body)
+                case.call_and_validate(base_url=base_url)
+
+            check()
+
+
+def without_fractions(body: Any) -> Any:
+    """To JSON Schema 5.0 is an integer, as it cannot tell it from 5; ingest, as its document says, wants 5."""
+    if isinstance(body, list):
+        return [without_fractions(item) for item in body]
+    if isinstance(body, dict):
+        return {name: without_fractions(value) for name, value in body.items()}
+    return int(body) if isinstance(body, float) and body.is_integer() else body
+
+
+def test_a_stopped_broker_means_504_then_503_and_nothing_is_lost_or_doubled(
+    start: Start, broker: Server, pause: Callable[[bool], None]
+) -> None:
+    ingest = start()
+    before, during, after = new_users(5), new_users(5), new_users(5)
+    assert {answer.status for answer in ingest.post_together(before)} == {202}
+    pause(True)
+    assert {answer.status for answer in ingest.post_together(during)} == {504}
+    began = time.monotonic()
+    refused = ingest.post(new_user())
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert time.monotonic() - began < 1
+    wait_until(lambda: "a record waits" in ingest.reasons().get("kafka", ""))
+    assert ingest.metric("requests_in_flight") == len(during)
+    pause(False)
+    wait_until(lambda: not ingest.reasons())
+    assert {answer.status for answer in ingest.post_together(after)} == {202}
+    stored = times_stored(broker)
+    # A 504 leaves open what comes of it; here the record was delivered when the broker went on.
+    assert [stored[user] for user in (*before, *during, *after)] == [1] * 15
+    assert ingest.metric("requests_in_flight") == 0
+
+
+@pytest.mark.parametrize("bound", [{"max_requests_in_flight": 3}, {"max_bytes_in_flight": 1 << 20}])
+def test_at_the_bound_a_request_is_refused_at_once(
+    start: Start, broker: Server, pause: Callable[[bool], None], bound: dict[str, int]
+) -> None:
+    ingest = start(deadline_ms=10_000, **bound)
+    users = new_users(3)
+    large = [body_of(user, *["x" * 64] * 999) for user in users] * 4
+    bodies = large if "max_bytes_in_flight" in bound else [body_of(user) for user in users]
+    pause(True)
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        waiting = [pool.submit(ingest.ask, "POST", "/v1/reactions", body) for body in bodies]
+        wait_until(lambda: "accepting" in ingest.reasons())
+        late = new_user()
+        began = time.monotonic()
+        assert ingest.post(late).status == 503
+        assert time.monotonic() - began < 1
+        assert ingest.ask("GET", "/healthz").status == 200
+        pause(False)
+        statuses = {answer.result().status for answer in waiting}
+    assert 202 in statuses
+    assert statuses <= {202, 503}
+    wait_until(lambda: not ingest.reasons())
+    assert times_stored(broker)[late] == 0
+
+
+def test_a_record_that_the_broker_refuses_is_never_called_not_accepted_and_the_next_ones_pass(
+    start: Start, broker: Server
+) -> None:
+    ingest = start()
+    with largest_record(broker, 2_000):
+        # The broker takes a moment to know of its new limit.
+        wait_until(lambda: ingest.post(*new_users(100)).status == 504)
+    users = new_users(5)
+    wait_until(lambda: ingest.post(new_user()).status == 202)
+    assert {answer.status for answer in ingest.post_together(users)} == {202}
+    assert ingest.metric("producers_replaced_total") == 1
+    assert ingest.metric("requests_in_flight") == 0
+    stored = times_stored(broker)
+    assert [stored[user] for user in users] == [1] * len(users)
+
+
+@contextmanager
+def largest_record(broker: Server, size_bytes: int) -> Iterator[None]:
+    """The topic takes no larger ones meanwhile."""
+    with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
+
+        def allow(size_bytes: int) -> None:
+            limit = {"max.message.bytes": str(size_bytes)}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, limit)])
+
+        allow(size_bytes)
+        yield
+        allow(2 << 20)
+
+
+def test_a_killed_broker_loses_and_doubles_nothing_of_what_was_accepted(start: Start, broker: Server) -> None:
+    ingest = start()
+    answers: dict[str, int] = {}
+    is_over = threading.Event()
+
+    def send() -> None:
+        while not is_over.is_set():
+            user = new_user()
+            answers[user] = ingest.post(user).status
+            if answers[user] != 202:
+                is_over.wait(0.1)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: len(answers) > 200)
+        broker.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: 503 in list(answers.values()), 30)
+        wait_until(lambda: restarted(broker), 150)
+        wait_until(lambda: not ingest.reasons(), 90)
+        count = len(answers)
+        wait_until(lambda: len(answers) > count + 200)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    stored = times_stored(broker)
+    assert set(answers.values()) <= {202, 503, 504}
+    assert {stored[user] for user, status in answers.items() if status == 202} == {1}
+    assert {stored[user] for user, status in answers.items() if status == 503} == {0}
+    assert {stored[user] for user, status in answers.items() if status == 504} <= {0, 1}
+
+
+def restarted(broker: Server) -> bool:
+    """Whether the broker is up again; it does not come up before its old session in ZooKeeper has ended."""
+    if not broker.process.is_running():
+        broker.process.start()
+    return broker.process.is_ready()
+
+
+def test_told_to_stop_it_answers_what_is_in_flight_and_refuses_the_rest(
+    start: Start, broker: Server, pause: Callable[[bool], None]
+) -> None:
+    ingest = start(deadline_ms=10_000)
+    in_flight = new_users(3)
+    pause(True)
+    with ThreadPoolExecutor(len(in_flight)) as pool:
+        waiting = [pool.submit(ingest.post, user) for user in in_flight]
+        wait_until(lambda: ingest.metric("requests_in_flight") == len(in_flight))
+        ingest.process.terminate()
+        wait_until(lambda: "draining" in ingest.reasons().get("accepting", ""))
+        late = new_user()
+        assert ingest.post(late).status == 503
+        pause(False)
+        assert {answer.result().status for answer in waiting} == {202}
+    wait_until(lambda: not ingest.process.is_running())
+    assert ingest.process.exit_status == 0
+    stored = times_stored(broker)
+    assert [stored[user] for user in (*in_flight, late)] == [1, 1, 1, 0]
+
+
+def test_a_drain_gives_up_in_time_and_says_that_the_outcome_is_unknown(
+    start: Start, pause: Callable[[bool], None]
+) -> None:
+    ingest = start(deadline_ms=10_000, drain_timeout_ms=500)
+    pause(True)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ingest.post, new_user())
+        wait_until(lambda: ingest.metric("requests_in_flight") == 1)
+        ingest.process.terminate()
+        assert waiting.result().status == 504
+    wait_until(lambda: not ingest.process.is_running(), 10)
+    assert ingest.process.exit_status == 0
+
+
+def test_it_starts_without_kafka_says_so_and_ends_when_told(start: Start) -> None:
+    ingest = start(wait=False, brokers=f"{servers.HOST}:{servers.free_port()}")
+    wait_until(lambda: is_alive(ingest))
+    assert "no broker of" in ingest.reasons()["kafka"]
+    assert ingest.post(new_user()).status == 503
+    ingest.process.terminate()
+    wait_until(lambda: not ingest.process.is_running(), 10)
+    assert ingest.process.exit_status == 0
+
+
+def is_alive(ingest: Ingest) -> bool:
+    try:
+        return ingest.ask("GET", "/healthz").status == 200
+    except ConnectionRefusedError:
+        return False
