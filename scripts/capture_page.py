@@ -89,10 +89,10 @@ def film(browser: Browser, url: str) -> None:
 def stills(browser: Browser, url: str) -> None:
     """One picture of each, dark and light, on a desk and in a hand."""
     for name, size, scheme, is_behind in (
-        ("page-dark.png", SCREEN, "dark", False),
-        ("page-light.png", SCREEN, "light", False),
-        ("topology.png", SCREEN, "dark", True),
-        ("phone.png", PHONE, "light", False),
+        ("page-dark.webp", SCREEN, "dark", False),
+        ("page-light.webp", SCREEN, "light", False),
+        ("topology.webp", SCREEN, "dark", True),
+        ("phone.webp", PHONE, "light", False),
     ):
         browser.resize(*size, mobile=size == PHONE)
         browser.prefer(prefers_color_scheme=scheme)
@@ -101,9 +101,8 @@ def stills(browser: Browser, url: str) -> None:
             show_scenes(browser)
             browser.find("#follow-one").click()
             browser.wait_until(lambda: browser.find_elements("css selector", "#follow-hops li"))
-        browser.save_screenshot(str(MEDIA / name))
-        picture = Image.open(MEDIA / name).convert("RGB").quantize(256)
-        picture.save(MEDIA / name, optimize=True)
+        picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+        picture.save(MEDIA / name, quality=88, method=6)
         print(f"{MEDIA / name}: {(MEDIA / name).stat().st_size >> 10} KiB")
 
 

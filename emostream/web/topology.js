@@ -5,6 +5,8 @@ import { PipelineMap } from "./map.js";
 const POLL_EVERY_MS = 1_000;
 // A process that is no longer announced is shown as gone for so long, so that one sees it go.
 const GONE_SHOWN_MS = 20_000;
+// A swarm comes every other second, so over less time than this a rate would jump between none and one.
+const RATE_OVER_MS = 10_000;
 const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 /** What each tier counts: the metric whose growth is its events a second. */
@@ -38,9 +40,7 @@ export class Observations {
 
   #observe(last, { tier, name, metrics, ready, reason, ...rest }, now) {
     const events = metrics[EVENTS[tier]] ?? null;
-    const seconds = (now - (last?.seenAt ?? now)) / 1000;
-    // A counter that fell belongs to a process that has started anew.
-    const grown = Math.max(0, (events ?? 0) - (last?.events ?? events ?? 0));
+    const samples = events === null ? (last?.samples ?? []) : withSample(last?.samples ?? [], { at: now, events });
     const process = {
       cluster: "",
       leader: false,
@@ -52,10 +52,22 @@ export class Observations {
       metrics,
       state: ready ? "ready" : "troubled",
       reason,
-      perSecond: seconds > 0 ? grown / seconds : 0,
+      perSecond: rateOf(samples),
     };
-    return { process, events: events ?? last?.events, seenAt: now };
+    return { process, samples, seenAt: now };
   }
+}
+
+/** The samples of the last seconds. A counter that fell belongs to a process that has started anew. */
+function withSample(samples, sample) {
+  if (sample.events < samples.at(-1)?.events) return [sample];
+  return [...samples.filter(({ at }) => sample.at - at <= RATE_OVER_MS), sample];
+}
+
+function rateOf(samples) {
+  if (samples.length < 2) return 0;
+  const [first, last] = [samples[0], samples.at(-1)];
+  return ((last.events - first.events) * 1000) / (last.at - first.at);
 }
 
 const TIERS = ["registry", "ingest", "aggregator", "publisher", "subscriber", "audit"];
@@ -65,13 +77,14 @@ function byTierAndName(a, b) {
   return tiers || a.cluster.localeCompare(b.cluster) || a.name.localeCompare(b.name, "en", { numeric: true });
 }
 
-/** The account of all reactions, in words; empty where no auditor runs. */
+/** The account of all reactions; null where no auditor tells. @returns {?Object<string, number>} */
 export function conservation(processes) {
   const audit = processes.find(({ tier, state }) => tier === "audit" && state === "ready");
   if (!audit) return null;
   const figure = (name) => audit.metrics[`emostream_audit_${name}_reactions`] ?? 0;
   const [accepted, counted, lost, doubled] = ["accepted", "counted", "lost", "doubled"].map(figure);
-  return { accepted, counted, lost, doubled, isExact: lost === 0 && doubled === 0 };
+  const onTheWay = Math.max(0, accepted - counted - lost + doubled);
+  return { accepted, counted, "on the way": onTheWay, lost, doubled };
 }
 
 /** The dialog. It asks the registry only while it is open. */
@@ -130,10 +143,8 @@ export class Scenes {
     const account = conservation(processes);
     line.hidden = !account;
     if (!account) return;
-    line.dataset.exact = account.isExact ? "yes" : "no";
-    line.replaceChildren(
-      ...["accepted", "counted", "lost", "doubled"].map((name) => newFigure(`${name} ${format.format(account[name])}`)),
-    );
+    line.dataset.exact = account.lost || account.doubled ? "no" : "yes";
+    line.replaceChildren(...Object.entries(account).map(([name, value]) => newFigure(`${name} ${format.format(value)}`)));
   }
 }
 

@@ -243,7 +243,8 @@ def test_rates_come_from_counters_and_a_process_that_left_is_shown_as_gone(modul
         ([process("ingest", "a", metrics={counter: 100}), process("ingest", "b")], 0),
         ([process("ingest", "a", metrics={counter: 300})], 2_000),
         ([process("ingest", "a", metrics={counter: 50})], 4_000),
-        ([process("ingest", "a", metrics={counter: 50})], 60_000),
+        ([process("ingest", "a", metrics={counter: 60})], 14_000),
+        ([process("ingest", "a", metrics={counter: 60})], 24_000),
     ]
     found = modules.run(
         """
@@ -257,7 +258,8 @@ def test_rates_come_from_counters_and_a_process_that_left_is_shown_as_gone(modul
     assert told[0] == [("a", "ready", 0), ("b", "ready", 0)]
     assert told[1] == [("a", "ready", 100), ("b", "gone", 0)]
     assert told[2][0] == ("a", "ready", 0), "a counter that fell is that of a process started anew"
-    assert told[3] == [("a", "ready", 0)]
+    assert told[3] == [("a", "ready", 1), ("b", "gone", 0)]
+    assert told[4] == [("a", "ready", 0)]
 
 
 @pytest.mark.parametrize("is_wide", [True, False])
