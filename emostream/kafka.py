@@ -3,6 +3,7 @@
 kafka-python's defaults are neither safe nor patient enough for us; the differences are set here, once.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -80,6 +81,18 @@ def log_reader(bootstrap_servers: Sequence[str], max_record_bytes: int, **more: 
 def admin_client(bootstrap_servers: Sequence[str]) -> KafkaAdminClient:
     """What makes and describes topics. Raises EmoStreamError when no broker answers."""
     return _connect(KafkaAdminClient, bootstrap_servers, request_timeout_ms=10_000)
+
+
+@contextlib.contextmanager
+def asking(bootstrap_servers: Sequence[str]) -> Iterator[None]:
+    """Turns a broker's refusal or silence in this block into an EmoStreamError."""
+    try:
+        yield
+    except KafkaError as error:
+        raise EmoStreamError(
+            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({error!r}): is kafka.service "
+            "active on all of them, and are they as many as the settings ask for?"
+        ) from error
 
 
 def last_record(reader: KafkaConsumer, partition: TopicPartition, timeout_seconds: float = 30) -> Any | None:

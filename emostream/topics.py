@@ -9,13 +9,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError
 
 from emostream.aggregator.log import SwarmLog, describe_reactions, last_swarm
 from emostream.aggregator.swarms import RECOVERY_COMMAND, NotASwarmError, first_swarm
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.errors import EmoStreamError
-from emostream.kafka import admin_client
+from emostream.kafka import admin_client, asking
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm, new_stream_id
 
 _DEAD_LETTER_RETENTION_MS = 7 * 24 * 3_600_000
@@ -87,7 +86,7 @@ def apply(
     """
     done = []
     for brokers, names in _places(kafka, clusters).items():
-        with admin_client(brokers) as admin:
+        with admin_client(brokers) as admin, asking(brokers):
             done += _reconcile(admin, wanted_topics(kafka, names), check)
     makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
     sentences = [str(change) for change in done]
@@ -163,20 +162,17 @@ def _find(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> dict[str, Topic]:
 
 def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
     topic = change.topic
-    try:
-        if change.create:
-            made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
-            admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
-            admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
-        elif change.partitions:
-            admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
-        else:
-            resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(change.configs))
-            answer = admin.alter_configs([resource])["topic"][topic.name]
-            if answer != "OK":
-                raise EmoStreamError(f"{change}: the broker refused ({answer}).")
-    except KafkaError as error:
-        raise EmoStreamError(f"{change}: the broker refused ({error}).") from error
+    if change.create:
+        made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
+        admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
+        admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
+    elif change.partitions:
+        admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
+    else:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(change.configs))
+        answer = admin.alter_configs([resource])["topic"][topic.name]
+        if answer != "OK":
+            raise EmoStreamError(f"{change}: the broker refused ({answer}).")
 
 
 def _begin_stream(kafka: KafkaSettings) -> str:

@@ -53,6 +53,7 @@ def run(
         server = http.serve_in_thread(http.create_app("aggregator", readiness), settings.host, settings.port)
         cleanup.callback(server.stop)
         client = connect(zookeeper)
+        cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
         announcement = Announcement(client, f"/services/aggregator/{address}")

@@ -6,15 +6,14 @@ Each record is a result and the checkpoint of it in one, so whoever has read the
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from emostream.aggregator.swarms import ReactionsTopic, read_record
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
-from emostream.kafka import admin_client, last_record, log_reader, transactional_producer
+from emostream.kafka import admin_client, asking, last_record, log_reader, transactional_producer
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm, encode
 
 # Whoever writes to `swarms` writes under this id, so that the broker lets the newest one write alone.
@@ -48,13 +47,11 @@ class SwarmLog:
     def __init__(self, settings: KafkaSettings, transaction_timeout_ms: int) -> None:
         self._producer = transactional_producer(settings, TRANSACTIONAL_ID, transaction_timeout_ms)
         try:
-            self._producer.init_transactions()
-        except KafkaError as error:
+            with asking(settings.bootstrap_servers):
+                self._producer.init_transactions()
+        except EmoStreamError:
             self.close()
-            raise EmoStreamError(
-                f"Kafka gave no leave to write {SWARMS_TOPIC} ({error}); are there as many brokers as "
-                "transaction.state.log.replication.factor says?"
-            ) from error
+            raise
 
     def append(self, swarm: Swarm, dead_letters: Iterable[DeadLetter] = ()) -> None:
         """Write a swarm and the records that were set aside on its way: all of them, or none.
@@ -89,7 +86,8 @@ def last_swarm(settings: KafkaSettings) -> Swarm | None:
 
     Raises EmoStreamError where there is no topic or an open transaction hides its end, NotASwarmError.
     """
-    with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as reader:
+    brokers = settings.bootstrap_servers
+    with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
         if not reader.partitions_for_topic(SWARMS_TOPIC):
             raise EmoStreamError(f"there is no topic {SWARMS_TOPIC}: run `emostream topics apply`.")
         record = last_record(reader, _SWARMS)
@@ -98,18 +96,17 @@ def last_swarm(settings: KafkaSettings) -> Swarm | None:
 
 def describe_reactions(settings: KafkaSettings) -> ReactionsTopic:
     """What the brokers say of `reactions` now. Raises EmoStreamError where there is none."""
-    with admin_client(settings.bootstrap_servers) as admin:
+    brokers = settings.bootstrap_servers
+    with admin_client(brokers) as admin, asking(brokers):
         (topic,) = admin.describe_topics([REACTIONS_TOPIC])
     if topic["error_code"]:
         raise EmoStreamError(f"there is no topic {REACTIONS_TOPIC}: run `emostream topics apply`.")
-    partitions = [TopicPartition(REACTIONS_TOPIC, each["partition_index"]) for each in topic["partitions"]]
-    with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as reader:
-        return ReactionsTopic(
-            id=str(topic["topic_id"]),
-            beginnings=_by_partition(reader.beginning_offsets(partitions)),
-            ends=_by_partition(reader.end_offsets(partitions)),
-        )
-
-
-def _by_partition(offsets: dict[Any, int]) -> dict[int, int]:
-    return {partition.partition: offset for partition, offset in offsets.items()}
+    numbers = sorted(partition["partition_index"] for partition in topic["partitions"])
+    partitions = [TopicPartition(REACTIONS_TOPIC, number) for number in numbers]
+    with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
+        beginnings, ends = reader.beginning_offsets(partitions), reader.end_offsets(partitions)
+    return ReactionsTopic(
+        id=str(topic["topic_id"]),
+        beginnings={partition.partition: beginnings[partition] for partition in partitions},
+        ends={partition.partition: ends[partition] for partition in partitions},
+    )

@@ -45,6 +45,8 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
+        "spark.driver.extraJavaOptions": " ".join(_java_options(settings)),
+        "spark.executor.extraJavaOptions": _SMALL_HEAP,
         # A standalone master gives an application every core there is, and none is left for its successor.
         "spark.cores.max": settings.cores,
         # A lost executor or master is noticed within the time in which viewers would.
@@ -70,13 +72,21 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
     }
 
 
+# Collects a heap of some hundred megabytes with the least threads and memory of its own.
+_SMALL_HEAP = "-XX:+UseSerialGC"
+
 _KEPT_FOR_THE_UI = (
     "spark.ui.retainedJobs",
     "spark.ui.retainedStages",
     "spark.ui.retainedTasks",
     "spark.sql.ui.retainedExecutions",
-    "spark.worker.ui.retainedExecutors",
 )
+
+
+def _java_options(settings: AggregatorSettings) -> list[str]:
+    # Where executors do the counting the driver only plans, and code that is compiled quickly, once, starts it sooner.
+    plans_only = not settings.spark_master.startswith("local")
+    return [_SMALL_HEAP, *(["-XX:TieredStopAtLevel=1"] if plans_only else [])]
 
 
 def _connector_jars(settings: AggregatorSettings) -> list[str]:
