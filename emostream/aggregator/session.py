@@ -17,7 +17,7 @@ _WARM_UP_ROUNDS = 3
 
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     """A session on the master of the settings, warmed up. Raises EmoStreamError where Spark does not start."""
-    directory = _write_configuration(settings, logs_text)
+    directory = write_configuration(settings, logs_text=logs_text)
     # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
     os.environ["SPARK_CONF_DIR"] = str(directory)
     os.environ["SPARK_LOCAL_IP"] = settings.host
@@ -72,6 +72,17 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
     }
 
 
+def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
+    """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as above."""
+    directory = Path(settings.work_dir, "conf").resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
+    file = directory / "spark-defaults.conf"
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{key} {value}\n" for key, value in configuration(settings).items()))
+    return directory
+
+
 # Collects a heap of some hundred megabytes with the least threads and memory of its own.
 _SMALL_HEAP = "-XX:+UseSerialGC"
 
@@ -109,16 +120,6 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
             f"Spark's secret cannot be read ({error}); is EMOSTREAM_AGGREGATOR_SPARK_SECRET_FILE right?"
         ) from error
     return {"spark.authenticate": "true", "spark.authenticate.secret": secret, "spark.network.crypto.enabled": "true"}
-
-
-def _write_configuration(settings: AggregatorSettings, logs_text: bool) -> Path:
-    directory = Path(settings.work_dir, "conf").resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
-    file = directory / "spark-defaults.conf"
-    file.touch(mode=0o600)
-    file.write_text("".join(f"{key} {value}\n" for key, value in configuration(settings).items()))
-    return directory
 
 
 def _warm_up(session: SparkSession) -> None:

@@ -1,0 +1,51 @@
+"""Spark's configuration: what it must say, and what must never be seen of it."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from emostream.aggregator import session
+from emostream.config import AggregatorSettings
+from emostream.errors import EmoStreamError
+
+
+@pytest.fixture
+def jars(tmp_path: Path) -> Path:
+    directory = tmp_path / "jars"
+    directory.mkdir()
+    (directory / "connector.jar").touch()
+    return directory
+
+
+def settings(jars: Path, **more: object) -> AggregatorSettings:
+    return AggregatorSettings.model_validate({"connector_jars_dir": str(jars), "work_dir": str(jars.parent), **more})
+
+
+def test_a_driver_leaves_cores_for_its_successor(jars: Path) -> None:
+    assert session.configuration(settings(jars, cores=2))["spark.cores.max"] == 2
+
+
+def test_a_missing_connector_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(EmoStreamError, match="EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR"):
+        session.configuration(settings(tmp_path))
+
+
+def test_a_missing_secret_stops_the_start(jars: Path) -> None:
+    with pytest.raises(EmoStreamError, match="EMOSTREAM_AGGREGATOR_SPARK_SECRET_FILE"):
+        session.configuration(settings(jars, spark_secret_file=str(jars / "none")))
+
+
+def test_the_secret_is_in_a_file_that_nobody_else_reads(jars: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hush\n")
+    directory = session.write_configuration(settings(jars, spark_secret_file=str(tmp_path / "secret")), logs_text=False)
+    defaults = directory / "spark-defaults.conf"
+    assert "spark.authenticate.secret hush\n" in defaults.read_text()
+    assert stat.S_IMODE(defaults.stat().st_mode) == 0o600
+
+
+def test_only_a_driver_that_plans_is_compiled_for_a_quick_start(jars: Path) -> None:
+    quick = "-XX:TieredStopAtLevel=1"
+    key = "spark.driver.extraJavaOptions"
+    assert quick in str(session.configuration(settings(jars))[key])
+    assert quick not in str(session.configuration(settings(jars, spark_master="local[2]"))[key])
