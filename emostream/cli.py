@@ -3,6 +3,7 @@
 Each subcommand imports its tier only when it runs, so that no tier needs what another one needs.
 """
 
+import asyncio
 import secrets
 import sys
 from typing import Any
@@ -128,6 +129,19 @@ def status(registry_url: str | None) -> None:
     if problems := registry_status.problems(view, config.load(config.ClustersSettings).names):
         click.echo("\n" + "\n".join(problems))
         sys.exit(1)
+
+
+@main.command()
+@click.option("--registry-url", help="The registry.")
+@click.option("--ingest-url", help="Where reactions are sent.")
+@click.option("--subscribers", type=click.IntRange(1), required=True, help="How many there should be.")
+@click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
+def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, timeout_seconds: int) -> None:
+    """React, and see all of it arrive at a viewer of every subscriber, counted exactly."""
+    settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
+    from emostream import verify as verification  # noqa: PLC0415
+
+    click.echo(asyncio.run(verification.verify(settings, subscribers, timeout_seconds)))
 
 
 @main.command()
