@@ -1,0 +1,254 @@
+"""Makes the archives that Ansible pushes to the hosts: build/artifacts/NAME-SUM.tar, each a folder ready to be used.
+
+`scripts/artifacts.py PYTHON PROCESSOR` (as in `3.11 x86_64`: what the hosts have). Standard library only, and uv. What
+it packs is pinned by sha256: packages by requirements/*.txt, jars by requirements/jars/*/SHA256SUMS. An archive's name
+holds the sum of what it was made from, so one that is there is kept, and a changed one gets another name on the hosts.
+manifest.json, written last, names the newest archives with their own sums.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ARTIFACTS = REPOSITORY / "build" / "artifacts"
+JARS = REPOSITORY / "build" / "jars"
+REQUIREMENTS = REPOSITORY / "requirements"
+LOGGING = REPOSITORY / "emostream" / "local" / "logging"
+# Last in each archive: where it is, the archive was unpacked to its end.
+COMPLETE = ".complete"
+# Where the application lies on a host.
+APPLICATION = "/opt/emostream/app/current"
+_SITE = "lib/python{}/site-packages"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The hosts' Python (`3.11`) and processor (`x86_64`)."""
+
+    python: str
+    processor: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Its name, the files that decide on its content, and what fills a folder with that content."""
+
+    name: str
+    sources: tuple[Path, ...]
+    fill: Callable[[Path, Target], None]
+
+    def fingerprint(self, target: Target) -> str:
+        digest = hashlib.sha256(f"{target}".encode())
+        for path in (Path(__file__), *self.sources):
+            digest.update(f"{path.relative_to(REPOSITORY)}\0".encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
+
+
+def archives() -> list[Archive]:
+    """Everything that hosts get: servers' jars, the packages of three requirements, and EmoStream."""
+    return [
+        Archive("zookeeper", _jar_sources("zookeeper", "zookeeper.xml"), _fill_zookeeper),
+        Archive("kafka", _jar_sources("kafka", "kafka.properties"), _fill_kafka),
+        _packages("base"),
+        _packages("spark", jars="spark"),
+        _packages("load"),
+        _application(),
+    ]
+
+
+def make_all(target: Target) -> bool:
+    """Make what is missing, and the manifest; whether anything was made. Exits with a sentence where a step fails."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    manifest_path = ARTIFACTS / "manifest.json"
+    known = json.loads(manifest_path.read_text()) if manifest_path.exists() else {}
+    manifest = {}
+    changed = False
+    for archive in archives():
+        release = archive.fingerprint(target)
+        path = ARTIFACTS / f"{archive.name}-{release}.tar"
+        if not path.exists():
+            _make(archive, target, path)
+            changed = True
+            known.pop(archive.name, None)
+        entry = known.get(archive.name, {})
+        if entry.get("release") != release:
+            entry = {"release": release, "file": path.name, "sha256": sha256(path)}
+        manifest[archive.name] = entry
+    _write_last(manifest_path, json.dumps(manifest, indent=2))
+    return changed
+
+
+def wrong_sums() -> list[str]:
+    """The archives of the manifest whose content is no longer what was made."""
+    manifest = json.loads((ARTIFACTS / "manifest.json").read_text())
+    return [entry["file"] for entry in manifest.values() if sha256(ARTIFACTS / entry["file"]) != entry["sha256"]]
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _jar_sources(name: str, log_configuration: str) -> tuple[Path, ...]:
+    return (REQUIREMENTS / "jars" / name / "SHA256SUMS", LOGGING / log_configuration)
+
+
+def _application() -> Archive:
+    """EmoStream itself, apart from the packages it needs, because it changes far more often."""
+    package = sorted(path for path in (REPOSITORY / "emostream").rglob("*") if _is_shipped(path))
+    sources = [REPOSITORY / "pyproject.toml", REPOSITORY / "locustfile.py", *package]
+
+    def fill(folder: Path, target: Target) -> None:
+        for path in sources:
+            copied = folder / path.relative_to(REPOSITORY)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
+        _describe_distribution(folder)
+        _compile(folder, target)
+
+    return Archive("app", tuple(sources), fill)
+
+
+def _packages(name: str, jars: str = "") -> Archive:
+    """A virtual environment with the packages of requirements/NAME.txt, which finds EmoStream in its own folder."""
+    sources = [REQUIREMENTS / f"{name}.txt"]
+    if jars:
+        sources.append(REQUIREMENTS / "jars" / jars / "SHA256SUMS")
+
+    def fill(folder: Path, target: Target) -> None:
+        site = folder / _SITE.format(target.python)
+        _install(name, site, target)
+        (site / "emostream.pth").write_text(f"{APPLICATION}\n")
+        if jars:
+            shutil.copytree(JARS / jars, folder / "jars", ignore=shutil.ignore_patterns(".*"))
+        _make_environment(folder)
+        _compile(folder, target)
+
+    return Archive(name, tuple(sources), fill)
+
+
+def _describe_distribution(folder: Path) -> None:
+    """What `emostream --version` reads, as an installation would leave it."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    information = folder / f"{project['name']}-{project['version']}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+
+
+def _install(name: str, site: Path, target: Target) -> None:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if uv is None:
+        sys.exit("artifacts: uv is missing: `make setup` installs it.")
+    command = [uv, "pip", "install", "--quiet", "--target", str(site), "--python-version", target.python]
+    command += ["--python-platform", f"{target.processor}-unknown-linux-gnu", "--link-mode", "copy"]
+    # Wheels only, except for what is published as source alone, and is pure Python.
+    command += ["--require-hashes", "--only-binary", ":all:", "--no-binary", "pyspark"]
+    command += ["--build-constraint", str(REQUIREMENTS / "build.txt"), "-r", str(REQUIREMENTS / f"{name}.txt")]
+    if subprocess.run(command, check=False).returncode != 0:
+        sys.exit(f"artifacts: the packages of requirements/{name}.txt could not be had: is the network there?")
+
+
+def _make_environment(folder: Path) -> None:
+    """Make the folder a virtual environment of the hosts' own Python, wherever it lies."""
+    binaries = folder / "bin"
+    # Scripts that packages brought name this machine's Python; `bin/python -m` does the same.
+    binaries.mkdir(exist_ok=True)
+    (binaries / "python").symlink_to("/usr/bin/python3")
+    (folder / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+    launcher = binaries / "emostream"
+    launcher.write_text('#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m emostream "$@"\n')
+    launcher.chmod(0o755)
+
+
+def _compile(folder: Path, target: Target) -> None:
+    """Compile for the hosts' Python if this machine has it; else the hosts do so after unpacking."""
+    python = shutil.which(f"python{target.python}")
+    if python is None:
+        return
+    # Services may not write there. The archive's files have no dates, so compiled ones cannot go by them.
+    options = ["-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+    # Some packages hold templates of code that are no Python; they are not imported either.
+    subprocess.run([python, "-m", "compileall", *options, str(folder)], check=False, stdout=subprocess.DEVNULL)
+    (folder / ".compiled").touch()
+
+
+def _fill_zookeeper(folder: Path, target: Target) -> None:  # noqa: ARG001
+    _fill_server(folder, "zookeeper", LOGGING / "zookeeper.xml", "logback.xml")
+
+
+def _fill_kafka(folder: Path, target: Target) -> None:  # noqa: ARG001
+    _fill_server(folder, "kafka", LOGGING / "kafka.properties", "log4j.properties")
+
+
+def _fill_server(folder: Path, name: str, log_configuration: Path, as_name: str) -> None:
+    shutil.copytree(JARS / name, folder / "jars", ignore=shutil.ignore_patterns(".*"))
+    shutil.copyfile(log_configuration, folder / as_name)
+
+
+def _make(archive: Archive, target: Target, path: Path) -> None:
+    print(f"artifacts: making {path.name} ...", flush=True)
+    for older in ARTIFACTS.glob(f"{archive.name}-*.tar"):
+        older.unlink()
+    with tempfile.TemporaryDirectory(dir=ARTIFACTS) as scratch:
+        folder = Path(scratch) / "content"
+        folder.mkdir()
+        archive.fill(folder, target)
+        packed = Path(scratch) / "archive.tar"
+        # Jars and compiled extensions hardly shrink, and packing them would cost more than sending them.
+        with tarfile.open(packed, "w") as tar:
+            for name in _members(folder):
+                tar.add(folder / name, arcname=name, recursive=False, filter=_anonymous)
+            (folder / COMPLETE).touch()
+            tar.add(folder / COMPLETE, arcname=COMPLETE, filter=_anonymous)
+        packed.replace(path)
+
+
+def _members(folder: Path) -> Iterable[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without dates and owners, so that the same content makes the same archive."""
+    member.mtime = 0
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
+
+
+def _write_last(path: Path, text: str) -> None:
+    scratch = path.with_suffix(".new")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("python", help="the hosts' Python, such as 3.11")
+    parser.add_argument("processor", help="the hosts' processor, such as x86_64")
+    arguments = parser.parse_args()
+    changed = make_all(Target(arguments.python, arguments.processor))
+    if wrong := wrong_sums():
+        sys.exit(f"artifacts: {', '.join(wrong)} in {ARTIFACTS} changed since made: delete them and start again.")
+    print("changed" if changed else "unchanged")
+
+
+if __name__ == "__main__":
+    main()
