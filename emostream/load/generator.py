@@ -88,7 +88,7 @@ class Generator:
     def _finish(self, **_: Any) -> None:
         """Send nothing more, wait until all of it was seen, and report."""
         run = self._current
-        run.is_sending = False
+        run.stop_sending()
         wait(lambda: not (run.in_flight or run.sights.waiting or run.behind(self._head)), FINISH_SECONDS)
         runner = self._environment.runner
         report = run.report(runner.client_id, self._head, self.record.failures)
@@ -109,16 +109,18 @@ class Generator:
 
     def _open(self) -> None:
         """Begin to send once it is known what may be sent, and the witness sees whatever comes of it."""
-        run = self._current
-        while not run.palette:
+        palette = self._ask_palette()
+        wait(lambda: self._head >= 0)
+        self._current.begin_sending(palette)
+        self._time_swarms(self._current)
+
+    def _ask_palette(self) -> list[str]:
+        while True:
             try:
-                run.palette = msgspec.json.decode(self._palette.get().body, type=_Palette).emoji
+                return msgspec.json.decode(self._palette.get().body, type=_Palette).emoji
             except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
                 self.record.failed("GET", "/v1/palette", str(error))
                 gevent.sleep(_RETRY_SECONDS)
-        wait(lambda: self._head >= 0)
-        run.is_sending = True
-        self._time_swarms(run)
 
     def _time_swarms(self, run: Run) -> None:
         sequence = self._head

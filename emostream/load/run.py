@@ -39,9 +39,9 @@ class Run:
         self.audience = audience
         self.shape = SHAPES[shape]
         self.palette: Sequence[str] = ()
-        """What may be sent; the crowd waits until it is known."""
         self.started_seconds = started_seconds
         self.is_sending = False
+        self._is_over = False
         self.in_flight = 0
         """Requests that are not answered yet."""
         self.accepted: Counter[str] = Counter()
@@ -57,6 +57,16 @@ class Run:
     @property
     def ends_seconds(self) -> float:
         return self.started_seconds + self.audience.seconds
+
+    def begin_sending(self, palette: Sequence[str]) -> None:
+        """All is ready; unless the run was over before."""
+        self.palette = palette
+        self.is_sending = not self._is_over
+
+    def stop_sending(self) -> None:
+        """For good."""
+        self.is_sending = False
+        self._is_over = True
 
     def reactions_per_second(self, at_seconds: float) -> float:
         """What the whole audience is to send then, all processes together."""
