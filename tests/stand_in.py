@@ -140,8 +140,8 @@ class StandIn:
         self._counted[self._sequence] = (_now_ms(), self._records)
         self._history[self._sequence] = frames.of(self._swarm(counts))
         for number, (viewer, kind) in enumerate(self._viewers.items()):
-            # The first one belongs to the checks themselves; what one of the audience misses must be noticed too.
-            is_wronged = self._sequence == FAULTY_SEQUENCE and number == len(self._viewers) // 2
+            # The first ones belong to the checks themselves; what one of the audience misses must be noticed too.
+            is_wronged = self._sequence == FAULTY_SEQUENCE and number == len(self._viewers) - 1
             viewer.writelines(self._frames_for(counts, kind, is_wronged))
 
     def _frames_for(self, counts: Counter[str], kind: int, is_wronged: bool) -> list[bytes]:
