@@ -90,7 +90,7 @@ def asking(bootstrap_servers: Sequence[str]) -> Iterator[None]:
         yield
     except KafkaError as error:
         raise EmoStreamError(
-            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({error!r}): is kafka.service "
+            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({type(error).__name__}): is kafka.service "
             "active on all of them, and are they as many as the settings ask for?"
         ) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import BrokerResponseError
 
 from emostream.aggregator.log import SwarmLog, describe_reactions, last_swarm
 from emostream.aggregator.swarms import RECOVERY_COMMAND, NotASwarmError, first_swarm
@@ -162,17 +163,20 @@ def _find(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> dict[str, Topic]:
 
 def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
     topic = change.topic
-    if change.create:
-        made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
-        admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
-        admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
-    elif change.partitions:
-        admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
-    else:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(change.configs))
-        answer = admin.alter_configs([resource])["topic"][topic.name]
-        if answer != "OK":
-            raise EmoStreamError(f"{change}: the broker refused ({answer}).")
+    try:
+        if change.create:
+            made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
+            admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
+            admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
+        elif change.partitions:
+            admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
+        else:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(change.configs))
+            answer = admin.alter_configs([resource])["topic"][topic.name]
+            if answer != "OK":
+                raise EmoStreamError(f"{change}: the broker refused ({answer}).")
+    except BrokerResponseError as error:
+        raise EmoStreamError(f"{change}: the broker refused ({type(error).__name__}: {error.description})") from error
 
 
 def _begin_stream(kafka: KafkaSettings) -> str:

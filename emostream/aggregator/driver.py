@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ class _Term:
     readiness: Readiness
     stop: threading.Event
 
+    def goes_on_after(self, seconds: float) -> bool:
+        """Wait; False if told to stop. Raises EmoStreamError if the election is lost."""
+        if self.stop.wait(seconds):
+            return False
+        if not self.election.is_leader:
+            raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
+        return True
+
 
 def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, term: _Term) -> None:
     with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as checkpoint:
@@ -85,21 +94,36 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
         offsets = starting_offsets(last, describe_reactions(kafka))
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read back", swarm=last.id, offsets=offsets)
-        spark = session.start(settings, logs_text=logs.writes_text(log_settings))
-        # Spark's own handler, set by its start, would only cancel the jobs.
-        _stop_on_signals(term.stop)
+        spark = _start_spark(settings, log_settings, term)
+        if spark is None:
+            return
         writer = _Writer(settings, swarms, last, checkpoint)
         running = _start_query(spark, settings, _source(settings, kafka, offsets), checkpoint, writer)
         watch = _Watch(running, settings, term.readiness)
         try:
-            while not term.stop.wait(_LOOK_SECONDS):
-                if not term.election.is_leader:
-                    raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
+            while term.goes_on_after(_LOOK_SECONDS):
                 if writer.failure is not None:
                     raise EmoStreamError(f"a batch failed: {_first_line(writer.failure)}") from writer.failure
                 watch.look()
         finally:
             _stop_spark(running, writer, spark)
+
+
+def _start_spark(settings: AggregatorSettings, log_settings: LogSettings, term: _Term) -> SparkSession | None:
+    """None if told to stop meanwhile: Spark waits for as long as no worker has a core for it."""
+    started: Future[SparkSession] = Future()
+
+    def start() -> None:
+        try:
+            started.set_result(session.start(settings, logs_text=logs.writes_text(log_settings)))
+        except EmoStreamError as error:
+            started.set_exception(error)
+
+    threading.Thread(target=start, name="start-spark", daemon=True).start()
+    while not started.done():
+        if not term.goes_on_after(_LOOK_SECONDS):
+            return None
+    return started.result()
 
 
 class _Writer:

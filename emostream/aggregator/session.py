@@ -13,6 +13,15 @@ from emostream.errors import EmoStreamError
 
 _HERE = Path(__file__).parent
 _WARM_UP_ROUNDS = 3
+# Collects a heap of some hundred megabytes with the least threads and memory of its own.
+_SMALL_HEAP = "-XX:+UseSerialGC"
+
+_KEPT_FOR_THE_UI = (
+    "spark.ui.retainedJobs",
+    "spark.ui.retainedStages",
+    "spark.ui.retainedTasks",
+    "spark.sql.ui.retainedExecutions",
+)
 
 
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
@@ -26,9 +35,10 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
         session: SparkSession = SparkSession.builder.getOrCreate()
         _warm_up(session)
     except Exception as error:
+        reason = " ".join(str(error).splitlines()[:2])
         raise EmoStreamError(
-            f"Spark did not start on {settings.spark_master} ({str(error).splitlines()[0]}); is Java 17 or 21 there, "
-            "is the master active, and has a worker cores left?"
+            f"Spark did not start on {settings.spark_master} ({reason}); is Java 17 or 21 there, is the master active, "
+            "and has a worker cores left?"
         ) from error
     return session
 
@@ -73,7 +83,7 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
 
 
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
-    """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as above."""
+    """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as `configuration`."""
     directory = Path(settings.work_dir, "conf").resolve()
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
@@ -81,17 +91,6 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
     file.touch(mode=0o600)
     file.write_text("".join(f"{key} {value}\n" for key, value in configuration(settings).items()))
     return directory
-
-
-# Collects a heap of some hundred megabytes with the least threads and memory of its own.
-_SMALL_HEAP = "-XX:+UseSerialGC"
-
-_KEPT_FOR_THE_UI = (
-    "spark.ui.retainedJobs",
-    "spark.ui.retainedStages",
-    "spark.ui.retainedTasks",
-    "spark.sql.ui.retainedExecutions",
-)
 
 
 def _java_options(settings: AggregatorSettings) -> list[str]:
