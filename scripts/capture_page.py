@@ -5,14 +5,19 @@ page.webp is a short film of real frames, each shown as long as it lasted; the o
 
 import argparse
 import base64
+import contextlib
 import io
 import itertools
+import json
 import tempfile
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import requests
 from PIL import Image
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.browser.chromium import Browser
 
@@ -20,6 +25,7 @@ MEDIA = Path(__file__).parent.parent / "docs" / "media"
 SCREEN = (1280, 800)
 PHONE = (390, 844)
 FILM_WIDTH = 800
+MIN_FRAME_SECONDS = 1 / 15
 TAPS = ("🔥", "🎉", "😍", "🔥", "🚀")
 
 
@@ -37,52 +43,73 @@ def show_scenes(browser: Browser) -> None:
 
 
 class Film:
-    """Frames as they come, with the time of each."""
+    """The frames that Chromium draws, as it pushes them, each with its time. Use it as a context manager."""
 
     def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._frames: list[Image.Image] = []
-        self._times: list[float] = []
+        port = browser.capabilities["goog:chromeOptions"]["debuggerAddress"]
+        targets = requests.get(f"http://{port}/json", timeout=10).json()
+        (page,) = [target for target in targets if target["type"] == "page"]
+        self._connection = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._frames: list[tuple[float, bytes]] = []
+        self._reader = threading.Thread(target=self._read)
 
-    def shoot(self, seconds: float, acts: dict[float, Callable[[], None]] | None = None) -> None:
-        """Film for so long; `acts` happen at their second."""
-        due = dict(sorted((acts or {}).items()))
-        started = time.monotonic()
-        while (now := time.monotonic() - started) < seconds:
-            for at in [at for at in due if at <= now]:
-                due.pop(at)()
-            self._times.append(time.monotonic())
-            self._frames.append(self._grab())
+    def __enter__(self) -> "Film":
+        self._reader.start()
+        self._call(1, "Page.startScreencast", format="jpeg", quality=90, maxWidth=SCREEN[0], maxHeight=SCREEN[1])
+        return self
 
-    def _grab(self) -> Image.Image:
-        shot = self._browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "jpeg", "quality": 92})
-        frame = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
-        return frame.resize((FILM_WIDTH, FILM_WIDTH * frame.height // frame.width), Image.Resampling.LANCZOS)
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._reader.join()
+
+    def _read(self) -> None:
+        """Keep frames until the connection is closed."""
+        with contextlib.suppress(ConnectionClosed):
+            for message in self._connection:
+                event = json.loads(message)
+                if event.get("method") == "Page.screencastFrame":
+                    self._keep(**event["params"])
+
+    def _keep(self, data: str, metadata: dict[str, float], sessionId: int) -> None:  # noqa: N803 - Chromium's name
+        self._frames.append((metadata["timestamp"], base64.b64decode(data)))
+        # The next frame is pushed once this one is acknowledged.
+        self._call(2, "Page.screencastFrameAck", sessionId=sessionId)
+
+    def _call(self, number: int, method: str, **params: object) -> None:
+        self._connection.send(json.dumps({"id": number, "method": method, "params": params}))
 
     def save(self, path: Path) -> None:
-        """An animated WebP, which begins again at its end."""
-        times = [*self._times, time.monotonic()]
-        durations = [int(1000 * (after - before)) for before, after in itertools.pairwise(times)]
-        first, *others = self._frames
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=55, method=4)
-        print(f"{path}: {len(self._frames)} frames, {path.stat().st_size >> 10} KiB")
+        """An animated WebP, which begins again at its end; frames beyond what an eye needs are left out."""
+        kept: list[tuple[float, bytes]] = []
+        for at, data in self._frames:
+            if not kept or at - kept[-1][0] >= MIN_FRAME_SECONDS:
+                kept.append((at, data))
+        times = [at for at, _ in kept]
+        durations = [int(1000 * (after - before)) for before, after in itertools.pairwise(times)] + [1_000]
+        first, *others = [_shrunk(data) for _, data in kept]
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=50, method=4)
+        print(f"{path}: {len(kept)} frames of {len(self._frames)}, {path.stat().st_size >> 10} KiB")
+
+
+def _shrunk(data: bytes) -> Image.Image:
+    frame = Image.open(io.BytesIO(data))
+    return frame.resize((FILM_WIDTH, FILM_WIDTH * frame.height // frame.width), Image.Resampling.LANCZOS)
 
 
 def film(browser: Browser, url: str) -> None:
     """The room, a few taps, and one reaction followed."""
     browser.prefer(prefers_color_scheme="dark")
     open_page(browser, url)
-    strip = Film(browser)
-
-    def tap(emoji: str) -> Callable[[], None]:
-        # By script: the driver's own click would wait for the film.
-        return lambda: browser.execute_script(
-            'document.querySelector(`#palette [data-emoji="${arguments[0]}"]`)?.click()', emoji
-        )
-
-    strip.shoot(6, {1 + index * 0.7: tap(emoji) for index, emoji in enumerate(TAPS)})
-    show_scenes(browser)
-    strip.shoot(7.5, {0.5: lambda: browser.execute_script('document.getElementById("follow-one").click()')})
+    with Film(browser) as strip:
+        time.sleep(1)
+        for emoji in TAPS:
+            browser.find(f'#palette [data-emoji="{emoji}"]').click()
+            time.sleep(0.5)
+        time.sleep(3)
+        show_scenes(browser)
+        browser.find("#follow-one").click()
+        browser.wait_until(lambda: browser.find_elements("css selector", "#follow-hops li"))
+        time.sleep(5)
     strip.save(MEDIA / "page.webp")
 
 
