@@ -78,6 +78,8 @@ class Judge:
 
     def __init__(self, environment: Environment) -> None:
         self.phase = Phase.IDLE
+        self.runs = 0
+        """How many were begun, this one included: who watches from outside knows by it which run a verdict is of."""
         self.verdict: Verdict | None = None
         self.reports: list[Report] = []
         self.started_seconds = 0.0
@@ -105,6 +107,7 @@ class Judge:
     def _prepare(self, options: Options) -> bool:
         """Whether a run can begin: the pipeline answers and nobody sends. If not, the verdict says what to change."""
         self.phase = Phase.PREPARING
+        self.runs += 1
         self.verdict = None
         self.reports = []
         problem = _unreachable(options) or self._observe(options.registry_url)

@@ -45,7 +45,8 @@ class _Panel:
 
     def summary(self) -> dict[str, Any]:
         judge = self._judge
-        return summary(judge.phase, judge.verdict, judge.reports, self._timeline, self._environment.stats)
+        plots = summary(judge.verdict, judge.reports, self._timeline, self._environment.stats)
+        return {"run": judge.runs, "phase": judge.phase, **plots}
 
     # What Locust calls.
 

@@ -99,11 +99,10 @@ def latencies(stats: "RequestStats") -> list[Latencies]:
 
 
 def summary(
-    phase: str, verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: "RequestStats"
+    verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: "RequestStats"
 ) -> dict[str, Any]:
     """Everything that the panel shows, as JSON can hold it."""
     return {
-        "phase": phase,
         "verdict": msgspec.to_builtins(verdict),
         "clocks": {report.worker: report.clock for report in reports},
         "moments": msgspec.to_builtins(timeline.moments),
