@@ -1,6 +1,7 @@
 """The real servers that integration tests share: started once a session, on free ports, their logs shown on failure."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from emostream.local import servers, topology
 from emostream.local.process import Process
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
+from tests.integration import asking
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,41 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
         yield layout
     finally:
         supervisor.stop()
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A running process of ours."""
+
+    process: Process
+    port: int
+
+
+RunTier = Callable[..., Tier]
+
+
+@pytest.fixture
+def run_tier(tmp_path: Path) -> Iterator[RunTier]:
+    """Runs `emostream <arguments> --port <free port>` until the test is over, and waits until it answers at `probe`."""
+    started: list[Process] = []
+
+    def run(*arguments: str, environment: Mapping[str, str], probe: str = "/readyz") -> Tier:
+        port = servers.free_port()
+        process = Process(
+            " ".join(arguments),
+            [sys.executable, "-m", "emostream", *arguments, "--port", str(port)],
+            log_file=tmp_path / f"{arguments[0]}-{port}.log",
+            environment=environment,
+            probe=lambda: asking.get(port, probe).status == 200,
+        )
+        started.append(process)
+        process.start()
+        process.wait_ready(60)
+        return Tier(process, port)
+
+    yield run
+    for process in started:
+        process.stop()
 
 
 def _running(process: Process, port: int) -> Iterator[Server]:

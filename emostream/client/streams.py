@@ -30,6 +30,10 @@ class Stream(Protocol):
 
     address: Address
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the subscriber has taken the viewer in; a message may be long in coming after that."""
+
     def request(self) -> bytes:
         """The first bytes to send."""
 
@@ -55,6 +59,10 @@ class SseStream:
         self._reader = ResponseReader()
         self._events = sse.Parser()
 
+    @property
+    def is_accepted(self) -> bool:
+        return self._reader.status == HTTPStatus.OK
+
     def request(self) -> bytes:
         resume = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
         return get(self.address, {"Accept": "text/event-stream", **resume})
@@ -67,7 +75,7 @@ class SseStream:
         if answers:
             # A stream that is accepted has no end, so whatever is whole is a refusal.
             raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
-        events = self._events.feed(self._reader.take_body()) if self._reader.status == HTTPStatus.OK else []
+        events = self._events.feed(self._reader.take_body()) if self.is_accepted else []
         return (message for event in events for message in _decode(event.data))
 
     def data_to_send(self) -> bytes:
@@ -87,6 +95,10 @@ class WebSocketStream:
         self._protocol = ClientProtocol(parse_uri(url), max_size=sse.MAX_EVENT_BYTES)
         # A message in the making; the protocol bounds it by `max_size`.
         self._fragments: list[bytes] = []
+
+    @property
+    def is_accepted(self) -> bool:
+        return self._protocol.state is State.OPEN
 
     def request(self) -> bytes:
         self._protocol.send_request(self._protocol.connect())

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Literal, cast
 
 import msgspec
+from websockets.exceptions import InvalidURI
 
 from emostream import model
 from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ConnectionEndedError, HttpConnection
@@ -29,7 +30,7 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The subscriber's first message has come."""
+    """The subscriber has taken the viewer in."""
 
     subscriber: str
     cluster: str
@@ -74,22 +75,20 @@ class Viewer:
         self._on_state = on_state
         self._protocol = protocol
         self._course = Course(random.random)
-        self._assignment: model.Assignment | None = None
 
     async def run(self) -> None:
         """Stay connected, for ever."""
         while True:
             self._enter(Connecting())
+            subscriber = None
             try:
-                self._assignment = await self._ask_registry()
-                await self._watch(self._assignment)
+                assignment = await self._ask_registry()
+                subscriber = assignment.subscriber
+                await self._watch(assignment)
             except StreamLostError as loss:
-                subscriber = self._assignment.subscriber if self._assignment is not None else None
                 seconds = self._course.lost(subscriber, loss.retry_seconds)
                 self._enter(Waiting(loss.reason, seconds))
                 await asyncio.sleep(seconds)
-            finally:
-                self._assignment = None
 
     async def _ask_registry(self) -> model.Assignment:
         body = model.encode({"user_id": self._user_id, "exclude": self._course.excluded})
@@ -112,10 +111,14 @@ class Viewer:
         address = stream.address
         loop = asyncio.get_running_loop()
         ssl = True if address.is_secure else None
+
+        def accepted() -> None:
+            self._enter(Live(assignment.subscriber, assignment.cluster))
+
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 _, connection = await loop.create_connection(
-                    lambda: _StreamConnection(stream, self._take), address.host, address.port, ssl=ssl
+                    lambda: _StreamConnection(stream, accepted, self._take), address.host, address.port, ssl=ssl
                 )
         except OSError as error:
             raise StreamLostError(f"{assignment.subscriber} cannot be reached: {error}") from error
@@ -129,7 +132,7 @@ class Viewer:
             if self._protocol == "ws":
                 return WebSocketStream(assignment.ws_url, self.watcher.resume_id)
             return SseStream(assignment.sse_url, self.watcher.resume_id)
-        except ValueError as error:
+        except (ValueError, InvalidURI) as error:
             raise StreamLostError(str(error)) from error
 
     def _take(self, message: model.ViewerMessage) -> None:
@@ -142,8 +145,6 @@ class Viewer:
             raise StreamLostError(str(error)) from error
         if verdict is Verdict.GAP:
             raise StreamLostError(f"a swarm is missing before {message.id}")
-        if not isinstance(self.state, Live) and self._assignment is not None:
-            self._enter(Live(self._assignment.subscriber, self._assignment.cluster))
         if verdict is Verdict.FITS:
             self._course.arrived()
             self._on_message(message)
@@ -156,8 +157,12 @@ class Viewer:
 class _StreamConnection(asyncio.Protocol):
     """Moves bytes between a transport and a stream; `lost` gets a StreamLostError in the end."""
 
-    def __init__(self, stream: Stream, take: Callable[[model.ViewerMessage], None]) -> None:
+    def __init__(
+        self, stream: Stream, accepted: Callable[[], None], take: Callable[[model.ViewerMessage], None]
+    ) -> None:
         self._stream = stream
+        self._accepted = accepted
+        self._is_accepted = False
         self._take = take
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -180,7 +185,11 @@ class _StreamConnection(asyncio.Protocol):
             return
         self._heard_at = self._loop.time()
         try:
-            for message in self._stream.feed(data):
+            messages = self._stream.feed(data)
+            if not self._is_accepted and self._stream.is_accepted:
+                self._is_accepted = True
+                self._accepted()
+            for message in messages:
                 self._take(message)
         except StreamLostError as loss:
             self._end(loss)

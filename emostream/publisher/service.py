@@ -198,6 +198,7 @@ class Term:
                 relay.start_over()
                 _seek(reader, relay)
                 continue
+            self._is_answered = self._is_answered or bool(records)
             if not self._relay_batch(relay, records, producer):
                 log.warning("swarms was made anew: going on from its beginning")
                 _seek(reader, relay)

@@ -21,7 +21,7 @@ from emostream import model
 from emostream.client.http1 import Response, post_json
 from emostream.local import servers
 from emostream.local.process import Process
-from tests.conftest import Server
+from tests.conftest import RunTier, Server
 from tests.integration.asking import address, ask, ask_all, get, post, unreadiness
 from tests.integration.viewers import wait_until
 
@@ -71,42 +71,31 @@ Start = Callable[..., Registry]
 
 
 @pytest.fixture
-def start(zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
+def start(zookeeper: Server, run_tier: RunTier) -> Iterator[Start]:
     """Starts a registry and waits until it is ready, or with `wait=False` until it is alive."""
-    started: list[Process] = []
-    clients: list[KazooClient] = []
+    started: list[Registry] = []
 
     def make(*, server: Server = zookeeper, wait: bool = True, **settings: object) -> Registry:
-        port, root = servers.free_port(), f"/registry-{uuid.uuid4().hex[:8]}"
-        process = Process(
-            f"registry {port}",
-            [*EMOSTREAM, "registry", "--port", str(port)],
-            log_file=tmp_path / f"registry-{port}.log",
-            environment={
-                "EMOSTREAM_ZOOKEEPER_HOSTS": server.address,
-                "EMOSTREAM_ZOOKEEPER_ROOT": root,
-                "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
-                **{f"EMOSTREAM_REGISTRY_{name.upper()}": str(value) for name, value in settings.items()},
-            },
-            probe=lambda: get(port, "/readyz" if wait else "/healthz").status == 200,
-        )
-        started.append(process)
-        process.start()
-        process.wait_ready(30)
+        root = f"/registry-{uuid.uuid4().hex[:8]}"
+        environment = {
+            "EMOSTREAM_ZOOKEEPER_HOSTS": server.address,
+            "EMOSTREAM_ZOOKEEPER_ROOT": root,
+            "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
+            **{f"EMOSTREAM_REGISTRY_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        tier = run_tier("registry", environment=environment, probe="/readyz" if wait else "/healthz")
         client = KazooClient(server.address, timeout=4, connection_retry={"max_tries": -1, "max_delay": 1})
-        clients.append(client)
         client.start_async()
         if wait:
             wait_until(lambda: client.connected)
-        return Registry(process, port, client, root)
+        started.append(Registry(tier.process, tier.port, client, root))
+        return started[-1]
 
     yield make
-    for client in clients:
-        client.stop()
-        client.close()
-    for process in started:
-        process.stop()
-        assert "Traceback" not in process.log_file.read_text(), process.log_tail()
+    for registry in started:
+        registry.zookeeper.stop()
+        registry.zookeeper.close()
+        assert "Traceback" not in registry.process.log_file.read_text(), registry.process.log_tail()
 
 
 @pytest.fixture

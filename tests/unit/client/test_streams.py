@@ -41,10 +41,14 @@ def accepted(kind: str) -> tuple[Stream, Callable[[Any], bytes]]:
     """A stream whose handshake is done, and how its server writes a message."""
     if kind == "sse":
         stream: Stream = sse()
+        assert not stream.is_accepted
         assert feed(stream, SSE_HEAD + frames.retry(3_000)) == []
+        assert stream.is_accepted
         return stream, lambda message: frames.of(message).sse
     stream, acceptance = websocket()
+    assert not stream.is_accepted
     assert feed(stream, acceptance) == []
+    assert stream.is_accepted
     return stream, lambda message: frames.of(message).ws
 
 

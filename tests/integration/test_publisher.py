@@ -1,0 +1,274 @@
+"""A publisher relays each swarm once and in order, whatever happens to it, to its log or to the brokers."""
+
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import TopicAlreadyExistsError
+
+from emostream import model
+from emostream.config import KafkaSettings
+from emostream.kafka import durable_producer, log_reader, records_until
+from emostream.local import servers
+from emostream.local.process import Process
+from tests.conftest import RunTier, Server
+from tests.integration.asking import metric, unreadiness
+from tests.integration.viewers import wait_until
+from tests.unit.subscriber.examples import swarm
+
+SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
+
+
+@pytest.fixture(scope="module")
+def source(server_dir: Path) -> Iterator[Server]:
+    """A broker for `swarms`, with a ZooKeeper of its own: the session's broker is the cluster's own one here."""
+    zookeeper_port, port = servers.free_port(), servers.free_port()
+    zookeeper = servers.zookeeper(server_dir / "source-zookeeper", zookeeper_port)
+    kafka = servers.kafka(server_dir / "source-kafka", port, zookeeper_port)
+    try:
+        for process in (zookeeper, kafka):
+            process.start()
+            process.wait_ready(60)
+        yield Server(kafka, port)
+    finally:
+        kafka.stop()
+        zookeeper.stop()
+
+
+@dataclass
+class Swarms:
+    """The topic `swarms`, made anew for each test, and a stream that is written to it."""
+
+    broker: Server
+    values: list[bytes] = field(default_factory=list)
+
+    def write(self, *sequences: int, stream: str = "s") -> None:
+        self.write_raw(*(model.encode(swarm(stream, sequence)) for sequence in sequences))
+
+    def write_raw(self, *values: bytes) -> None:
+        # A producer that outlives the broker would try to connect again and again, and leave its sockets unclosed.
+        with durable_producer(KafkaSettings(bootstrap_servers=(self.broker.address,))) as producer:
+            for value in values:
+                producer.send(SWARMS.topic, value, partition=0)
+            producer.flush(60)
+        self.values.extend(values)
+
+    def remake(self) -> None:
+        """Delete the topic with all that is in it, and make it again."""
+        with KafkaAdminClient(bootstrap_servers=self.broker.address) as admin:
+            if SWARMS.topic in admin.list_topics():
+                admin.delete_topics([SWARMS.topic])
+
+            def is_made() -> bool:
+                try:
+                    admin.create_topics([NewTopic(SWARMS.topic, 1, 1)])
+                except TopicAlreadyExistsError:  # It is still being deleted.
+                    return False
+                return True
+
+            wait_until(is_made)
+        self.values.clear()
+
+    def trim(self, before_offset: int) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.broker.address) as admin:
+            admin.delete_records({SWARMS: before_offset})
+
+
+@dataclass
+class Publisher:
+    """A running publisher."""
+
+    process: Process
+    port: int
+
+    def is_ready(self) -> bool:
+        return not self.reason()
+
+    def reason(self) -> str:
+        return unreadiness(self.port)
+
+    def metric(self, name: str) -> float:
+        return metric(self.port, f"emostream_publisher_{name}")
+
+    def leads(self) -> bool:
+        return self.metric("leader") == 1
+
+
+Start = Callable[[], Publisher]
+
+
+@pytest.fixture
+def swarms(source: Server) -> Swarms:
+    made = Swarms(source)
+    made.remake()
+    return made
+
+
+@dataclass
+class Cluster:
+    """The cluster's topic, on brokers of its own."""
+
+    name: str
+    broker: Server
+
+    def records(self) -> list[Any]:
+        partition = TopicPartition(self.name, 0)
+        with log_reader((self.broker.address,), 1 << 20) as reader:
+            reader.assign([partition])
+            end = reader.end_offsets([partition])[partition]
+            return list(records_until(reader, partition, 0, end, 30))
+
+    def ids(self) -> list[str]:
+        return [model.decode_swarm(record.value).id for record in self.records()]
+
+
+@pytest.fixture
+def cluster(kafka: Server) -> Cluster:
+    name = f"cluster-{uuid.uuid4().hex[:8]}"
+    with KafkaAdminClient(bootstrap_servers=kafka.address) as admin:
+        admin.create_topics([NewTopic(name, 1, 1)])
+    return Cluster(name, kafka)
+
+
+@pytest.fixture
+def start(source: Server, cluster: Cluster, zookeeper: Server, run_tier: RunTier) -> Start:
+    """Starts a publisher of the cluster and waits until it is ready."""
+    environment = {
+        "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": source.address,
+        "EMOSTREAM_PUBLISHER_BOOTSTRAP_SERVERS": cluster.broker.address,
+        "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
+        "EMOSTREAM_ZOOKEEPER_ROOT": f"/{cluster.name}",
+        "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
+    }
+
+    def make() -> Publisher:
+        tier = run_tier("publisher", "--cluster", cluster.name, environment=environment)
+        return Publisher(tier.process, tier.port)
+
+    return make
+
+
+def test_each_swarm_is_relayed_unchanged_with_its_place(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0, 1, 2)
+    publisher = start()
+    swarms.write(*range(3, 200))
+    wait_until(lambda: publisher.metric("head_sequence") == 199)
+    records = cluster.records()
+    assert [record.value for record in records] == swarms.values
+    with log_reader((swarms.broker.address,), 1 << 20) as reader:
+        reader.assign([SWARMS])
+        originals = list(records_until(reader, SWARMS, 0, 200, 30))
+    assert [dict(record.headers) for record in records] == [
+        {"swarms-offset": b"%d" % original.offset, "swarms-timestamp": b"%d" % original.timestamp}
+        for original in originals
+    ]
+    assert publisher.metric("relayed_swarms_total") == 200
+    assert publisher.metric("relay_seconds_count") == 200
+    wait_until(lambda: publisher.metric("lag_records") == 0)
+
+
+def test_a_killed_one_goes_on_where_the_clusters_topic_ends(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0, 1, 2)
+    first = start()
+    wait_until(lambda: len(cluster.records()) == 3)
+    first.process.send_signal(signal.SIGKILL)
+    swarms.write(3, 4)
+    second = start()
+    wait_until(lambda: second.metric("head_sequence") == 4)
+    assert cluster.ids() == [f"s-{sequence}" for sequence in range(5)]
+
+
+def test_a_standby_is_ready_and_takes_over(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0)
+    leader = start()
+    wait_until(leader.leads)
+    standby = start()
+    assert not standby.leads()
+    leader.process.terminate()
+    wait_until(lambda: not leader.process.is_running())
+    assert leader.process.exit_status == 0
+    swarms.write(1)
+    wait_until(lambda: cluster.ids() == ["s-0", "s-1"])
+    assert standby.leads()
+
+
+def test_one_that_wakes_up_after_it_was_replaced_relays_no_more(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0)
+    sleeper = start()
+    wait_until(sleeper.leads)
+    successor = start()
+    sleeper.process.send_signal(signal.SIGSTOP)
+    wait_until(successor.leads, 30)
+    swarms.write(1, 2)
+    wait_until(lambda: successor.metric("head_sequence") == 2)
+    sleeper.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not sleeper.leads())
+    swarms.write(3)
+    wait_until(lambda: successor.metric("head_sequence") == 3)
+    # What it may have written before it noticed are repeats, which the subscribers drop by their sequence.
+    assert list(dict.fromkeys(cluster.ids())) == ["s-0", "s-1", "s-2", "s-3"]
+    assert cluster.ids()[-1] == "s-3"
+
+
+def test_swarms_made_anew_are_relayed_from_their_beginning(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0, 1, 2)
+    first = start()
+    wait_until(lambda: len(cluster.records()) == 3)
+    first.process.stop()
+    swarms.remake()
+    swarms.write(*range(6), stream="t")
+    start()
+    wait_until(lambda: len(cluster.records()) == 9)
+    assert cluster.ids() == ["s-0", "s-1", "s-2", *(f"t-{sequence}" for sequence in range(6))]
+
+
+def test_after_swarms_was_trimmed_it_goes_on_with_what_there_is(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0, 1)
+    first = start()
+    wait_until(lambda: len(cluster.records()) == 2)
+    first.process.stop()
+    swarms.write(2, 3, 4)
+    swarms.trim(before_offset=4)
+    second = start()
+    wait_until(lambda: second.metric("head_sequence") == 4)
+    assert cluster.ids() == ["s-0", "s-1", "s-4"]
+    assert second.metric("gaps_total") == 1
+
+
+def test_a_record_that_is_no_swarm_is_skipped_and_counted(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0)
+    swarms.write_raw(b"no swarm")
+    swarms.write(1)
+    publisher = start()
+    wait_until(lambda: cluster.ids() == ["s-0", "s-1"])
+    assert publisher.metric("unreadable_records_total") == 1
+
+
+def test_brokers_that_go_and_come_back(swarms: Swarms, cluster: Cluster, start: Start) -> None:
+    swarms.write(0)
+    publisher = start()
+    wait_until(lambda: cluster.ids() == ["s-0"])
+
+    cluster.broker.process.send_signal(signal.SIGSTOP)
+    try:
+        swarms.write(1)
+        wait_until(lambda: "do not acknowledge" in publisher.reason(), 30, publisher.process.log_tail)
+    finally:
+        cluster.broker.process.send_signal(signal.SIGCONT)
+    wait_until(publisher.is_ready, 60, publisher.process.log_tail)
+
+    swarms.broker.process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not swarms.broker.process.is_running())
+    wait_until(lambda: "cannot be read" in publisher.reason(), 30, publisher.process.log_tail)
+    swarms.broker.process.start()
+    swarms.broker.process.wait_ready(60)
+    swarms.write(2)
+    wait_until(lambda: publisher.metric("head_sequence") == 2, 60, publisher.process.log_tail)
+    wait_until(publisher.is_ready)
+    assert cluster.ids() == ["s-0", "s-1", "s-2"]
