@@ -42,16 +42,19 @@ class _Panel:
         self._judge = judge
         self._timeline = Timeline()
         self._sampling: gevent.Greenlet | None = None
+        self._folder: Path | None = None
 
     def summary(self) -> dict[str, Any]:
         judge = self._judge
         plots = summary(judge.verdict, judge.reports, self._timeline, self._environment.stats)
-        return {"run": judge.runs, "phase": judge.phase, **plots}
+        folder = None if self._folder is None else str(self._folder)
+        return {"run": judge.runs, "phase": judge.phase, "folder": folder, **plots}
 
     # What Locust calls.
 
     def begin(self, **_: Any) -> None:
         self._timeline = Timeline()
+        self._folder = None
         self._sampling = gevent.spawn(self._sample_forever)
 
     def end(self, **_: Any) -> None:
@@ -59,7 +62,8 @@ class _Panel:
             return
         self._sampling.kill(block=False)
         self._sampling = None
-        print(f"report: {self._write() / 'report.html'}\n", flush=True)
+        self._folder = self._write()
+        print(f"report: {self._folder / 'report.html'}\n", flush=True)
 
     def _sample_forever(self) -> None:
         while self._judge.phase is not Phase.ENDED:
