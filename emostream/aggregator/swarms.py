@@ -209,12 +209,20 @@ def stream_of(swarm: Swarm) -> str:
 
 
 def _check_contiguous(progress: Progress, batch: Batch) -> None:
+    for partition, end in batch.ends.items():
+        start = progress.offsets.get(str(partition), 0)
+        # Where a batch holds no record of a partition, no group tells where Spark was.
+        if end < start:
+            raise _out_of_order(f"up to {end}", partition, f"{start} and later were")
     for group in batch.groups:
         start = progress.offsets.get(str(group.partition), 0)
         end = batch.ends.get(group.partition, start)
         if not start <= group.first <= group.last < end:
-            raise EmoStreamError(
-                f"Spark read offsets {group.first} to {group.last} of {REACTIONS_TOPIC} partition {group.partition} "
-                f"where {start} to {end - 1} were due: nothing of this batch is counted; the aggregator starts again "
-                "from the last swarm."
-            )
+            raise _out_of_order(f"{group.first} to {group.last}", group.partition, f"{start} to {end - 1} were")
+
+
+def _out_of_order(read: str, partition: int, due: str) -> EmoStreamError:
+    return EmoStreamError(
+        f"Spark read offsets {read} of {REACTIONS_TOPIC} partition {partition} where {due} due: nothing of this batch is "
+        "counted; the aggregator starts again from the last swarm."
+    )

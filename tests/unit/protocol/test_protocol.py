@@ -1,0 +1,322 @@
+"""The promise holds whatever dies, sleeps or gets lost; without any one of its protections it does not."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from emostream.aggregator.swarms import progress_of
+from emostream.model import Swarm
+from tests.unit.protocol import world
+from tests.unit.protocol.world import PARTITIONS, Aggregator, Broker, ClusterRecord, Protections, Publisher, Subscriber
+
+CLUSTERS = (0, 1)
+ALL = 10**6
+FEW = st.integers(1, 3)
+
+
+class World(RuleBasedStateMachine):
+    """What all courses of events have in common: people react, and in the end everything is counted."""
+
+    def __init__(self, protections: Protections) -> None:
+        super().__init__()
+        self.protections = protections
+        self.now_ms = 0
+        self.broker = Broker(protections.fence)
+        self.broker.begin_stream()
+        self.last_known = self.broker.swarms[0]
+
+    @rule(partition=st.sampled_from(PARTITIONS), counts=st.dictionaries(st.sampled_from("🔥👏"), FEW))
+    def react(self, partition: int, counts: dict[str, int]) -> None:
+        self.broker.reactions[partition].append(counts)
+
+    def count_all(self) -> None:
+        """One aggregator does its work, and nothing goes wrong."""
+        aggregator = Aggregator(self.broker, self.protections)
+        aggregator.read_back(self.last_known, None)
+        aggregator.prepare([ALL] * len(PARTITIONS), self.now_ms)
+        if aggregator.pending is not None:
+            self.last_known = aggregator.write(arrives=True, is_answered=True)
+
+    def teardown(self) -> None:
+        self.count_all()
+        sent = sum((Counter(record) for log in self.broker.reactions.values() for record in log), Counter())
+        counted = sum((Counter(swarm.counts) for swarm in self.broker.swarms), Counter())
+        assert counted == sent, "not every reaction is in exactly one swarm"
+
+
+class Counting(World):
+    """Aggregators die, sleep, and write when they should not any more.
+
+    Any number of them work at once: being elected is no protection, because who was replaced may not know it yet.
+    """
+
+    def __init__(self, protections: Protections) -> None:
+        super().__init__(protections)
+        self.aggregators: list[Aggregator] = []
+
+    @property
+    def begun(self) -> list[Aggregator]:
+        return [each for each in self.aggregators if each.last is None]
+
+    @property
+    def idle(self) -> list[Aggregator]:
+        return [each for each in self.aggregators if each.last is not None and each.pending is None]
+
+    @property
+    def writing(self) -> list[Aggregator]:
+        return [each for each in self.aggregators if each.pending is not None]
+
+    @precondition(lambda self: len(self.aggregators) < 3)
+    @rule()
+    def start_aggregator(self) -> None:
+        self.aggregators.append(Aggregator(self.broker, self.protections))
+
+    @precondition(lambda self: self.begun)
+    @rule(data=st.data(), has_old_checkpoint=st.booleans())
+    def read_back(self, data: st.DataObject, has_old_checkpoint: bool) -> None:
+        stale = None
+        if has_old_checkpoint:
+            old = data.draw(st.sampled_from(self.broker.swarms), label="its swarm")
+            stale = {int(number): offset for number, offset in progress_of(old).offsets.items()}
+        data.draw(st.sampled_from(self.begun)).read_back(self.last_known, stale)
+
+    @precondition(lambda self: self.idle)
+    @rule(data=st.data(), records=st.tuples(*(st.integers(0, 3) for _ in PARTITIONS)), ms=st.integers(-5, 20))
+    def prepare(self, data: st.DataObject, records: tuple[int, ...], ms: int) -> None:
+        self.now_ms += ms
+        data.draw(st.sampled_from(self.idle)).prepare(records, self.now_ms)
+        self.bury()
+
+    @precondition(lambda self: self.writing)
+    @rule(data=st.data(), arrives=st.booleans(), is_answered=st.booleans())
+    def write(self, data: st.DataObject, arrives: bool, is_answered: bool) -> None:
+        aggregator = data.draw(st.sampled_from(self.writing))
+        self.last_known = aggregator.write(arrives=arrives, is_answered=is_answered) or self.last_known
+        self.bury()
+
+    @precondition(lambda self: self.aggregators)
+    @rule(data=st.data())
+    def kill_aggregator(self, data: st.DataObject) -> None:
+        self.aggregators.remove(data.draw(st.sampled_from(self.aggregators)))
+
+    def bury(self) -> None:
+        self.aggregators = [each for each in self.aggregators if not each.has_ended]
+
+
+class Spreading(World):
+    """Two clusters of a subscriber each, and two viewers. Subscribers die; so do publishers, of which several work."""
+
+    def __init__(self, protections: Protections) -> None:
+        super().__init__(protections)
+        self.topics: list[list[ClusterRecord]] = [[] for _ in CLUSTERS]
+        self.publishers: list[Publisher] = []
+        self.subscribers = [Subscriber(topic, protections) for topic in self.topics]
+        self.viewers = [world.Viewer(), world.Viewer()]
+
+    @rule()
+    def next_swarm(self) -> None:
+        self.broker.reactions[0].append({"🔥": 1})
+        self.count_all()
+
+    # An operator who begins a new stream stops the publishers meanwhile.
+    @precondition(lambda self: self.broker.streams < 3)
+    @rule()
+    def begin_new_stream(self) -> None:
+        self.publishers.clear()
+        self.broker.begin_stream()
+        self.last_known = self.broker.swarms[-1]
+
+    @precondition(lambda self: len(self.publishers) < 4)
+    @rule(cluster=st.sampled_from(CLUSTERS))
+    def start_publisher(self, cluster: int) -> None:
+        self.publishers.append(Publisher(self.broker, self.topics[cluster]))
+
+    @precondition(lambda self: self.publishers)
+    @rule(data=st.data(), records=FEW)
+    def send(self, data: st.DataObject, records: int) -> None:
+        data.draw(st.sampled_from(self.publishers)).take(records)
+
+    @precondition(lambda self: any(each.sent for each in self.publishers))
+    @rule(data=st.data())
+    def arrive(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from([each for each in self.publishers if each.sent])).arrive()
+
+    @precondition(lambda self: self.publishers)
+    @rule(data=st.data())
+    def kill_publisher(self, data: st.DataObject) -> None:
+        self.publishers.remove(data.draw(st.sampled_from(self.publishers)))
+
+    @rule(cluster=st.sampled_from(CLUSTERS), records=FEW)
+    def read_topic(self, cluster: int, records: int) -> None:
+        self.subscribers[cluster].read(records)
+
+    @rule(cluster=st.sampled_from(CLUSTERS))
+    def take_turns(self, cluster: int) -> None:
+        self.subscribers[cluster].take_turns()
+
+    @rule(cluster=st.sampled_from(CLUSTERS))
+    def kill_subscriber(self, cluster: int) -> None:
+        for viewer in self.viewers:
+            if viewer.connection is not None and viewer.connection.subscriber is self.subscribers[cluster]:
+                viewer.disconnect()
+        self.subscribers[cluster] = Subscriber(self.topics[cluster], self.protections)
+
+    @precondition(lambda self: any(each.takes_viewers for each in self.subscribers))
+    @rule(data=st.data(), number=st.integers(0, 1))
+    def connect(self, data: st.DataObject, number: int) -> None:
+        ready = [each for each in self.subscribers if each.takes_viewers]
+        self.viewers[number].connect(data.draw(st.sampled_from(ready)))
+
+    @rule(number=st.integers(0, 1), messages=FEW)
+    def look(self, number: int, messages: int) -> None:
+        if self.viewers[number].connection is not None:
+            self.viewers[number].read(messages)
+
+    def teardown(self) -> None:
+        """Once nothing goes wrong any more, every viewer comes to have all."""
+        super().teardown()
+        for cluster in CLUSTERS:
+            publisher = Publisher(self.broker, self.topics[cluster])
+            publisher.take(ALL)
+            while publisher.sent:
+                publisher.arrive()
+            self.subscribers[cluster].read(ALL)
+        for viewer, subscriber in zip(self.viewers, self.subscribers, strict=True):
+            viewer.connect(subscriber)
+            self.read_all(viewer)
+
+    def read_all(self, viewer: world.Viewer) -> None:
+        assert viewer.connection is not None
+        while viewer.connection.unread:
+            viewer.read(ALL)
+            viewer.connection.subscriber.take_turns()
+        last = self.broker.swarms[-1]
+        assert viewer.watcher.resume_id == last.id
+        assert viewer.watcher.totals == last.totals, "a viewer's totals are not those of the last swarm"
+
+
+class Whole(Counting, Spreading):
+    """All of it at once."""
+
+
+@pytest.mark.parametrize("machine", [Counting, Spreading, Whole])
+def test_each_reaction_is_in_one_swarm_and_each_viewer_sees_each_swarm_once(machine: type[World]) -> None:
+    # The same courses of events in each run.
+    quick = settings(
+        max_examples=50,
+        stateful_step_count=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(lambda: machine(Protections()), settings=quick)
+
+
+# The shortest course of events that each protection is needed for.
+
+
+def replaced_aggregator_writes_late(protections: Protections) -> None:
+    broker = broker_with_reactions(protections)
+    old = begin(broker, protections)
+    old.prepare([1, 0], 0)
+    new = begin(broker, protections)
+    new.prepare([2, 0], 0)
+    new.write(arrives=True, is_answered=True)
+    old.write(arrives=True, is_answered=True)
+
+
+def acknowledgement_is_lost_and_the_aggregator_replaced(protections: Protections) -> None:
+    broker = broker_with_reactions(protections)
+    old = begin(broker, protections)
+    old.prepare([1, 0], 0)
+    assert old.write(arrives=True, is_answered=False) is None
+    new = begin(broker, protections, last_known=broker.swarms[0])
+    new.prepare([2, 0], 0)
+    new.write(arrives=True, is_answered=True)
+
+
+def acknowledgement_is_lost_and_the_aggregator_goes_on(protections: Protections) -> None:
+    broker = broker_with_reactions(protections)
+    aggregator = begin(broker, protections)
+    aggregator.prepare([1, 0], 0)
+    aggregator.write(arrives=True, is_answered=False)
+    if aggregator.pending is not None:
+        aggregator.write(arrives=True, is_answered=True)
+
+
+def old_checkpoint_is_found(protections: Protections) -> None:
+    broker = broker_with_reactions(protections)
+    old = begin(broker, protections)
+    old.prepare([1, 0], 0)
+    old.write(arrives=True, is_answered=True)
+    new = begin(broker, protections, stale={0: 0, 1: 0})
+    new.prepare([2, 0], 0)
+    if new.pending is not None:
+        new.write(arrives=True, is_answered=True)
+
+
+def replaced_publisher_writes_late(protections: Protections) -> None:
+    broker, topic = broker_with_reactions(protections), []
+    old, new = Publisher(broker, topic), Publisher(broker, topic)
+    old.take(ALL)
+    new.take(ALL)
+    new.arrive()
+    subscriber, viewer = Subscriber(topic, protections), world.Viewer()
+    subscriber.read(ALL)
+    viewer.connect(subscriber)
+    old.arrive()
+    subscriber.read(ALL)
+    viewer.read(ALL)
+
+
+def broker_with_reactions(protections: Protections) -> Broker:
+    broker = Broker(protections.fence)
+    broker.begin_stream()
+    broker.reactions[0] += [{"🔥": 1}, {"👏": 2}]
+    return broker
+
+
+def begin(
+    broker: Broker,
+    protections: Protections,
+    last_known: Swarm | None = None,
+    stale: dict[int, int] | None = None,
+) -> Aggregator:
+    aggregator = Aggregator(broker, protections)
+    aggregator.read_back(last_known or broker.swarms[-1], stale)
+    return aggregator
+
+
+@pytest.mark.parametrize(
+    ("protection", "course", "symptom"),
+    [
+        ("fence", replaced_aggregator_writes_late, "sequence 1 follows 1"),
+        ("read_back", acknowledgement_is_lost_and_the_aggregator_replaced, "sequence 1 follows 1"),
+        ("never_resend", acknowledgement_is_lost_and_the_aggregator_goes_on, "sequence 1 follows 1"),
+        ("order_assertion", old_checkpoint_is_found, "lost or counted twice"),
+        ("drop_repeats", replaced_publisher_writes_late, "a viewer at .* got a REPEAT"),
+    ],
+)
+def test_each_protection_alone_keeps_the_promise(
+    protection: str, course: Callable[[Protections], None], symptom: str
+) -> None:
+    course(Protections())
+    with pytest.raises(AssertionError, match=symptom):
+        course(replace(Protections(), **{protection: False}))
+
+
+def test_a_batch_that_would_take_progress_back_is_refused() -> None:
+    broker = broker_with_reactions(Protections())
+    old = begin(broker, Protections())
+    old.prepare([1, 0], 0)
+    old.write(arrives=True, is_answered=True)
+    # From an old checkpoint, with nothing to read in this batch that could tell.
+    new = begin(broker, Protections(), stale={0: 0, 1: 0})
+    new.prepare([0, 0], 0)
+    assert new.has_ended
