@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo break load test lint test-unit test-integration test-browser clean
+.PHONY: help demo break chaos load test lint test-unit test-integration test-browser clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -22,6 +22,9 @@ help: ## Say what there is
 	@echo 'Settings of make break:'
 	@echo '  WHAT=kafka        the tier or process to kill, as subscriber or subscriber@9001; any by default'
 	@echo
+	@echo 'Settings of make chaos:'
+	@echo '  SEED=1            which faults; FAULTS=25 of them'
+	@echo
 	@echo 'Settings of make load:'
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
@@ -36,6 +39,10 @@ demo: ## Run the whole pipeline on this machine, with a simulated crowd
 break: ## Kill a process of the running demo, and see it come back
 	$(set_up) demo
 	@$(BIN)/emostream break
+
+chaos: ## Break every process of a topology of its own, and account for every reaction
+	$(set_up) test
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream chaos
 
 load: ## Put an audience of Locust's on the running pipeline, or on one of its own
 	$(set_up) test

@@ -177,6 +177,20 @@ def break_(what: str) -> None:
 
 
 @main.command()
+@click.option("--seed", envvar="SEED", type=int, default=1, help="The same seed gives the same faults.")
+@click.option("--faults", envvar="FAULTS", type=click.IntRange(1), default=25, help="How many faults.")
+def chaos(seed: int, faults: int) -> None:
+    """Break every process of a topology of its own, and account for every reaction (`SEED=7 make chaos`)."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from emostream.local import chaos as local_chaos  # noqa: PLC0415
+    from emostream.local.topology import Layout, Ports  # noqa: PLC0415
+
+    layout = Layout(Path("build/chaos"), Ports.free(clusters=2, subscribers_per_cluster=2), has_standbys=True)
+    sys.exit(local_chaos.run(seed, faults, layout, click.echo))
+
+
+@main.command()
 @click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after so many seconds; else run for ever.")
 @click.option("--crowd", "rate", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")

@@ -223,6 +223,6 @@ def _check_contiguous(progress: Progress, batch: Batch) -> None:
 
 def _out_of_order(read: str, partition: int, due: str) -> EmoStreamError:
     return EmoStreamError(
-        f"Spark read offsets {read} of {REACTIONS_TOPIC} partition {partition} where {due} due: nothing of this batch is "
-        "counted; the aggregator starts again from the last swarm."
+        f"Spark read offsets {read} of {REACTIONS_TOPIC} partition {partition} where {due} due: nothing of this batch "
+        "is counted; the aggregator starts again from the last swarm."
     )

@@ -4,7 +4,7 @@ import http.client
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
@@ -92,6 +92,8 @@ class Layout:
     trigger_ms: int = 2_000
     spark_master: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Beside the aggregator, and beside the publisher of the first cluster: one each that waits to be elected.
+    has_standbys: bool = False
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -167,6 +169,20 @@ def _tiers(layout: Layout) -> Iterator[Part]:
     yield _service(layout, "ingest", ports.ingest, "topics")
     yield _service(layout, "aggregator", ports.aggregator, "topics", "spark")
     yield _service(layout, "audit", ports.audit, "topics")
+    if layout.has_standbys:
+        yield from _standbys(layout)
+
+
+def _standbys(layout: Layout) -> Iterator[Part]:
+    port, cluster = servers.free_port(), layout.clusters[0]
+    yield _service(layout, "publisher", port, "topics", name=f"publisher-standby@{cluster}", cluster=cluster)
+    port = servers.free_port()
+    settings = {
+        "EMOSTREAM_AGGREGATOR_PORT": str(port),
+        "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator-standby"),
+    }
+    own = replace(layout, settings={**layout.settings, **settings})
+    yield _service(own, "aggregator", port, "topics", "spark", name="aggregator-standby")
 
 
 def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:
