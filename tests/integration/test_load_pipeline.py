@@ -1,0 +1,36 @@
+"""`emostream load` as an operator runs it: it starts a pipeline, puts an audience on it, judges, and leaves nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.spark
+@pytest.mark.timeout(600)
+def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
+    command = [sys.executable, "-m", "emostream", "load", "--own", "true", "--shape", "churn"]
+    command += ["--viewers", "100", "--reactions", "200", "--for", "15"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "conservation holds: accepted " in ended.stdout
+    assert "100 viewers saw" in ended.stdout
+    assert not list(_processes_below("build/load-stack"))
+
+
+def _processes_below(folder: str) -> list[str]:
+    """Command lines, of any process, that name this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if folder in line:
+                found.append(line)
+    return found
