@@ -234,4 +234,5 @@ def run(seed: int, count: int, layout: Layout, tell: Callable[[str], None]) -> i
 
 def victims(available: Sequence[Part]) -> list[str]:
     """What there is to break: every process that stays, and the executor, which Spark's worker starts."""
-    return [part.name for part in available if not part.runs_once] + [EXECUTOR]
+    names = [part.name for part in available if not part.runs_once]
+    return [*names, EXECUTOR] if "spark-worker" in names else names

@@ -35,6 +35,10 @@ def test_all_that_stays_can_be_a_victim(tmp_path: Path) -> None:
     assert {"zookeeper", "kafka", "spark-worker", "aggregator-standby", "subscriber@9001", chaos.EXECUTOR} <= set(names)
 
 
+def test_spark_inside_the_driver_has_no_executor_to_kill(tmp_path: Path) -> None:
+    assert chaos.EXECUTOR not in chaos.victims(parts(Layout(tmp_path, spark_master="local[2]")))
+
+
 def test_the_report_tells_each_kind_of_fault_apart() -> None:
     courses = [
         Course(Fault(0, "kill", ("subscriber@1",)), recovered_seconds=2.04),
