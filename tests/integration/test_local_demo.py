@@ -58,12 +58,12 @@ class Killer(threading.Thread):
         self.killed: list[str] = []
 
     def run(self) -> None:
-        until(lambda: (now := figures.read(self._layout.directory / "crowd.json")) and now.counted > 100, 120)
+        until(lambda: (now := figures.read(self._layout.directory / "crowd.json")) and now.counted > 100, 300)
         for victim in self._victims:
             pid = rows(self._layout)[victim]["pid"]
             assert isinstance(pid, int)
             os.kill(pid, signal.SIGKILL)
-            until(lambda pid=pid, victim=victim: self._is_back(victim, pid), 60)
+            until(lambda pid=pid, victim=victim: self._is_back(victim, pid), 120)
             self.killed.append(victim)
 
     def _is_back(self, victim: str, old_pid: int) -> bool:
@@ -72,6 +72,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.spark
+@pytest.mark.timeout(600)
 def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
