@@ -102,8 +102,9 @@ class ZooKeeperSettings(Section):
     hosts: CommaSeparated = Field(
         ("127.0.0.1:2181",), min_length=1, description="The ensemble, `host:port`, comma-separated."
     )
+    # The server ends a session at the first of its ticks after this time: with a tick of 1 s, in 6 s at most.
     session_timeout_ms: int = Field(
-        6_000,
+        5_000,
         ge=4_000,
         le=60_000,
         description="Silence after which a process counts as dead; its ephemeral nodes go.",
