@@ -16,8 +16,7 @@ SWARMS_TOPIC = "swarms"
 MAX_REACTIONS_PER_REQUEST = 1_000
 
 MAX_USER_ID_CHARACTERS = 64
-USER_ID_PATTERN = r"^[^\x00-\x1f\x7f]*$"
-UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=USER_ID_PATTERN)]
+UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 """Who reacts or watches: any text without control characters."""
 
 Counts = dict[str, int]

@@ -2,7 +2,18 @@
 
 from typing import Any
 
+from emostream.model import MAX_USER_ID_CHARACTERS
+
 Schema = dict[str, Any]
+
+USER_ID: Schema = {
+    "type": "string",
+    "description": "Who reacts or watches; no control characters.",
+    "minLength": 1,
+    "maxLength": MAX_USER_ID_CHARACTERS,
+    "pattern": "^[^\\x00-\\x1f\\x7f]*$",
+    "examples": ["u1"],
+}
 
 PROBLEM: Schema = {
     "type": "object",

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from emostream.model import MAX_REACTIONS_PER_REQUEST
+from emostream.model import MAX_REACTIONS_PER_REQUEST, UserId
 
-MAX_USER_ID_CHARACTERS = 64
 MIN_TIMESTAMP_MS = 0  # 1970
 MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
 
@@ -16,7 +15,6 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
 MAX_LISTED_ITEMS = 20
 _MAX_SHOWN_CHARACTERS = 40
 
-UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 TimestampMs = Annotated[int, msgspec.Meta(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from emostream import openapi
-from emostream.model import MAX_USER_ID_CHARACTERS, USER_ID_PATTERN
 
 MAX_EXCLUDED = 64
 MAX_NAME_CHARACTERS = 256
@@ -35,14 +34,7 @@ _REQUEST = {
     "description": "Fields besides these are ignored.",
     "required": ["user_id"],
     "properties": {
-        "user_id": {
-            "type": "string",
-            "description": "Who wants to watch; no control characters.",
-            "minLength": 1,
-            "maxLength": MAX_USER_ID_CHARACTERS,
-            "pattern": USER_ID_PATTERN,
-            "examples": ["u1"],
-        },
+        "user_id": openapi.USER_ID,
         "exclude": {
             "type": "array",
             "description": "Subscribers that just failed this viewer.",
