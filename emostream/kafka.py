@@ -90,8 +90,8 @@ def asking(bootstrap_servers: Sequence[str]) -> Iterator[None]:
         yield
     except KafkaError as error:
         raise EmoStreamError(
-            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({type(error).__name__}): is kafka.service "
-            "active on all of them, and are they as many as the settings ask for?"
+            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({type(error).__name__}): is "
+            "kafka.service active on all of them, and are they as many as the settings ask for?"
         ) from error
 
 
