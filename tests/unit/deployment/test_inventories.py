@@ -1,0 +1,41 @@
+"""The inventories are machines that Vagrant can make, within the memory that the project promises."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MAX_MEMORY_MIB = {"vagrant": 8 * 1024, "single": 3 * 1024, "original": 8 * 1024}
+
+
+def _inventory(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "inventory" / name / "hosts.yml").read_text())["all"]
+    return content
+
+
+def test_every_inventory_is_known_here() -> None:
+    assert {path.name for path in (REPOSITORY / "inventory").iterdir()} == set(MAX_MEMORY_MIB)
+
+
+@pytest.mark.parametrize("name", MAX_MEMORY_MIB)
+def test_machines_have_addresses_of_their_own_and_fit_into_memory(name: str) -> None:
+    machines = _inventory(name)["hosts"].values()
+    addresses = [machine["ansible_host"] for machine in machines]
+    assert len(set(addresses)) == len(addresses)
+    assert all(address.startswith("192.168.60.") for address in addresses)
+    assert sum(machine["memory_mib"] for machine in machines) <= MAX_MEMORY_MIB[name]
+
+
+@pytest.mark.parametrize("name", MAX_MEMORY_MIB)
+def test_groups_name_machines_of_the_list_alone(name: str) -> None:
+    inventory = _inventory(name)
+    for group in inventory["children"].values():
+        assert set(group["hosts"]) <= set(inventory["hosts"])
+
+
+def test_no_two_inventories_share_a_machine_or_an_address() -> None:
+    machines = [item for name in MAX_MEMORY_MIB for item in _inventory(name)["hosts"].items()]
+    assert len({name for name, _ in machines}) == len(machines)
+    assert len({machine["ansible_host"] for _, machine in machines}) == len(machines)
