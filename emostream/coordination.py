@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
+from kazoo.exceptions import CancelledError, KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 
 from emostream import logs
@@ -70,18 +70,33 @@ class Election:
     def win(self, stop: threading.Event, on_waiting: Callable[[], object] = lambda: None) -> bool:
         """Wait until elected; False if `stop` was set first. Call it again after `is_leader` turned False.
 
-        `on_waiting` is called every second while another one is the leader.
+        Contenders are elected in the order in which they came. `on_waiting` is called every second until the end.
         """
-        self._lock = self._client.Lock(self._path, self._identity)
         while not stop.is_set():
-            try:
-                if self._lock.acquire(timeout=_ELECTION_POLL_SECONDS):
-                    return True
-            except LockTimeout:
+            lock = self._client.Lock(self._path, self._identity)
+            # In a thread of its own: a wait with a time-out would give up its place in the queue each time.
+            acquiring = threading.Thread(target=_acquire, args=(lock,), daemon=True)
+            acquiring.start()
+            while acquiring.is_alive():
+                acquiring.join(_ELECTION_POLL_SECONDS)
+                if not acquiring.is_alive():
+                    break
+                if stop.is_set():
+                    lock.cancel()
+                    return False
                 on_waiting()
-            except (KazooException, KazooTimeoutError) as error:
-                log.warning("election is not answered", path=self._path, error=repr(error))
-                stop.wait(_ELECTION_POLL_SECONDS)
+            if self._holds(lock):
+                return True
+            stop.wait(_ELECTION_POLL_SECONDS)
+        return False
+
+    def _holds(self, lock: Any) -> bool:
+        """Whether the lock is ours; the session may have been lost just after it was acquired, and the lock with it."""
+        self._lock = lock
+        with contextlib.suppress(KazooException, KazooTimeoutError):
+            if lock.is_acquired and self._client.exists(f"{self._path}/{lock.node}"):
+                return True
+        self._lock = None
         return False
 
     @property
@@ -104,6 +119,15 @@ class Election:
     def _on_state(self, state: str) -> None:
         if state == KazooState.LOST:
             self._lock = None
+
+
+def _acquire(lock: Any) -> None:
+    try:
+        lock.acquire()
+    except CancelledError:
+        pass
+    except (KazooException, KazooTimeoutError) as error:
+        log.warning("election is not answered", path=lock.path, error=repr(error))
 
 
 class Announcement:

@@ -68,6 +68,26 @@ def test_one_contender_is_elected_and_the_next_follows_it(connected: Callable[[]
     assert second.contenders() == ["second"]
 
 
+def test_contenders_are_elected_in_the_order_in_which_they_came(connected: Callable[[], KazooClient]) -> None:
+    never = threading.Event()
+    leader, second, third = (Election(connected(), "/election", name) for name in ("leader", "second", "third"))
+    assert leader.win(never)
+    waiting = []
+    for election, position in ((second, 2), (third, 3)):
+        waiting.append(threading.Thread(target=election.win, args=(never,), daemon=True))
+        waiting[-1].start()
+        wait_until(lambda place=position: len(leader.contenders()) == place)  # type: ignore[misc]
+    # Long enough for a contender that gives up its place at each poll to lose it.
+    time.sleep(2.5)
+    assert leader.contenders() == ["leader", "second", "third"]
+    leader.resign()
+    waiting[0].join(10)
+    assert second.is_leader
+    second.resign()
+    waiting[1].join(10)
+    assert third.is_leader
+
+
 def test_a_contender_that_is_told_to_stop_stops_waiting(connected: Callable[[], KazooClient]) -> None:
     leader, other = (Election(connected(), "/election", name) for name in ("leader", "other"))
     stop = threading.Event()
