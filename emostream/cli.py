@@ -153,18 +153,23 @@ def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, t
 )
 @click.option("--only", envvar="ONLY", default="", help="Tiers to start, comma-separated, instead of all.")
 @click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
+@click.option("--lan", "lan_wish", envvar="LAN", default="", help="1, or an address: serve viewers on the network too.")
 def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
-    for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool
+    for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool, lan_wish: str
 ) -> None:
     """Run every tier on this machine, with a simulated crowd; each option is a variable too (`FOR=60 make demo`)."""
     for tier in config.TIERS:
         config.check(tier)
     from emostream.local import demo as local_demo  # noqa: PLC0415
+    from emostream.local import lan  # noqa: PLC0415
+    from emostream.local.servers import HOST  # noqa: PLC0415
     from emostream.local.topology import Layout  # noqa: PLC0415
 
     tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
     wishes = local_demo.Wishes(for_seconds, crowd, viewers, tiers, keep)
-    sys.exit(local_demo.run(wishes, Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms)))
+    public_address = lan.address(lan_wish) if lan_wish else HOST
+    layout = Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms, public_address=public_address)
+    sys.exit(local_demo.run(wishes, layout))
 
 
 @main.command("break")

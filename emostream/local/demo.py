@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
-from emostream.local import figures, topology
+from emostream.local import figures, lan, topology
 from emostream.local.display import Display
 from emostream.local.process import Process
 from emostream.local.servers import HOST
@@ -59,6 +59,8 @@ def run(wishes: Wishes, layout: Layout) -> int:
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 0
+            if layout.public_address != HOST:
+                display.tell(_invitation(layout))
             if not wishes.has_crowd:
                 display.tell(_where(layout, parts) + " Ctrl-C stops it all.")
                 supervisor.run_until(lambda: signals.received)
@@ -107,9 +109,19 @@ def _crowd(wishes: Wishes, layout: Layout, figures_file: Path) -> Process:
     return Process("crowd", command, log_file=log_file, environment=topology.environment(layout))
 
 
+def _invitation(layout: Layout) -> str:
+    url = f"http://{layout.public_address}:{layout.ports.registry}/"
+    members = [port for cluster in layout.ports.subscribers for port in cluster]
+    return (
+        f"{lan.code(url)}\nScan it, or open {url} from any device of this network. Until the demo ends, ports "
+        f"{layout.ports.ingest}, {layout.ports.registry} and {min(members)} to {max(members)} of this machine are open "
+        "to everybody on it."
+    )
+
+
 def _where(layout: Layout, parts: list[Part]) -> str:
     if any(part.tier == "registry" for part in parts):
-        return f"Everything is ready: open http://{HOST}:{layout.ports.registry}/ to join in."
+        return f"Everything is ready: open http://{layout.public_address}:{layout.ports.registry}/ to join in."
     return "Everything asked for is ready."
 
 

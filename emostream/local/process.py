@@ -37,7 +37,7 @@ class Process:
         self.name = name
         self.log_file = log_file
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._files = files or {}
         self._probe = probe
         self._popen: subprocess.Popen[bytes] | None = None
@@ -58,7 +58,7 @@ class Process:
             self._log_offset = log.tell()
             self._popen = subprocess.Popen(
                 self._command,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -28,6 +28,9 @@ TIERS = (
 )
 
 
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - asked for by LAN=1, and told plainly there
+
+
 @dataclass(frozen=True)
 class Part:
     """One process: its tier, where it answers, and the tiers or processes that must be ready before it starts.
@@ -91,6 +94,8 @@ class Layout:
     ports: Ports = field(default_factory=Ports)
     trigger_ms: int = 2_000
     spark_master: str = ""
+    # Where viewers find ingest, registry and subscribers. Any other than loopback opens their ports to the network.
+    public_address: str = HOST
     settings: Mapping[str, str] = field(default_factory=dict)
     # Beside the aggregator, and beside the publisher of the first cluster: one each that waits to be elected.
     has_standbys: bool = False
@@ -128,7 +133,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_ZOOKEEPER_HOSTS": f"{HOST}:{ports.zookeeper}",
         "EMOSTREAM_CLUSTERS_NAMES": ",".join(layout.clusters),
         "EMOSTREAM_REGISTRY_PORT": str(ports.registry),
-        "EMOSTREAM_REGISTRY_INGEST_URL": f"http://{HOST}:{ports.ingest}",
+        "EMOSTREAM_REGISTRY_INGEST_URL": f"http://{layout.public_address}:{ports.ingest}",
         "EMOSTREAM_INGEST_PORT": str(ports.ingest),
         "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{ports.registry}",
         "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
@@ -138,8 +143,16 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
         "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
+        **_public_settings(layout),
         **layout.settings,
     }
+
+
+def _public_settings(layout: Layout) -> dict[str, str]:
+    if layout.public_address == HOST:
+        return {}
+    tiers = ("INGEST", "REGISTRY", "SUBSCRIBER")
+    return {f"EMOSTREAM_{tier}_HOST": EVERY_ADDRESS for tier in tiers}
 
 
 def _servers(layout: Layout) -> Iterator[Part]:
@@ -187,6 +200,9 @@ def _standbys(layout: Layout) -> Iterator[Part]:
 
 def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:
     flags = ["--cluster", cluster, "--port", str(port)] if cluster else []
+    if tier == "subscriber":
+        advertised = {"EMOSTREAM_SUBSCRIBER_ADVERTISED_URL": f"http://{layout.public_address}:{port}"}
+        layout = replace(layout, settings={**layout.settings, **advertised})
     process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(port))
     return Part(tier, process, port, needs)
 

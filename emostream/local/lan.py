@@ -1,0 +1,45 @@
+"""For `make demo LAN=1`: the address by which other devices reach this machine, and a code to scan it from."""
+
+import io
+import ipaddress
+import socket
+
+import qrcode
+
+from emostream.errors import EmoStreamError
+
+# Reserved for documentation (RFC 5737): a datagram socket "connected" there sends nothing, but gets the address that
+# the kernel would send from.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+def address(wish: str) -> str:
+    """The address to serve at: `wish` itself, or for `1` the one that this machine has on its network.
+
+    Raises EmoStreamError where the wish is neither, or this machine is on no network.
+    """
+    if wish != "1":
+        try:
+            return str(ipaddress.IPv4Address(wish))
+        except ValueError:
+            raise EmoStreamError(
+                f"LAN={wish} is no address: set LAN=1, or LAN to an IPv4 address of this machine."
+            ) from None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)
+        except OSError as error:
+            raise EmoStreamError(
+                f"this machine is on no network ({error.strerror}): connect it, or name its address with LAN=…"
+            ) from error
+        found: str = probe.getsockname()[0]
+        return found
+
+
+def code(url: str) -> str:
+    """The QR code of a URL, drawn with half blocks for a dark terminal."""
+    picture = qrcode.QRCode(border=2)
+    picture.add_data(url)
+    drawn = io.StringIO()
+    picture.print_ascii(out=drawn, invert=True)
+    return drawn.getvalue()
