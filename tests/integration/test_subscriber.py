@@ -5,6 +5,7 @@ import gc
 import json
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ def start(
 
         process = Process(
             f"subscriber {port}",
-            ["emostream", "subscriber", "--cluster", cluster, "--port", str(port)],
+            [sys.executable, "-m", "emostream", "subscriber", "--cluster", cluster, "--port", str(port)],
             log_file=tmp_path / f"subscriber-{port}.log",
             environment={
                 "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": kafka.address,
