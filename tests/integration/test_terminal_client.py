@@ -1,0 +1,123 @@
+"""The terminal client in a real pseudo-terminal, on the whole pipeline."""
+
+import fcntl
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyte
+
+from emostream.local import topology
+from emostream.local.topology import Layout
+
+CLIENT = [sys.executable, "-m", "emostream", "client"]
+TIMEOUT_SECONDS = 60
+
+
+class Terminal:
+    """A terminal of so many columns and lines, in which one command runs, and what it shows now."""
+
+    def __init__(self, command: list[str], layout: Layout, columns: int, lines: int) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master, slave = pty.openpty()
+        self.resize(columns, lines)
+        self.modes_before = termios.tcgetattr(slave)
+        environment = {**os.environ, **topology.environment(layout), "TERM": "xterm-256color"}
+        self.process = subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave)
+        self._slave = slave
+        self.output = b""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._screen.display)
+
+    @property
+    def modes(self) -> list[object]:
+        return termios.tcgetattr(self._slave)
+
+    def press(self, key: str) -> None:
+        os.write(self._master, key.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Also tells the command, as a terminal does: the kernel sends it SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._screen.resize(lines, columns)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"never: {what}; the screen is\n{self.text}"
+            self._read()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._slave)
+        os.close(self._master)
+
+    def _read(self) -> None:
+        readable, _, _ = select.select([self._master], [], [], 0.1)
+        if readable:
+            data = os.read(self._master, 65536)
+            self.output += data
+            self._stream.feed(data)
+
+
+@contextmanager
+def terminal(layout: Layout, columns: int = 100, lines: int = 30) -> Iterator[Terminal]:
+    opened = Terminal([*CLIENT, "--user-id", "terminal-test"], layout, columns, lines)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Layout) -> None:
+    with terminal(pipeline) as screen:
+        screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
+        screen.press("1")
+        screen.wait_for(lambda: "accepted in" in screen.text, "the reaction was accepted")
+        # The sky is all but the lines at the foot: totals, keys, state.
+        screen.wait_for(lambda: any("🔥" in line for line in screen.text.splitlines()[:20]), "it flies")
+
+
+def test_it_fits_a_resized_terminal_and_leaves_it_as_it_was(pipeline: Layout) -> None:
+    with terminal(pipeline) as screen:
+        screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
+        screen.resize(60, 20)
+        screen.wait_for(lambda: "q quits" in screen.text.splitlines()[19], "the foot is on the new last line")
+        screen.press("q")
+        screen.wait_for(lambda: screen.process.poll() is not None, "it ended")
+        assert screen.process.returncode == 0
+        assert screen.modes == screen.modes_before
+        shown_last = screen.output.rfind(b"\x1b[?25h")
+        assert screen.output.rfind(b"\x1b[?1049l") > screen.output.rfind(b"\x1b[?1049h")
+        assert shown_last > screen.output.rfind(b"\x1b[?25l")
+
+
+def test_json_is_one_message_a_line(pipeline: Layout) -> None:
+    environment = {**os.environ, **topology.environment(pipeline)}
+    with subprocess.Popen([*CLIENT, "--json"], env=environment, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        first = json.loads(client.stdout.readline())
+        client.terminate()
+    assert first["type"] == "snapshot"
+    assert set(first) == {"type", "id", "sequence", "totals"}
+
+
+def test_without_ingest_it_says_what_to_check() -> None:
+    refused = subprocess.run(
+        [*CLIENT, "--ingest-url", "http://127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert refused.returncode == 1
+    assert "EMOSTREAM_CLIENT_INGEST_URL" in refused.stderr
