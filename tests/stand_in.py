@@ -25,8 +25,10 @@ from emostream.subscriber import frames
 TRIGGER_SECONDS = 0.25
 PALETTE = ["🔥", "❤️", "😂", "👏"]
 STREAM = "standin"
-# At this sequence a fault happens.
+# At this sequence a fault happens; one that wrongs a viewer, as soon after it as one of the audience watches.
 FAULTY_SEQUENCE = 8
+# Viewers that belong to the checks themselves; what one of the audience misses must be noticed too.
+CHECKERS = {"/load-witness", "/load-judge"}
 
 FAULTS = {
     "none": "nothing goes wrong",
@@ -69,6 +71,8 @@ class StandIn:
         self._counted: dict[int, tuple[int, int]] = {}
         self._history: dict[int, frames.Frames] = {}
         self._viewers: dict[asyncio.StreamWriter, int] = {}
+        self._audience: set[asyncio.StreamWriter] = set()
+        self._has_wronged = False
 
     async def count_forever(self) -> None:
         while True:
@@ -84,6 +88,7 @@ class StandIn:
             pass
         finally:
             self._viewers.pop(writer, None)
+            self._audience.discard(writer)
             writer.close()
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -92,27 +97,31 @@ class StandIn:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         target = urlsplit(request_line.split(" ")[1])
         query = dict(parse_qsl(target.query))
-        match target.path:
+        # Before the path of a stream stands who was sent there.
+        user_id, _, name = target.path.rpartition("/v1/")
+        match f"/v1/{name}":
             case "/v1/palette":
                 _reply(writer, 200, {"emoji": PALETTE})
             case "/v1/topology":
                 _reply(writer, 200, {"subscribers": []})
             case "/v1/assignments":
-                _reply(writer, 200, self._assignment())
+                _reply(writer, 200, self._assignment(msgspec.json.decode(body)["user_id"]))
             case "/v1/reactions":
                 _reply(writer, *self._take(body))
             case "/v1/trace":
                 _reply(writer, *self._trace(int(query["sequence"])))
             case "/v1/stream" | "/v1/ws":
+                if user_id not in CHECKERS:
+                    self._audience.add(writer)
                 await self._join(reader, writer, headers, query.get("last_event_id"))
                 return False
             case _:
                 _reply(writer, 404, {"detail": f"nothing at {target.path}"})
         return True
 
-    def _assignment(self) -> dict[str, str]:
-        urls = {"sse_url": f"http://{self._url}/v1/stream", "ws_url": f"ws://{self._url}/v1/ws"}
-        return {"subscriber": "cluster1/1", "cluster": "cluster1", **urls}
+    def _assignment(self, user_id: str) -> dict[str, str]:
+        streams = {f"{kind}_url": f"{scheme}://{self._url}/{user_id}{path}" for kind, scheme, path in _STREAMS}
+        return {"subscriber": "cluster1/1", "cluster": "cluster1", **streams}
 
     def _take(self, body: bytes) -> tuple[int, Any]:
         self._requests += 1
@@ -139,9 +148,9 @@ class StandIn:
         self._totals += counts
         self._counted[self._sequence] = (_now_ms(), self._records)
         self._history[self._sequence] = frames.of(self._swarm(counts))
-        for number, (viewer, kind) in enumerate(self._viewers.items()):
-            # The first ones belong to the checks themselves; what one of the audience misses must be noticed too.
-            is_wronged = self._sequence == FAULTY_SEQUENCE and number == len(self._viewers) - 1
+        for viewer, kind in self._viewers.items():
+            is_wronged = self._sequence >= FAULTY_SEQUENCE and viewer in self._audience and not self._has_wronged
+            self._has_wronged |= is_wronged
             viewer.writelines(self._frames_for(counts, kind, is_wronged))
 
     def _frames_for(self, counts: Counter[str], kind: int, is_wronged: bool) -> list[bytes]:
@@ -189,6 +198,7 @@ class StandIn:
             pass
 
 
+_STREAMS = (("sse", "http", "/v1/stream"), ("ws", "ws", "/v1/ws"))
 _EVENT_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 

@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.webdriver.remote.webelement import WebElement
 
 from emostream.local import servers
 from emostream.local.process import Process
@@ -59,7 +62,7 @@ def log_in(browser: Browser, password: str) -> None:
     browser.find("button[type=submit]").click()
 
 
-def button(browser: Browser, text: str) -> Callable[[], object]:
+def button(browser: Browser, text: str) -> Callable[[], WebElement | None]:
     script = "return [...document.querySelectorAll('button')].find((each) => each.textContent.trim() === arguments[0])"
     return lambda: browser.execute_script(script, text)
 
@@ -73,7 +76,18 @@ def start(browser: Browser, shape: str) -> None:
         select,
         shape,
     )
-    browser.wait_until(button(browser, "Start")).click()
+    browser.wait_until(lambda: _has_started(browser))
+
+
+def _has_started(browser: Browser) -> bool:
+    """Whether a run has begun; presses the button if not. While the form fades in, a press goes to what covers it."""
+    if "No run yet" not in browser.text("#emostream .verdict"):
+        return True
+    pressable = button(browser, "Start")()
+    if pressable is not None:
+        with suppress(ElementClickInterceptedException, StaleElementReferenceException):
+            pressable.click()
+    return False
 
 
 def verdict(browser: Browser) -> str:
