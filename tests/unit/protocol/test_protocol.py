@@ -218,7 +218,7 @@ def test_each_reaction_is_in_one_swarm_and_each_viewer_sees_each_swarm_once(mach
     run_state_machine_as_test(lambda: machine(Protections()), settings=quick)
 
 
-# The shortest course of events that each protection is needed for.
+# For each protection, a course of events that needs it.
 
 
 def replaced_aggregator_writes_late(protections: Protections) -> None:
