@@ -60,9 +60,8 @@ Waiter = asyncio.Future[Outcome]
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """A group on its way: whose it is, since when, and what ends the patience of its requests."""
+    """A group on its way: since when, and what ends the patience of its requests."""
 
-    group: Group[Waiter]
     sent_at: float
     deadline: asyncio.TimerHandle
 
@@ -140,7 +139,7 @@ class Committer:
 
     def _send(self, group: Group[Waiter]) -> None:
         deadline = self._loop.call_later(self._settings.deadline_ms / 1000, self._give_up_waiting, group)
-        self._flights[group] = _Flight(group, self._loop.time(), deadline)
+        self._flights[group] = _Flight(self._loop.time(), deadline)
         metrics.group_requests.observe(len(group.waiters))
         producer = self._producer
         if producer is None:
