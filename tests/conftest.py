@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,37 @@ class Server:
     def address(self) -> str:
         return f"{servers.HOST}:{self.port}"
 
+    def is_back(self) -> bool:
+        """Whether it is up again after its death; starts it where it does not run.
+
+        A broker ends at once for as long as ZooKeeper still holds the session of the one that was killed.
+        """
+        if not self.process.is_running():
+            self.process.start()
+        return self.process.is_ready()
+
+
+@contextmanager
+def running(process: Process, port: int) -> Iterator[Server]:
+    """Start a server, and stop it in the end."""
+    process.start()
+    try:
+        process.wait_ready(120)
+        yield Server(process, port)
+    finally:
+        process.stop()
+
+
+@contextmanager
+def own_broker(directory: Path) -> Iterator[Server]:
+    """A broker with a ZooKeeper of its own, for tests that stop it or that need the topics for themselves."""
+    zookeeper_port, port = servers.free_port(), servers.free_port()
+    with (
+        running(servers.zookeeper(directory / "zookeeper", zookeeper_port), zookeeper_port),
+        running(servers.kafka(directory / "kafka", port, zookeeper_port), port) as broker,
+    ):
+        yield broker
+
 
 @pytest.fixture(scope="session")
 def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,14 +67,16 @@ def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def zookeeper(server_dir: Path) -> Iterator[Server]:
     """A ZooKeeper of its own for this test session."""
     port = servers.free_port()
-    yield from _running(servers.zookeeper(server_dir / "zookeeper", port), port)
+    with running(servers.zookeeper(server_dir / "zookeeper", port), port) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
     """A broker of its own for this test session. Tests that share it use topics of their own names."""
     port = servers.free_port()
-    yield from _running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port)
+    with running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +124,4 @@ def run_tier(tmp_path: Path) -> Iterator[RunTier]:
 
     yield run
     for process in started:
-        process.stop()
-
-
-def _running(process: Process, port: int) -> Iterator[Server]:
-    process.start()
-    try:
-        process.wait_ready(60)
-        yield Server(process, port)
-    finally:
         process.stop()

@@ -27,7 +27,7 @@ from emostream.local import servers
 from emostream.local.jars import JARS
 from emostream.local.process import Process
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Reaction, Swarm
-from tests.conftest import Server
+from tests.conftest import Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
 
@@ -39,25 +39,10 @@ CLUSTERS = ClustersSettings(names=("cluster1",))
 
 
 @pytest.fixture(scope="module")
-def coordinator(server_dir: Path) -> Iterator[Server]:
-    port = servers.free_port()
-    yield from _running(servers.zookeeper(server_dir / "aggregator-zookeeper", port), port)
-
-
-@pytest.fixture(scope="module")
-def broker(server_dir: Path, coordinator: Server) -> Iterator[Server]:
+def broker(server_dir: Path) -> Iterator[Server]:
     """A broker of our own: the topics' names are fixed, and each test here makes them anew."""
-    port = servers.free_port()
-    yield from _running(servers.kafka(server_dir / "aggregator-kafka", port, coordinator.port), port)
-
-
-def _running(process: Process, port: int) -> Iterator[Server]:
-    process.start()
-    try:
-        process.wait_ready(120)
-        yield Server(process, port)
-    finally:
-        process.stop()
+    with own_broker(server_dir / "aggregator") as broker:
+        yield broker
 
 
 @dataclass
@@ -179,7 +164,7 @@ Start = Callable[..., Aggregator]
 
 
 @pytest.fixture
-def start(broker: Server, coordinator: Server, tmp_path: Path) -> Iterator[Start]:
+def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
     """Starts aggregators, by default on `local[2]`; keywords are settings of the tier. They are stopped at the end."""
     started: list[Aggregator] = []
 
@@ -192,7 +177,7 @@ def start(broker: Server, coordinator: Server, tmp_path: Path) -> Iterator[Start
             [sys.executable, "-m", "emostream", "aggregator"],
             environment={
                 "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.address,
-                "EMOSTREAM_ZOOKEEPER_HOSTS": coordinator.address,
+                "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
                 "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
                 "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
                 # Quicker to start, and fast enough for what is counted here.

@@ -29,7 +29,7 @@ from emostream.kafka import log_reader, records_until
 from emostream.local import servers
 from emostream.local.process import Process
 from emostream.model import REACTIONS_TOPIC
-from tests.conftest import Server
+from tests.conftest import Server, own_broker
 from tests.integration.viewers import wait_until
 
 DEADLINE_MS = 1_500
@@ -98,18 +98,9 @@ def new_users(number: int) -> list[str]:
 @pytest.fixture(scope="module")
 def broker(server_dir: Path) -> Iterator[Server]:
     """A broker with a ZooKeeper of its own: it is stopped and killed here."""
-    zookeeper_port, port = servers.free_port(), servers.free_port()
-    zookeeper = servers.zookeeper(server_dir / "ingest-zookeeper", zookeeper_port)
-    kafka = servers.kafka(server_dir / "ingest-kafka", port, zookeeper_port)
-    try:
-        for process in (zookeeper, kafka):
-            process.start()
-            process.wait_ready(60)
-        topics.apply(KafkaSettings(bootstrap_servers=(f"{servers.HOST}:{port}",)), ClustersSettings())
-        yield Server(kafka, port)
-    finally:
-        kafka.stop()
-        zookeeper.stop()
+    with own_broker(server_dir / "ingest") as broker:
+        topics.apply(KafkaSettings(bootstrap_servers=(broker.address,)), ClustersSettings())
+        yield broker
 
 
 Start = Callable[..., Ingest]
@@ -413,7 +404,7 @@ def test_a_killed_broker_loses_and_doubles_nothing_of_what_was_accepted(start: S
         wait_until(lambda: len(answers) > 200)
         broker.process.send_signal(signal.SIGKILL)
         wait_until(lambda: 503 in list(answers.values()), 30)
-        wait_until(lambda: restarted(broker), 150)
+        wait_until(broker.is_back, 150)
         wait_until(lambda: not ingest.reasons(), 90)
         count = len(answers)
         wait_until(lambda: len(answers) > count + 200)
@@ -426,13 +417,6 @@ def test_a_killed_broker_loses_and_doubles_nothing_of_what_was_accepted(start: S
     assert {stored[user] for user, status in answers.items() if status == 202} == {1}
     assert {stored[user] for user, status in answers.items() if status == 503} == {0}
     assert {stored[user] for user, status in answers.items() if status == 504} <= {0, 1}
-
-
-def restarted(broker: Server) -> bool:
-    """Whether the broker is up again; it does not come up before its old session in ZooKeeper has ended."""
-    if not broker.process.is_running():
-        broker.process.start()
-    return broker.process.is_ready()
 
 
 def test_told_to_stop_it_answers_what_is_in_flight_and_refuses_the_rest(

@@ -15,9 +15,8 @@ from kafka.errors import TopicAlreadyExistsError
 from emostream import model
 from emostream.config import KafkaSettings
 from emostream.kafka import durable_producer, log_reader, records_until
-from emostream.local import servers
 from emostream.local.process import Process
-from tests.conftest import RunTier, Server
+from tests.conftest import RunTier, Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
 from tests.unit.subscriber.examples import swarm
@@ -28,17 +27,8 @@ SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 @pytest.fixture(scope="module")
 def source(server_dir: Path) -> Iterator[Server]:
     """A broker for `swarms`, with a ZooKeeper of its own: the session's broker is the cluster's own one here."""
-    zookeeper_port, port = servers.free_port(), servers.free_port()
-    zookeeper = servers.zookeeper(server_dir / "source-zookeeper", zookeeper_port)
-    kafka = servers.kafka(server_dir / "source-kafka", port, zookeeper_port)
-    try:
-        for process in (zookeeper, kafka):
-            process.start()
-            process.wait_ready(60)
-        yield Server(kafka, port)
-    finally:
-        kafka.stop()
-        zookeeper.stop()
+    with own_broker(server_dir / "source") as broker:
+        yield broker
 
 
 @dataclass
@@ -266,8 +256,7 @@ def test_brokers_that_go_and_come_back(swarms: Swarms, cluster: Cluster, start: 
     swarms.broker.process.send_signal(signal.SIGKILL)
     wait_until(lambda: not swarms.broker.process.is_running())
     wait_until(lambda: "cannot be read" in publisher.reason(), 30, publisher.process.log_tail)
-    swarms.broker.process.start()
-    swarms.broker.process.wait_ready(60)
+    wait_until(swarms.broker.is_back, 120, swarms.broker.process.log_tail)
     swarms.write(2)
     wait_until(lambda: publisher.metric("head_sequence") == 2, 60, publisher.process.log_tail)
     wait_until(publisher.is_ready)

@@ -284,14 +284,7 @@ def test_viewers_stay_through_a_killed_broker(kafka: Server, new_cluster: NewClu
         wait_until(lambda: viewer.body.count(b":\n\n") > beats)
         with subscriber.watch() as late:
             late.wait_for("snapshot s-1")
-
-        def is_back() -> bool:
-            # Until the killed broker's session has ended, the new one ends at once.
-            if not kafka.process.is_running():
-                kafka.process.start()
-            return kafka.process.is_ready()
-
-        wait_until(is_back, 60)
+        wait_until(kafka.is_back, 120)
         cluster.write(2, 3)
         assert viewer.wait_for("swarm s-3", 60) == ["snapshot s-1", "swarm s-2", "swarm s-3"]
         wait_until(subscriber.is_ready, 30)
