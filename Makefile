@@ -55,11 +55,14 @@ setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 
 test: lint test-unit test-integration test-browser ## Check everything: lint, types, unit, integration and browser tests
 
-lint: ## Check style and types
+lint: ## Check style and types, of Python and of the deployment
 	$(set_up) test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+# It looks for Ansible, of its own version, on PATH.
+	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test
