@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load test lint test-unit test-integration test-browser clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -48,6 +48,14 @@ chaos: ## Break every process of a topology of its own, and account for every re
 load: ## Put an audience of Locust's on the running pipeline, or on one of its own
 	$(set_up) test
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream load
+
+bench: ## Measure every tier, beside others of its kind: a table, a picture and JSON, in 15 minutes
+	$(set_up) bench
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench
+
+bench-quick: ## The same in 3 minutes, with fewer viewers
+	$(set_up) bench
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench --quick
 
 setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test

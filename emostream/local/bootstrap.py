@@ -22,6 +22,9 @@ REPOSITORY = jars.REPOSITORY
 VENV = REPOSITORY / ".venv"
 OLDEST_PYTHON = (3, 11)
 LOG = REPOSITORY / "build" / "set-up.log"
+# nginx with the module nchan, which `make bench` compares our subscribers with.
+NCHAN = REPOSITORY / "build" / "nchan"
+_NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
 NEEDED_DISK_GB = 4
 
 
@@ -35,16 +38,18 @@ class Purpose:
     requirements: tuple[str, ...]
     download_mb: int
     commands: dict[str, str]
+    has_nchan: bool = False
 
 
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
-    "test": Purpose(("dev",), 620, {"curl": "curl"}),
+    "test": Purpose(("dev",), 660, {"curl": "curl"}),
     "browser": Purpose(
         ("dev",),
-        620,
+        660,
         {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fonts-noto-color-emoji fontconfig"},
     ),
+    "bench": Purpose(("dev",), 660, {}, has_nchan=True),
 }
 
 
@@ -68,6 +73,9 @@ def plan(purpose: Purpose) -> list[Step]:
         steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
     if sets := jars.incomplete_sets():
         steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
+    if purpose.has_nchan and not NCHAN.exists():
+        what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed"
+        steps.append(Step(what, 2, _unpack_nchan))
     return steps
 
 
@@ -108,16 +116,21 @@ def _apt_install(packages: Sequence[str]) -> None:
             "there is no apt-get here: install Java 17 or 21, Maven and Python's venv by other means (Fedora: "
             "`sudo dnf install java-21-openjdk-headless maven`) and start again."
         )
+    _apt_as_root("apt-get update", line)
+    _apt_as_root(line, line)
+
+
+def _apt_as_root(line: str, remedy: str) -> None:
+    """Run a line of apt; `remedy` is what a person is to run where that fails."""
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and shutil.which("sudo") is None:
-        raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{line}` as root and start again.")
+        raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{remedy}` as root and start again.")
     if as_root:
         # Asks for the password now, where no progress overwrites the question.
         subprocess.run(["sudo", "--validate"], check=False)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    remedy = f"run `{line}` as root and start again."
-    _run([*as_root, "apt-get", "update", "--quiet"], f"apt could not read its lists: {remedy}", environment)
-    _run([*as_root, *shlex.split(line), "--quiet"], f"apt could not install: {remedy}", environment)
+    failed = f"`{line}` failed: run `{remedy}` as root and start again."
+    _run([*as_root, *shlex.split(line), "--quiet"], failed, environment)
 
 
 def _pip_install(name: str) -> None:
@@ -144,6 +157,21 @@ def _fetch_jars() -> None:
     _run([sys.executable, "-m", "emostream.local.jars"], "the jars could not be fetched.")
 
 
+def _unpack_nchan() -> None:
+    if shutil.which("apt-get") is None:
+        raise EmoStreamError("there is no apt-get here, and nchan is compared as Debian and Ubuntu package it.")
+    download = f"apt-get download {' '.join(_NCHAN_PACKAGES)}"
+    unpacked = NCHAN.with_suffix(".new")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir(parents=True)
+    _apt_as_root("apt-get update", "apt-get update")
+    _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
+    for package in unpacked.glob("*.deb"):
+        _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")
+    # Its name is given last, so the folder is whole where there is one.
+    unpacked.rename(NCHAN)
+
+
 def _is_installed(name: str) -> bool:
     marker = _marker(name)
     return marker.exists() and marker.read_text() == _fingerprint(name) and _venv_works()
@@ -166,11 +194,13 @@ def _venv_works() -> bool:
     return (VENV / "bin" / "python").exists() and (VENV / "bin" / "pip").exists()
 
 
-def _run(command: Sequence[str], failed: str, environment: dict[str, str] | None = None) -> None:
+def _run(
+    command: Sequence[str], failed: str, environment: dict[str, str] | None = None, cwd: Path = REPOSITORY
+) -> None:
     """Run it; the newest line of its log is shown as progress. Raises EmoStreamError with the text `failed`."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("ab") as log:
-        child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
     started = time.monotonic()
     interval_seconds = 0.5 if sys.stdout.isatty() else 15
     while True:
