@@ -70,7 +70,7 @@ lint: ## Check style and types, of Python and of the deployment
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 # It looks for Ansible, of its own version, on PATH.
-	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint site.yml playbooks roles inventory
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test

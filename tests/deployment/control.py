@@ -1,0 +1,115 @@
+"""What the deployment's tests do from the control node: Vagrant, playbooks, and commands on hosts."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INVENTORIES = REPOSITORY / "inventory"
+BIN = Path(sys.executable).parent
+_SLOWEST_SHOWN = 12
+_ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{BIN}:{os.environ['PATH']}",
+    "ANSIBLE_NOCOLOR": "1",
+    "VAGRANT_NO_COLOR": "1",
+    "VAGRANT_CHECKPOINT_DISABLE": "1",
+}
+
+
+def machines(inventory: str) -> dict[str, dict[str, Any]]:
+    """The machines of a folder of inventory/, by name: `ansible_host`, `memory_mib` and `cores`."""
+    hosts: dict[str, dict[str, Any]] = yaml.safe_load((INVENTORIES / inventory / "hosts.yml").read_text())["all"][
+        "hosts"
+    ]
+    return hosts
+
+
+def run(
+    command: Sequence[str | Path], *, seconds: float, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it in the repository. Its two outputs come as one text, since what failed may stand in either."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=REPOSITORY,
+        env={**_ENVIRONMENT, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def succeed(command: Sequence[str | Path], *, seconds: float) -> str:
+    """Run it in the repository; its output. Fails the test, showing the output, where the command fails."""
+    done = run(command, seconds=seconds)
+    assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a playbook as it went on one host: `[host] play: task`, and whether it neither changed nor failed."""
+
+    name: str
+    seconds: float
+    is_unchanged: bool
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """A playbook that has run."""
+
+    status: int
+    output: str
+    seconds: float
+    tasks: list[Task]
+
+    @property
+    def changed(self) -> list[str]:
+        """The tasks that changed something, or failed."""
+        return [task.name for task in self.tasks if not task.is_unchanged]
+
+    @property
+    def summary(self) -> str:
+        """How long it took, and the slowest tasks, each on its slowest host."""
+        slowest = sorted(self.tasks, key=lambda task: -task.seconds)
+        by_task = {task.name.partition("] ")[2]: task for task in reversed(slowest)}
+        top = sorted(by_task.values(), key=lambda task: -task.seconds)[:_SLOWEST_SHOWN]
+        return "\n".join([f"{self.seconds:.0f} s, of which", *(f"{task.seconds:6.1f} s  {task.name}" for task in top)])
+
+
+def play(playbook: str, *arguments: str, inventory: Path | None = None, seconds: float) -> PlaybookRun:
+    """Run a playbook over the hosts of an inventory, or of the default one."""
+    command = ["ansible-playbook", playbook, *arguments]
+    if inventory:
+        command += ["--inventory", str(inventory)]
+    with tempfile.TemporaryDirectory() as folder:
+        # A report of tests, since that names each task, its time, and whether it changed anything.
+        report = {
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit",
+            "JUNIT_OUTPUT_DIR": folder,
+            "JUNIT_FAIL_ON_CHANGE": "true",
+            "JUNIT_HIDE_TASK_ARGUMENTS": "true",
+        }
+        started = time.monotonic()
+        done = run(command, seconds=seconds, environment=report)
+        taken = time.monotonic() - started
+        tasks = [task for path in Path(folder).iterdir() for task in _tasks(path)]
+    return PlaybookRun(done.returncode, done.stdout, taken, tasks)
+
+
+def _tasks(report: Path) -> list[Task]:
+    cases = ElementTree.parse(report).iter("testcase")  # noqa: S314 - Ansible wrote it just now
+    return [Task(case.attrib["name"], float(case.attrib["time"]), case.find("failure") is None) for case in cases]

@@ -1,0 +1,64 @@
+"""The Vagrantfile makes the machines of an inventory's one list, with each provider."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.deployment.control import INVENTORIES, machines, run
+
+NAMES = sorted(path.name for path in INVENTORIES.iterdir())
+
+
+def _asked(inventory: str, provider: str) -> dict[str, dict[str, Any]]:
+    """What the Vagrantfile asks of the provider, by machine."""
+    done = run(
+        ["ruby", "tests/deployment/machines.rb", provider], seconds=120, environment={"EMOSTREAM_INVENTORY": inventory}
+    )
+    assert done.returncode == 0, done.stdout
+    asked: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return asked
+
+
+@pytest.mark.parametrize("provider", ["virtualbox", "libvirt", "lxc"])
+@pytest.mark.parametrize("inventory", NAMES)
+def test_its_machines_are_those_of_the_inventory(inventory: str, provider: str) -> None:
+    asked = _asked(inventory, provider)
+    listed = machines(inventory)
+    assert list(asked) == list(listed)
+    for name, machine in asked.items():
+        assert machine["hostname"] == name
+        assert machine["has_own_key"]
+        assert _shape(provider, machine) == listed[name]
+
+
+def _shape(provider: str, machine: dict[str, Any]) -> dict[str, Any]:
+    """A machine's cluster address, memory and cores, in the words of the inventory."""
+    if provider == "libvirt":
+        [address] = machine["private_networks"]
+        return {"ansible_host": address, "memory_mib": machine["memory_mib"], "cores": machine["cores"]}
+    if provider == "virtualbox":
+        [address] = machine["private_networks"]
+        modified = {option: value for _, (_, _, option, value) in machine["customizations"]}
+        return {"ansible_host": address, "memory_mib": int(modified["--memory"]), "cores": int(modified["--cpus"])}
+    lxc = dict(machine["customizations"])
+    quota, period = lxc["cgroup2.cpu.max"].split()
+    return {
+        "ansible_host": lxc["net.1.ipv4.address"].removesuffix("/24"),
+        "memory_mib": int(lxc["cgroup2.memory.max"].removesuffix("M")),
+        "cores": int(quota) // int(period),
+    }
+
+
+def test_lxc_hosts_have_the_providers_network_first_and_the_clusters_second() -> None:
+    for machine in _asked("vagrant", "lxc").values():
+        lxc = dict(machine["customizations"])
+        assert lxc["net.0.ipv4.address"].startswith("10.0.3.")
+        assert lxc["net.1.ipv4.address"].startswith("192.168.60.")
+
+
+def test_an_unknown_inventory_is_named_with_those_that_there_are() -> None:
+    done = run(["vagrant", "status"], seconds=120, environment={"EMOSTREAM_INVENTORY": "nowhere"})
+    assert done.returncode != 0
+    assert "There is no inventory/nowhere/hosts.yml: set EMOSTREAM_INVENTORY to one of" in done.stdout
+    assert all(name in done.stdout for name in NAMES)
