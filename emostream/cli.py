@@ -188,11 +188,11 @@ def chaos(seed: int, faults: int) -> None:
     """Break every process of a topology of its own, and account for every reaction (`SEED=7 make chaos`)."""
     from pathlib import Path  # noqa: PLC0415
 
-    from emostream.local import chaos as local_chaos  # noqa: PLC0415
+    from emostream.local.chaos import run as local_chaos  # noqa: PLC0415
     from emostream.local.topology import Layout, Ports  # noqa: PLC0415
 
     layout = Layout(Path("build/chaos"), Ports.free(clusters=2, subscribers_per_cluster=2), has_standbys=True)
-    sys.exit(local_chaos.run(seed, faults, layout, click.echo))
+    sys.exit(local_chaos.run(seed, faults, layout))
 
 
 @main.command()

@@ -47,6 +47,11 @@ class Ledger:
         """By emoji: reactions that a swarm counted although they are not there, or were counted before."""
 
     @property
+    def checked(self) -> Swarm:
+        """The last swarm that was checked."""
+        return self._last
+
+    @property
     def counted(self) -> int:
         """Reactions in the totals of the last swarm that was checked."""
         return sum(self._last.totals.values())

@@ -75,8 +75,8 @@ def run(wishes: Wishes, layout: Layout) -> int:
 def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: Display, signals: "_Signals") -> int:
     figures_file = layout.directory / "crowd.json"
     figures_file.unlink(missing_ok=True)
-    crowd = _crowd(wishes, layout, figures_file)
-    crowd.start()
+    audience = crowd(wishes, layout, figures_file)
+    audience.start()
 
     shown: figures.Figures | None = None
 
@@ -85,22 +85,23 @@ def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: 
         if (newest := figures.read(figures_file)) is not None and newest != shown:
             shown = newest
             display.live(figures.live_line(newest))
-        return signals.received or not crowd.is_running()
+        return signals.received or not audience.is_running()
 
     try:
         supervisor.run_until(is_over)
     finally:
-        crowd.stop()
+        audience.stop()
     if signals.received:
         return 0
     account = figures.read(figures_file)
     if account is None or not account.is_final:
-        raise EmoStreamError(f"the crowd ended with status {crowd.exit_status}:\n{crowd.log_tail()}")
+        raise EmoStreamError(f"the crowd ended with status {audience.exit_status}:\n{audience.log_tail()}")
     display.tell("\n" + figures.summary(account) + "\n")
     return 0 if account.is_exact else 1
 
 
-def _crowd(wishes: Wishes, layout: Layout, figures_file: Path) -> Process:
+def crowd(wishes: Wishes, layout: Layout, figures_file: Path) -> Process:
+    """The simulated audience as a process of its own, which leaves its figures in the file. Not started yet."""
     command = [sys.executable, "-m", "emostream", "crowd", "--figures-file", str(figures_file)]
     command += ["--crowd", str(wishes.reactions_per_second), "--viewers", str(wishes.viewers)]
     if wishes.for_seconds:

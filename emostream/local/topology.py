@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from emostream.errors import EmoStreamError
 from emostream.local import servers
@@ -189,13 +190,15 @@ def _tiers(layout: Layout) -> Iterator[Part]:
 def _standbys(layout: Layout) -> Iterator[Part]:
     port, cluster = servers.free_port(), layout.clusters[0]
     yield _service(layout, "publisher", port, "topics", name=f"publisher-standby@{cluster}", cluster=cluster)
+    yield aggregator_beside(layout, "aggregator-standby")
+
+
+def aggregator_beside(layout: Layout, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Part:
+    """One more aggregator, with a port and a folder of its own, and with these settings besides."""
     port = servers.free_port()
-    settings = {
-        "EMOSTREAM_AGGREGATOR_PORT": str(port),
-        "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator-standby"),
-    }
-    own = replace(layout, settings={**layout.settings, **settings})
-    yield _service(own, "aggregator", port, "topics", "spark", name="aggregator-standby")
+    own = {"EMOSTREAM_AGGREGATOR_PORT": str(port), "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / name)}
+    beside = replace(layout, settings={**layout.settings, **own, **settings})
+    return _service(beside, "aggregator", port, "topics", "spark", name=name)
 
 
 def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:

@@ -1,0 +1,1 @@
+"""Breaks every process of a topology of its own, by a seed, and checks that nothing was lost or counted twice."""

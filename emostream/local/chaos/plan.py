@@ -1,0 +1,75 @@
+"""What is broken when: decided before the start, by the seed alone. Pure."""
+
+import enum
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Faults come faster than some recoveries take, so that they overlap.
+_BETWEEN_SECONDS = (6.0, 17.0)
+_TWO_AT_ONCE = 1 / 6
+
+Tiers = Mapping[str, Sequence[str]]
+"""The names of the processes that there are to break, by tier."""
+
+
+class Kind(enum.StrEnum):
+    """What is done to the victims; the value reads well before their names."""
+
+    KILL = "kill"
+    """SIGKILL."""
+    STOP = "stop"
+    """SIGSTOP, and much later SIGCONT, when whoever waited has given up."""
+    KILL_IN_COMMIT = "kill, in a commit,"
+    """SIGKILL, between the writing of a swarm and its commit."""
+    STOP_IN_COMMIT = "stop, in a commit,"
+    KILL_ALL = "kill all of"
+    """SIGKILL for all at once, as a power cut of one machine would."""
+    DELETE_CHECKPOINT = "delete the checkpoint of"
+    """Under the feet of the aggregator that uses it."""
+    RIVAL = "start a rival of"
+    """A second aggregator that is elected too, in an election of its own: it takes the first one's place by force."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """At so many seconds, this happens to these processes."""
+
+    at_seconds: float
+    kind: Kind
+    victims: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.at_seconds:7.1f} s  {self.kind} {' and '.join(self.victims)}"
+
+
+def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
+    """The faults of a run. Each kind befalls each tier before any does so again; one SIGKILL or SIGSTOP in six hits
+    a second process at the same time."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
+    everyone = [name for names in tiers.values() for name in names]
+    faults: list[Fault] = []
+    deck: list[tuple[Kind, Sequence[str]]] = []
+    at_seconds = 0.0
+    for _ in range(count):
+        if not deck:
+            deck = _deck(tiers)
+            chance.shuffle(deck)
+        kind, candidates = deck.pop()
+        victims = [chance.choice(candidates)]
+        if kind in {Kind.KILL, Kind.STOP} and chance.random() < _TWO_AT_ONCE:
+            victims.append(chance.choice([name for name in everyone if name not in victims]))
+        faults.append(Fault(round(at_seconds, 1), kind, tuple(victims)))
+        at_seconds += chance.uniform(*_BETWEEN_SECONDS)
+    return faults
+
+
+def _deck(tiers: Tiers) -> list[tuple[Kind, Sequence[str]]]:
+    return [
+        *((kind, names) for kind in (Kind.KILL, Kind.STOP) for names in tiers.values()),
+        (Kind.KILL_IN_COMMIT, tiers["kafka"]),
+        (Kind.STOP_IN_COMMIT, tiers["kafka"]),
+        (Kind.KILL_ALL, ["the processes"]),
+        (Kind.DELETE_CHECKPOINT, ["the aggregator"]),
+        (Kind.RIVAL, ["the aggregator"]),
+    ]

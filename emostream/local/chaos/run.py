@@ -1,0 +1,172 @@
+"""A whole run: the topology and a crowd, the faults, and in the end what became of every reaction."""
+
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from emostream import config
+from emostream.aggregator.swarms import progress_of
+from emostream.errors import EmoStreamError
+from emostream.local import demo, figures, topology
+from emostream.local.chaos import report
+from emostream.local.chaos.growth import Growth
+from emostream.local.chaos.injector import Injector, victims
+from emostream.local.chaos.plan import Fault, schedule
+from emostream.local.chaos.timeline import Timeline
+from emostream.local.chaos.watch import Junk, Watch
+from emostream.local.display import Display
+from emostream.local.servers import HOST
+from emostream.local.supervisor import Supervisor
+from emostream.local.topology import Layout, Part
+
+_CROWD = demo.Wishes(reactions_per_second=200, viewers=40)
+# How long the flow may take to begin, recoveries to end after the last fault, and readers to come to the end.
+_PATIENCE_SECONDS = 180
+_LOOK_SECONDS = 5.0
+_STEP_SECONDS = 0.1
+
+
+def run(seed: int, count: int, layout: Layout) -> int:
+    """Break a topology of its own `count` times; returns 0 if nothing was lost or doubled and everything came back.
+
+    The report is left in `report.json` of its folder. Raises EmoStreamError where something stands in the way.
+    """
+    parts = topology.parts(layout)
+    return run_faults(schedule(seed, count, victims(parts)), layout, parts, seed)
+
+
+def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], seed: int) -> int:
+    """The same with faults of one's own choice; the seed is what a failure names."""
+    tell = Display().tell
+    tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
+    with demo.sole_owner(layout.directory):
+        shutil.rmtree(layout.directory, ignore_errors=True)
+        layout.directory.mkdir(parents=True)
+        timeline = Timeline(tell)
+        supervisor = Supervisor(parts, layout.directory / "topology.json", timeline.note)
+        try:
+            supervisor.run_until(supervisor.all_ready)
+            found = _Run(faults, layout, parts, supervisor, timeline).run(seed)
+        finally:
+            supervisor.stop()
+    (layout.directory / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    tell("\n" + report.table(found.lines))
+    if found.problems:
+        tell(f"\nFAILED, with SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(found.problems))
+        return 1
+    tell("\nEvery accepted reaction was counted exactly once and seen by every viewer, and every process came back.")
+    return 0
+
+
+class _Run:
+    """What happens while the topology is up."""
+
+    def __init__(
+        self, faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], supervisor: Supervisor, timeline: Timeline
+    ) -> None:
+        kafka = config.load(config.KafkaSettings, bootstrap_servers=(f"{HOST}:{layout.ports.kafka}",))
+        self._supervisor = supervisor
+        self._timeline = timeline
+        self._growth = Growth(parts, layout.directory)
+        self._looked_at = 0.0
+        self._watch = Watch(kafka, layout.clusters, timeline.seconds)
+        self._junk = Junk(kafka)
+        trail = self._watch.trail
+        self._injector = Injector(faults, layout, parts, lambda: trail.came_to_ms, timeline)
+        self._tiers = victims(parts)
+        self._faults = faults
+        self._figures_file = layout.directory / "crowd.json"
+        self._crowd = demo.crowd(_CROWD, layout, self._figures_file)
+
+    def run(self, seed: int) -> report.Report:
+        """Raises EmoStreamError where the flow does not begin, or the crowd fails."""
+        self._crowd.start()
+        try:
+            self._step_until(self._flows, _PATIENCE_SECONDS, "no swarm came")
+            self._timeline.restart()
+            self._break()
+            missing = self._wait_for_all()
+            self._junk.stop()
+            self._crowd.send_signal(signal.SIGINT)
+            self._step_until(lambda: not self._crowd.is_running(), 2 * _PATIENCE_SECONDS, "the crowd does not end")
+            ends = self._watch.ends()
+            self._step_until(
+                lambda: self._watch.has_read(ends), _PATIENCE_SECONDS, "the topics were not read to the end"
+            )
+        finally:
+            self._junk.stop()
+            self._injector.stop()
+            self._crowd.stop()
+            self._watch.stop()
+        problems = [*self._unrecovered(), *missing, *self._wrong_counts(), *self._wrong_letters()]
+        return report.Report(
+            seed,
+            len(self._faults),
+            int(self._timeline.seconds()),
+            [*problems, *self._growth.problems()],
+            report.lines(self._injector.courses, self._watch.trail.wrongs, self._tiers),
+            self._watch.trail.repeats,
+            self._watch.trail.dead_letters.total(),
+            self._growth.most,
+            self._timeline.entries,
+        )
+
+    def _flows(self) -> bool:
+        newest = figures.read(self._figures_file)
+        return newest is not None and newest.swarms >= 2 and newest.viewers == _CROWD.viewers
+
+    def _break(self) -> None:
+        """Inject all faults, and wait until all are recovered from, but not for ever."""
+        deadline = self._faults[-1].at_seconds + 2 * _PATIENCE_SECONDS
+        while not self._injector.all_recovered() and self._timeline.seconds() < deadline:
+            self._injector.step()
+            self._step()
+
+    def _wait_for_all(self) -> list[str]:
+        deadline = self._timeline.seconds() + _PATIENCE_SECONDS
+        while (missing := self._injector.missing()) and self._timeline.seconds() < deadline:
+            self._step()
+        return [f"{name} is not back" for name in missing]
+
+    def _step_until(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise EmoStreamError(f"{failure} in {seconds:g} s")
+            self._step()
+
+    def _step(self) -> None:
+        self._supervisor.step()
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._growth.look()
+        time.sleep(_STEP_SECONDS)
+
+    def _unrecovered(self) -> list[str]:
+        courses = [course for course in self._injector.courses if not course.is_recovered]
+        return [f"not recovered from, or never injected: {course.fault}" for course in courses]
+
+    def _wrong_counts(self) -> list[str]:
+        wrongs = [f"the first wrong record: {wrong}" for wrong in self._watch.trail.wrongs[:1]]
+        account = figures.read(self._figures_file)
+        if account is None or not account.is_final:
+            return [*wrongs, f"the crowd ended with status {self._crowd.exit_status}:\n{self._crowd.log_tail()}"]
+        return wrongs if account.is_exact else [*wrongs, figures.summary(account)]
+
+    def _wrong_letters(self) -> list[str]:
+        trail, put, unknown = self._watch.trail, Counter(self._junk.put), Counter(self._junk.unknown)
+        lost, surplus = put - trail.dead_letters, trail.dead_letters - put - unknown
+        counted = progress_of(trail.newest).dead_letters
+        return [
+            *([f"bad records that are no dead letters: {sorted(lost)}"] if lost else []),
+            *([f"dead letters too many: {sorted(surplus)}"] if surplus else []),
+            *(
+                ["the last swarm counts other dead letters than there are"]
+                if counted != trail.dead_letters.total()
+                else []
+            ),
+        ]
