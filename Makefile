@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-deploy clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -83,6 +83,9 @@ test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
 	$(BIN)/python -m pytest --quiet tests/browser
+
+test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy them again
+	$(BIN)/python -m pytest --quiet --timeout 5400 tests/deployment
 
 clean: ## Remove the state of local runs, but not what was downloaded
 	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis

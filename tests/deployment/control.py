@@ -58,6 +58,20 @@ def succeed(command: Sequence[str | Path], *, seconds: float) -> str:
     return done.stdout
 
 
+def timed(command: Sequence[str | Path], *, seconds: float) -> tuple[float, str]:
+    """Like `succeed`; the seconds that it took, and its output."""
+    started = time.monotonic()
+    output = succeed(command, seconds=seconds)
+    return time.monotonic() - started, output
+
+
+def created_machines() -> list[str]:
+    """The machines of the default inventory that Vagrant has made already, running or not."""
+    lines = succeed(["vagrant", "status", "--machine-readable"], seconds=120).splitlines()
+    states = [line.split(",") for line in lines]
+    return [fields[1] for fields in states if fields[2] == "state" and fields[3] != "not_created"]
+
+
 @dataclass(frozen=True)
 class Task:
     """A task of a playbook as it went on one host: `[host] play: task`, and whether it neither changed nor failed."""

@@ -1,0 +1,64 @@
+"""The machines of the default inventory: made bare, deployed to once, shared by all tests, and destroyed in the end.
+
+Tests that break something mend it before they end, so that each finds a whole system.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.deployment import control
+from tests.deployment.control import PlaybookRun
+from tests.deployment.hosts import Hosts
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Say:
+    """Writes to the terminal at once: what happens here takes minutes."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def write(text: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(text)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def hosts(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Iterator[Hosts]:
+    """The machines, up and bare."""
+    there = control.created_machines()
+    assert not there, (
+        f"these tests end by destroying {', '.join(there)}: if nobody needs them, run `vagrant destroy` first"
+    )
+    try:
+        seconds, _ = control.timed(["vagrant", "up"], seconds=1_200)
+        say(f"vagrant up: {seconds:.0f} s")
+        yield Hosts.of_vagrant(tmp_path_factory.mktemp("ssh") / "config")
+    finally:
+        control.succeed(["vagrant", "destroy", "--force"], seconds=600)
+
+
+@pytest.fixture(scope="session")
+def bare_check(hosts: Hosts, say: Say) -> PlaybookRun:  # noqa: ARG001 - they have to be there
+    """site.yml in check mode on bare hosts. It makes the archives, which the first run then finds."""
+    checked = control.play("site.yml", "--check", seconds=2_400)
+    say(f"site.yml --check on bare hosts: {checked.summary}")
+    return checked
+
+
+@pytest.fixture(scope="session")
+def first_run(bare_check: PlaybookRun, say: Say) -> PlaybookRun:  # noqa: ARG001 - the hosts are bare until then
+    """site.yml on bare hosts."""
+    done = control.play("site.yml", seconds=2_400)
+    say(f"site.yml on bare hosts: {done.summary}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def system(hosts: Hosts, first_run: PlaybookRun) -> Hosts:
+    """The hosts, with the whole system running on them."""
+    assert first_run.status == 0, first_run.output
+    return hosts

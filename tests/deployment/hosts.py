@@ -1,0 +1,74 @@
+"""The hosts as testinfra sees them, and what should run on each: the default inventory, told a second time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import testinfra
+
+from tests.deployment import control
+
+_Answer = TypeVar("_Answer")
+Host = Any
+"""A testinfra host, which is published without types."""
+
+MACHINES = control.machines("vagrant")
+GATEWAY_URL = f"http://{MACHINES['gateway1']['ansible_host']}"
+EDGES = ("edge1", "edge2", "edge3")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit on a host: whether it is a JVM, and the port of its /readyz (0 for a foreign server)."""
+
+    host: str
+    name: str
+    is_java: bool = False
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.name}"
+
+
+UNITS = (
+    Unit("zookeeper1", "zookeeper", is_java=True),
+    Unit("kafka1", "kafka", is_java=True),
+    Unit("spark-master1", "spark-master", is_java=True),
+    Unit("spark-worker1", "spark-worker", is_java=True),
+    Unit("spark-master1", "emostream-aggregator", is_java=True, port=8002),
+    Unit("ingest1", "emostream-ingest", port=8000),
+    Unit("registry1", "emostream-registry", port=8001),
+    *(Unit("publisher1", f"emostream-publisher@cluster{n}", port=8100 + n) for n in (1, 2, 3)),
+    Unit("publisher1", "emostream-audit", port=8003),
+    *(Unit(edge, f"emostream-subscriber@{n}", port=9000 + n) for edge in EDGES for n in (1, 2, 3)),
+    Unit("loadgen1", "emostream-locust"),
+    *(Unit("loadgen1", f"emostream-locust-worker@{n}") for n in (1, 2)),
+)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """All hosts, by name. Commands run as root."""
+
+    by_name: Mapping[str, Host]
+
+    @classmethod
+    def of_vagrant(cls, ssh_config: Path) -> "Hosts":
+        """The machines that Vagrant made. Writes the ssh configuration by which they are reached."""
+        ssh_config.write_text(control.succeed(["vagrant", "ssh-config"], seconds=300))
+        # Without connections that are kept: these hosts reboot.
+        options = f"ssh_config={ssh_config}&sudo=true&controlpersist=0"
+        return cls({name: testinfra.get_host(f"ssh://{name}?{options}") for name in MACHINES})
+
+    def __getitem__(self, name: str) -> Host:
+        return self.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def on_each(self, ask: Callable[[str, Host], _Answer]) -> dict[str, _Answer]:
+        """What each host answers, all asked at the same time, by its name."""
+        with ThreadPoolExecutor(len(self.by_name)) as pool:
+            return dict(zip(self.by_name, pool.map(ask, self.by_name, self.by_name.values()), strict=True))

@@ -1,0 +1,76 @@
+"""Each tier is a unit that is ready, locked in, and no larger than its machine."""
+
+import json
+import re
+
+import pytest
+
+from tests.deployment.hosts import MACHINES, UNITS, Hosts, Unit
+
+every_unit = pytest.mark.parametrize("unit", UNITS, ids=str)
+PYTHON_TIERS = [unit for unit in UNITS if unit.port]
+
+
+@every_unit
+def test_it_runs_and_starts_at_boot(system: Hosts, unit: Unit) -> None:
+    service = system[unit.host].service(unit.name)
+    assert service.is_running
+    assert service.is_enabled
+
+
+@every_unit
+def test_it_has_a_user_and_a_state_of_its_own(system: Hosts, unit: Unit) -> None:
+    host = system[unit.host]
+    pid = host.check_output(f"systemctl show --property MainPID --value {unit.name}")
+    # The kernel's number of the user: its name ends with the unit.
+    user = int(host.check_output(f"stat --format %u /proc/{pid}"))
+    assert 61_184 <= user <= 65_519, "it is not of systemd's range for users that exist while a unit runs"
+    assert int(host.check_output(f"stat --dereference --format %u /var/lib/{unit.name}")) == user
+
+
+@every_unit
+def test_it_may_do_little_else_than_its_work(system: Hosts, unit: Unit) -> None:
+    most = 3.0 if unit.is_java else 2.0
+    judged = system[unit.host].run(
+        f"systemd-analyze security --no-pager --threshold={most * 10:.0f} {unit.name}.service"
+    )
+    assert judged.rc == 0, judged.stdout
+
+
+@pytest.mark.parametrize("unit", PYTHON_TIERS, ids=str)
+def test_it_is_ready_and_logs_json(system: Hosts, unit: Unit) -> None:
+    host = system[unit.host]
+    address = f"http://{MACHINES[unit.host]['ansible_host']}:{unit.port}/readyz"
+    # Asked on its own host: /readyz is for the tiers' own network.
+    asked = host.run(f"python3 -c 'import urllib.request as r; print(r.urlopen(\"{address}\", timeout=10).status)'")
+    assert asked.stdout.strip() == "200", asked.stderr
+    log = host.check_output(f"journalctl --unit {unit.name} --identifier {unit.name} --output cat --no-pager")
+    assert log
+    assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
+
+
+def test_the_gateway_runs_and_starts_at_boot(system: Hosts) -> None:
+    haproxy = system["gateway1"].service("haproxy")
+    assert haproxy.is_running
+    assert haproxy.is_enabled
+
+
+def test_only_sparks_hosts_have_spark(system: Hosts) -> None:
+    have = system.on_each(lambda _, host: bool(host.run("test -e /opt/emostream/spark").rc == 0))
+    assert {name for name, has_spark in have.items() if has_spark} == {"spark-master1", "spark-worker1"}
+
+
+def test_each_host_uses_less_memory_than_its_machine_has(system: Hosts) -> None:
+    # Shared pages count once: each process answers for its proportional share.
+    command = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print int(sum / 1024) }'"
+    used_mib = system.on_each(lambda _, host: int(host.check_output(f"sh -c {json.dumps(command)}")))
+    assert all(used_mib[name] <= machine["memory_mib"] for name, machine in MACHINES.items()), used_mib
+
+
+def test_heaps_are_half_of_their_machines_memory(system: Hosts) -> None:
+    command = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep '^-Xmx'"
+    for name in sorted({unit.host for unit in UNITS if unit.is_java}):
+        options = system[name].check_output(f"sh -c {json.dumps(command)}").split()
+        heaps_mib = [int(re.fullmatch(r"-Xmx(\d+)[mM]", option)[1]) for option in options]
+        memory_mib = MACHINES[name]["memory_mib"]
+        assert memory_mib * 0.45 <= sum(heaps_mib) <= memory_mib * 0.5, f"{name}: {heaps_mib}"

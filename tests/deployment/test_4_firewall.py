@@ -1,0 +1,89 @@
+"""A host lets in only what its tier needs, and only from those that need it: each of the others is tried."""
+
+import json
+import shlex
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.deployment.hosts import EDGES, MACHINES, Hosts
+
+ALL = set(MACHINES)
+PYTHON = {"spark-master1", "ingest1", "registry1", "publisher1", *EDGES}
+# Who reaches which port of which host; nobody else does.
+REACHED_BY: dict[tuple[str, int], set[str]] = {
+    ("zookeeper1", 2181): {"kafka1", *PYTHON},
+    ("kafka1", 9092): {"spark-worker1", *(PYTHON - {"registry1"})},
+    ("spark-master1", 7077): {"spark-worker1"},
+    ("spark-master1", 7079): {"spark-worker1"},
+    ("spark-master1", 7080): {"spark-worker1"},
+    ("spark-master1", 8002): {"registry1"},
+    ("spark-master1", 8080): set(),
+    ("spark-worker1", 7078): {"spark-master1"},
+    ("spark-worker1", 8081): set(),
+    ("ingest1", 8000): {"gateway1", "registry1"},
+    ("registry1", 8001): {"gateway1"},
+    **{("publisher1", port): {"registry1"} for port in (8003, 8101, 8102, 8103)},
+    **{(edge, port): ALL for edge in EDGES for port in (9001, 9002, 9003)},
+    ("gateway1", 80): ALL,
+    ("loadgen1", 5557): set(),
+    ("loadgen1", 8089): set(),
+}
+# What an operator or a viewer on the control node reaches.
+OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)}
+VIEWERS = {("gateway1", 80), *((edge, port) for edge in EDGES for port in (9001, 9002, 9003))}
+_TIMEOUT_SECONDS = 5
+# Prints which of the addresses in its argument accept a connection.
+_TRY = f"""
+import concurrent.futures, json, socket, sys
+def accepts(address):
+    try:
+        socket.create_connection(address, {_TIMEOUT_SECONDS}).close()
+    except OSError:
+        return False
+    return True
+addresses = [tuple(address) for address in json.loads(sys.argv[1])]
+with concurrent.futures.ThreadPoolExecutor(len(addresses)) as pool:
+    print(json.dumps(list(pool.map(accepts, addresses))))
+"""
+
+
+def test_every_host_reaches_what_it_needs_and_nothing_else(system: Hosts) -> None:
+    ports = list(REACHED_BY)
+    addresses = json.dumps([(MACHINES[name]["ansible_host"], port) for name, port in ports])
+    command = f"python3 -c {shlex.quote(_TRY)} {shlex.quote(addresses)}"
+    accepted = system.on_each(lambda _, host: json.loads(host.check_output(command)))
+    for source, answers in accepted.items():
+        # A host may talk to itself.
+        reached = {port for port, accepts in zip(ports, answers, strict=True) if accepts and port[0] != source}
+        assert reached == {port for port in ports if source in REACHED_BY[port] and port[0] != source}, source
+
+
+def test_the_outside_reaches_what_is_for_viewers_and_operators() -> None:
+    ports = list(REACHED_BY)
+    with ThreadPoolExecutor(len(ports)) as pool:
+        answers = pool.map(_accepts, ports)
+        reached = {port for port, accepts in zip(ports, answers, strict=True) if accepts}
+    assert reached == OPERATORS | VIEWERS
+
+
+def test_a_viewer_can_not_come_in_by_the_providers_network(system: Hosts) -> None:
+    # Each service listens on its host's address in the inventory; the gateway alone is for everyone.
+    listening = system.on_each(
+        lambda _, host: host.check_output("ss --tcp --listening --numeric --no-header").splitlines()
+    )
+    for name, lines in listening.items():
+        addresses = {line.split()[3] for line in lines}
+        own = MACHINES[name]["ansible_host"]
+        foreign = {
+            address for address in addresses if not address.startswith((own, f"[::ffff:{own}]", "127.", "[::1]"))
+        }
+        assert {address.rpartition(":")[2] for address in foreign} <= {"22", "80"}, f"{name}: {foreign}"
+
+
+def _accepts(port: tuple[str, int]) -> bool:
+    name, number = port
+    try:
+        socket.create_connection((MACHINES[name]["ansible_host"], number), _TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""Viewers from outside: the page, and a stream that goes on wherever its subscriber goes."""
+
+import asyncio
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.deployment import control
+from tests.deployment.audience import live_subscribers, watching
+from tests.deployment.hosts import EDGES, GATEWAY_URL, Hosts
+from tests.integration.viewers import wait_until
+
+pytestmark = pytest.mark.usefixtures("system")
+
+SUBSCRIBERS = [f"cluster{number}/{edge}-{instance}" for number, edge in enumerate(EDGES, 1) for instance in (1, 2, 3)]
+
+
+def _get(path: str) -> str:
+    with urllib.request.urlopen(f"{GATEWAY_URL}{path}", timeout=30) as answer:  # noqa: S310 - of our own gateway
+        return answer.read().decode()
+
+
+def test_the_gateway_serves_the_page_the_topology_and_the_palette() -> None:
+    assert "<title>EmoStream" in _get("/")
+    assert "🔥" in _get("/v1/palette")
+    assert live_subscribers() == SUBSCRIBERS
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+def test_the_gateway_keeps_what_is_for_the_tiers_to_them(path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        _get(path)
+
+
+def test_viewers_move_without_a_gap_when_their_subscriber_is_stopped(system: Hosts) -> None:
+    edge, leaving = system["edge1"], "cluster1/edge1-1"
+
+    async def scenario() -> None:
+        async with watching() as audience:
+            assert audience.on(leaving)
+            await asyncio.to_thread(edge.check_output, "systemctl stop emostream-subscriber@1")
+            await audience.until(lambda: audience.are_all_live() and not audience.on(leaving))
+            moved_at = audience.accepted
+            await audience.until(lambda: all(seen > moved_at for seen in audience.seen()))
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        edge.check_output("systemctl start emostream-subscriber@1")
+    wait_until(lambda: live_subscribers() == SUBSCRIBERS, 60)
+
+
+def test_viewers_see_everything_while_their_subscribers_are_restarted_one_by_one() -> None:
+    async def scenario() -> None:
+        async with watching():
+            restarted = await asyncio.to_thread(
+                control.play, "playbooks/restart.yml", "--extra-vars", "tier=subscriber", seconds=600
+            )
+            assert restarted.status == 0, restarted.output
+
+    asyncio.run(scenario())
