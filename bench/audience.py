@@ -31,7 +31,7 @@ class Audience:
         self._random = random.Random(seed)
         self._emoji = emoji
         self._compression = Compression(1_000, "ceil")
-        self._stream = new_stream_id()
+        self._stream = new_stream_id(time.time_ns() // 1_000_000)
         self._sequence = 0
         self._totals: Counter[str] = Counter()
 

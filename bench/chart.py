@@ -55,7 +55,9 @@ def _draw_hops(axes: Axes, all_hops: list[Hops]) -> None:
     for name in names:
         values = [hops.milliseconds[name] for hops in all_hops]
         bars = axes.barh(labels, values, left=ends, label=name)
-        axes.bar_label(bars, [f"{value:.0f}" if value > max(ends) / 60 else "" for value in values], label_type="center")
+        axes.bar_label(
+            bars, [f"{value:.0f}" if value > max(ends) / 60 else "" for value in values], label_type="center"
+        )
         ends = [end + value for end, value in zip(ends, values, strict=True)]
     axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     axes.set_title("From the tap to the viewer's sight: mean milliseconds of each hop", loc="left")

@@ -1,4 +1,4 @@
-"""nchan, the pub/sub module of nginx, from Debian's packages: fetched by apt, unpacked, never installed or started.
+"""nchan, the pub/sub module of nginx, from Debian's packages: fetched by apt and unpacked, but not installed.
 
 The set-up of `make bench` does so.
 """
@@ -11,11 +11,10 @@ from emostream.local.servers import HOST
 PUBLISH_PATH = "/publish"
 STREAM_PATH, WEBSOCKET_PATH = "/stream", "/ws"
 
-# One process, as many connections as a run needs, everything in memory, and no log: as quick as it is.
+# One worker, as many connections as a run needs, everything in memory, and no log: as quick as it is.
 _CONFIGURATION = """
 load_module {modules}/ngx_nchan_module.so;
 daemon off;
-master_process off;
 pid {directory}/nginx.pid;
 error_log stderr warn;
 worker_rlimit_nofile 20000;

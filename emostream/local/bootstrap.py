@@ -25,6 +25,8 @@ LOG = REPOSITORY / "build" / "set-up.log"
 # nginx with the module nchan, which `make bench` compares our subscribers with.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+# Built into the module: its setting for another folder is refused as a duplicate.
+_NCHAN_MESSAGES = Path("/var/lib/nginx/body")
 NEEDED_DISK_GB = 4
 
 
@@ -73,8 +75,9 @@ def plan(purpose: Purpose) -> list[Step]:
         steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
     if sets := jars.incomplete_sets():
         steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
-    if purpose.has_nchan and not NCHAN.exists():
-        what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed"
+    if purpose.has_nchan and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
+        what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
+        what += f"the empty folder {_NCHAN_MESSAGES} that they need"
         steps.append(Step(what, 2, _unpack_nchan))
     return steps
 
@@ -116,12 +119,13 @@ def _apt_install(packages: Sequence[str]) -> None:
             "there is no apt-get here: install Java 17 or 21, Maven and Python's venv by other means (Fedora: "
             "`sudo dnf install java-21-openjdk-headless maven`) and start again."
         )
-    _apt_as_root("apt-get update", line)
-    _apt_as_root(line, line)
+    # The lists are as old as the machine, and what they name may be gone.
+    _run_as_root("apt-get update --quiet", remedy=line)
+    _run_as_root(f"{line} --quiet", remedy=line)
 
 
-def _apt_as_root(line: str, remedy: str) -> None:
-    """Run a line of apt; `remedy` is what a person is to run where that fails."""
+def _run_as_root(line: str, remedy: str) -> None:
+    """Run a command line; `remedy` is what a person is to run where that fails."""
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and shutil.which("sudo") is None:
         raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{remedy}` as root and start again.")
@@ -130,7 +134,7 @@ def _apt_as_root(line: str, remedy: str) -> None:
         subprocess.run(["sudo", "--validate"], check=False)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     failed = f"`{line}` failed: run `{remedy}` as root and start again."
-    _run([*as_root, *shlex.split(line), "--quiet"], failed, environment)
+    _run([*as_root, *shlex.split(line)], failed, environment)
 
 
 def _pip_install(name: str) -> None:
@@ -162,9 +166,12 @@ def _unpack_nchan() -> None:
         raise EmoStreamError("there is no apt-get here, and nchan is compared as Debian and Ubuntu package it.")
     download = f"apt-get download {' '.join(_NCHAN_PACKAGES)}"
     unpacked = NCHAN.with_suffix(".new")
-    shutil.rmtree(unpacked, ignore_errors=True)
+    for leftover in (unpacked, NCHAN):
+        shutil.rmtree(leftover, ignore_errors=True)
     unpacked.mkdir(parents=True)
-    _apt_as_root("apt-get update", "apt-get update")
+    _run_as_root("apt-get update --quiet", remedy="apt-get update")
+    own_folder = f"install --directory --owner={os.geteuid()} {_NCHAN_MESSAGES}"
+    _run_as_root(own_folder, remedy=own_folder)
     _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
     for package in unpacked.glob("*.deb"):
         _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")

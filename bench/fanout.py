@@ -1,0 +1,190 @@
+"""Fan-out: deliveries a processor second, beside nchan and beside a bare loop of `send`; what viewers cost and notice."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine, servers
+from bench.figures import Figure, Findings
+from bench.peers import nchan
+from bench.servers import Tell, Topology
+from bench.viewers import Deliveries, Joined, Viewers
+from emostream.local.servers import HOST, free_port
+
+TIERS = ("zookeeper", "kafka", "topics", "subscriber", "publisher")
+SWARMS_PER_SECOND = 10
+CAPACITY = 12_000
+ROUNDS = 2
+_PART = "fan-out"
+_STREAM, _WEBSOCKET = "/v1/stream", "/v1/ws"
+# Small buffers and little patience, so that a viewer that stalls comes to its bound within seconds, not minutes.
+_IMPATIENT = {
+    "EMOSTREAM_SUBSCRIBER_MAX_VIEWER_BUFFER_BYTES": "4096",
+    "EMOSTREAM_SUBSCRIBER_SLOW_VIEWER_TIMEOUT_MS": "30000",
+}
+
+
+@dataclass(frozen=True)
+class _Server:
+    name: str
+    port: int
+    pid: int
+    streams: Mapping[str, str]
+    """Its path for SSE and for WebSocket."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    joined: Joined
+    deliveries: Deliveries
+
+
+def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
+    """Measure all of it, with 5,000 viewers, or 1,500 where it has to be quick."""
+    viewers, seconds = (1_500, 3.0) if quick else (5_000, 8.0)
+    with machine.load_on_its_own_cores() as cores:
+        with running_subscriber(directory / "beside-others", tell, cores.server) as tiers:
+            sse, websocket = _beside_others(tiers, directory, tell, cores.server, viewers, seconds)
+        with running_subscriber(directory / "stalled", tell, cores.server, _IMPATIENT) as tiers:
+            calm, stalled = _with_stalled(tiers, tell, viewers, seconds)
+    figures = [
+        *_figures("SSE", sse),
+        *_figures("WebSocket", websocket),
+        *_audience_figures(sse["EmoStream"] + websocket["EmoStream"], viewers),
+        *_stalled_figures(calm, stalled, viewers),
+    ]
+    return Findings(figures=figures)
+
+
+@contextmanager
+def running_subscriber(
+    directory: Path, tell: Tell, core: int, settings: Mapping[str, str] | None = None
+) -> Iterator[Topology]:
+    """A subscriber on a core of its own, and an audience that makes it a swarm ten times a second."""
+    settings = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(CAPACITY), **(settings or {})}
+    with servers.running_tiers(directory, TIERS, tell, settings) as tiers:
+        machine.pin(tiers.pid("subscriber"), core)
+        with _audience("kafka", f"{HOST}:{tiers.layout.ports.kafka}", directory):
+            yield tiers
+
+
+@contextmanager
+def _audience(sink: str, address: str, directory: Path) -> Iterator[None]:
+    trigger_ms = str(1_000 // SWARMS_PER_SECOND)
+    command = [sys.executable, "-m", "bench.audience", sink, address, "--trigger-ms", trigger_ms]
+    port = int(address.rpartition(":")[2])
+    with servers.running(f"audience-of-{sink}", command, port, directory):
+        yield
+
+
+def _beside_others(
+    tiers: Topology, directory: Path, tell: Tell, core: int, viewers: int, seconds: float
+) -> tuple[dict[str, list[_Round]], dict[str, list[_Round]]]:
+    with ExitStack() as stack:
+        others = [stack.enter_context(each(directory)) for each in (_nchan, _send_loop)]
+        for server in others:
+            machine.pin(server.pid, core)
+        all_servers = [ours(tiers), *others]
+        found: list[dict[str, list[_Round]]] = []
+        for kind in (_STREAM, _WEBSOCKET):
+            rounds: dict[str, list[_Round]] = {}
+            for number in range(1, ROUNDS + 1):
+                for server in all_servers:
+                    # The bare loop sends the same to whoever asks, so it is asked in one way.
+                    tell(f"{viewers:,} viewers at {kind}, round {number} of {ROUNDS}: {server.name}")
+                    rounds.setdefault(server.name, []).append(_watch(server, kind, viewers, seconds))
+            found.append(rounds)
+    return found[0], found[1]
+
+
+def _with_stalled(tiers: Topology, tell: Tell, viewers: int, seconds: float) -> tuple[list[_Round], list[_Round]]:
+    calm, stalled = [], []
+    for number in range(1, ROUNDS + 1):
+        tell(f"{viewers:,} viewers who all read, round {number} of {ROUNDS}")
+        calm.append(_watch(ours(tiers), _STREAM, viewers, seconds))
+        tell(f"{viewers:,} viewers of whom 1 % never read, round {number} of {ROUNDS}")
+        stalled.append(_watch(ours(tiers), _STREAM, viewers, seconds, stalled=viewers // 100, settle_seconds=8))
+    return calm, stalled
+
+
+def ours(tiers: Topology) -> _Server:
+    """The subscriber, as it is measured."""
+    return _Server(
+        "EmoStream", tiers.subscriber_port, tiers.pid("subscriber"), {_STREAM: _STREAM, _WEBSOCKET: _WEBSOCKET}
+    )
+
+
+def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Deliveries:
+    """What so many SSE viewers of our subscriber get."""
+    return _watch(ours(tiers), _STREAM, viewers, seconds).deliveries
+
+
+def _watch(
+    server: _Server, kind: str, number: int, seconds: float, stalled: int = 0, settle_seconds: float = 1
+) -> _Round:
+    viewers = Viewers(server.port, server.streams[kind], number, server.pid, stalled)
+    try:
+        return _Round(viewers.joined, viewers.read_for(seconds, settle_seconds))
+    finally:
+        viewers.close()
+        # The server sees all of them go before the next ones come.
+        time.sleep(0.5)
+
+
+def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
+    rates = {name: _per_cpu_second(each) for name, each in rounds.items()}
+    emostream, by_nchan, bare = rates.values()
+    yield _figure(f"{kind}, by nchan", emostream / by_nchan, "×", at_least=1.3)
+    yield _figure(f"{kind}, by the bare loop of send", emostream / bare, "×", at_least=0.85)
+    for name, rate in rates.items():
+        yield _figure(f"{kind}: {name}", rate, "deliveries/CPU-s")
+    yield _figure(f"{kind}, p99 of age at sight", _p99_ms(rounds["EmoStream"]), "ms", at_most=100)
+    yield _figure(f"{kind}, p99 of age at sight: nchan", _p99_ms(rounds["nchan"]), "ms")
+
+
+def _audience_figures(rounds: Sequence[_Round], viewers: int) -> Iterator[Figure]:
+    # What the first audience took is kept for the next one, so growth shows in the first round alone.
+    yield _figure("memory a viewer", rounds[0].joined.server_kib / viewers, "KiB", at_most=6)
+    yield _figure("connects", viewers / max(each.joined.seconds for each in rounds), "viewers/s", at_least=2_000)
+
+
+def _stalled_figures(calm: Sequence[_Round], stalled: Sequence[_Round], viewers: int) -> Iterator[Figure]:
+    ratio = _p99_ms(stalled) / _p99_ms(calm)
+    yield _figure("1 % stalled: p99 of the others, by that of a calm audience", ratio, "×", at_most=1.1)
+    grown = max(each.joined.server_kib for each in stalled)
+    yield _figure("1 % stalled: memory a viewer", grown / viewers, "KiB", at_most=6)
+
+
+def _p99_ms(rounds: Sequence[_Round]) -> float:
+    return min(each.deliveries.p99_ms for each in rounds)
+
+
+def _per_cpu_second(rounds: Sequence[_Round]) -> float:
+    deliveries = [each.deliveries for each in rounds]
+    return sum(each.count for each in deliveries) / sum(each.server_cpu_seconds for each in deliveries)
+
+
+def _figure(name: str, value: float, unit: str, **bound: float) -> Figure:
+    return Figure(part=_PART, name=name, value=value, unit=unit, **bound)
+
+
+@contextmanager
+def _nchan(directory: Path) -> Iterator[_Server]:
+    port = free_port()
+    with (
+        servers.running("nchan", nchan.command(directory, port), port, directory) as process,
+        _audience("nchan", f"{HOST}:{port}", directory),
+    ):
+        streams = {_STREAM: nchan.STREAM_PATH, _WEBSOCKET: nchan.WEBSOCKET_PATH}
+        yield _Server("nchan", port, process.pid, streams)
+
+
+@contextmanager
+def _send_loop(directory: Path) -> Iterator[_Server]:
+    port = free_port()
+    command = [sys.executable, "-m", "bench.peers.send_loop", str(port)]
+    with servers.running("send-loop", command, port, directory) as process:
+        yield _Server("a bare loop of send", port, process.pid, {_STREAM: _STREAM, _WEBSOCKET: _STREAM})
