@@ -1,5 +1,7 @@
 """The hosts as testinfra sees them, and what should run on each: the default inventory, told a second time."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +12,21 @@ import testinfra
 
 from tests.deployment import control
 
+# Asks systemd and, where it has a port, the service itself, about each unit in its argument.
+_LOOK = """
+import json, subprocess, sys, urllib.request
+def look(name, url):
+    show = ["systemctl", "show", "--property", "ActiveState", "--property", "MainPID", name]
+    shown = dict(line.split("=") for line in subprocess.check_output(show, text=True).split())
+    lacks = "" if shown["ActiveState"] == "active" else "active"
+    if url and not lacks:
+        try:
+            urllib.request.urlopen(url, timeout=10)
+        except OSError as error:
+            lacks = f"ready: {error}"
+    return int(shown["MainPID"]), lacks
+print(json.dumps([look(*unit) for unit in json.loads(sys.argv[1])]))
+"""
 _Answer = TypeVar("_Answer")
 Host = Any
 """A testinfra host, which is published without types."""
@@ -30,6 +47,19 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.name}"
+
+    @property
+    def probe(self) -> str:
+        """The address that answers with 200 when the service can do its work; empty for a foreign server."""
+        return f"http://{MACHINES[self.host]['ansible_host']}:{self.port}/readyz" if self.port else ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A unit now: its main process, 0 if it has none, and what it is not: `active`, or `ready` and why not."""
+
+    pid: int
+    lacks: str
 
 
 UNITS = (
@@ -67,6 +97,26 @@ class Hosts:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.by_name)
+
+    def units(self) -> dict[Unit, Status]:
+        """How each unit is. Raises RuntimeError where a host cannot say."""
+
+        def look(name: str, host: Host) -> dict[Unit, Status]:
+            units = [unit for unit in UNITS if unit.host == name]
+            asked = shlex.quote(json.dumps([(unit.name, unit.probe) for unit in units]))
+            answer = host.run(f"python3 -c {shlex.quote(_LOOK)} {asked}")
+            if answer.rc != 0:
+                raise RuntimeError(f"{name}: {answer.stderr}")
+            return {unit: Status(*status) for unit, status in zip(units, json.loads(answer.stdout), strict=True)}
+
+        return {unit: status for found in self.on_each(look).values() for unit, status in found.items()}
+
+    def lacking(self) -> list[str]:
+        """The units that do not do their work, and why; a host that cannot say so."""
+        try:
+            return [f"{unit} is not {status.lacks}" for unit, status in self.units().items() if status.lacks]
+        except RuntimeError as error:
+            return [str(error)]
 
     def on_each(self, ask: Callable[[str, Host], _Answer]) -> dict[str, _Answer]:
         """What each host answers, all asked at the same time, by its name."""

@@ -48,7 +48,7 @@ def test_viewers_move_without_a_gap_when_their_subscriber_is_stopped(system: Hos
         asyncio.run(scenario())
     finally:
         edge.check_output("systemctl start emostream-subscriber@1")
-    wait_until(lambda: live_subscribers() == SUBSCRIBERS, 60)
+    wait_until(lambda: live_subscribers() == SUBSCRIBERS, 120)
 
 
 def test_viewers_see_everything_while_their_subscribers_are_restarted_one_by_one() -> None:

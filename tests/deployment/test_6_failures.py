@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployment import control
 from tests.deployment.conftest import Say
-from tests.deployment.hosts import UNITS, Hosts, Unit
+from tests.deployment.hosts import UNITS, Host, Hosts
 from tests.integration.viewers import wait_until
 
 pytestmark = pytest.mark.usefixtures("system")
@@ -22,48 +22,47 @@ def _verify() -> None:
     assert verified.status == 0, verified.output
 
 
-def _main_pid(hosts: Hosts, unit: Unit) -> str:
-    """The main process of a unit that is ready; empty while it is not."""
-    shown = hosts[unit.host].check_output(f"systemctl show --property ActiveState,MainPID --value {unit.name}")
-    lines = shown.split()
-    return next(line for line in lines if line.isdigit()) if "active" in lines else ""
+def _wait_until_all_are_back(hosts: Hosts, say: Say, since: float, what: str) -> None:
+    wait_until(lambda: not hosts.lacking(), 600, hosts.lacking, every_seconds=1)
+    say(f"{what}: back after {time.monotonic() - since:.0f} s")
 
 
 def test_all_units_come_back_when_all_are_killed_at_once(system: Hosts, say: Say) -> None:
-    before = {unit: _main_pid(system, unit) for unit in UNITS}
-    assert all(before.values()), before
-    names = {host: " ".join(unit.name for unit in UNITS if unit.host == host) for host in system}
+    before = system.units()
     started = time.monotonic()
-    system.on_each(lambda name, host: names[name] and host.check_output(f"systemctl kill --signal KILL {names[name]}"))
-    for unit in UNITS:
-        wait_until(lambda unit=unit: _main_pid(system, unit) not in {"", before[unit]}, 300, lambda unit=unit: unit)
-    say(f"all units killed: back after {time.monotonic() - started:.0f} s")
+    system.on_each(_kill_all)
+    _wait_until_all_are_back(system, say, started, "all units killed")
+    after = system.units()
+    assert [str(unit) for unit in UNITS if after[unit].pid == before[unit].pid] == []
     _verify()
+
+
+def _kill_all(name: str, host: Host) -> None:
+    if units := [unit.name for unit in UNITS if unit.host == name]:
+        host.check_output(f"systemctl kill --signal KILL {' '.join(units)}")
 
 
 def test_the_system_comes_back_when_all_hosts_reboot_at_once(system: Hosts, say: Say) -> None:
     # A file in memory is gone after a reboot.
     mark = "/run/before-the-reboot"
-    system.on_each(lambda _, host: host.check_output(f"touch {mark}"))
     started = time.monotonic()
-    system.on_each(lambda _, host: host.check_output("systemd-run --no-block --on-active=1 systemctl reboot"))
-
-    def has_rebooted(name: str) -> bool:
-        try:
-            return system[name].run(f"test -e {mark}").rc == 1
-        except RuntimeError:
-            # It cannot be reached now.
-            return False
-
+    system.on_each(lambda _, host: host.check_output(f"touch {mark}"))
+    system.on_each(lambda _, host: host.check_output("systemd-run --on-active 1 systemctl reboot"))
     for name in system:
-        wait_until(lambda name=name: has_rebooted(name), 300, lambda name=name: f"{name} did not come back")
-    for unit in UNITS:
-        wait_until(lambda unit=unit: _main_pid(system, unit), 300, lambda unit=unit: unit)
-    say(f"all hosts rebooted: back after {time.monotonic() - started:.0f} s")
+        wait_until(lambda name=name: _has_lost(system[name], mark), 600, lambda name=name: name, every_seconds=1)
+    _wait_until_all_are_back(system, say, started, "all hosts rebooted")
     _verify()
     again = control.play("site.yml", seconds=1_200)
     assert again.status == 0, again.output
     assert again.changed == []
+
+
+def _has_lost(host: Host, path: str) -> bool:
+    try:
+        return not host.file(path).exists
+    except RuntimeError:
+        # It cannot be reached now.
+        return False
 
 
 @pytest.fixture

@@ -43,5 +43,6 @@ def test_a_teardown_leaves_nothing_behind(system: Hosts) -> None:
     find = "find /etc/systemd/system /etc/emostream /opt/emostream /var/lib -maxdepth 2 -name '*emostream*'"
     left = system.on_each(lambda _, host: host.run(find).stdout.split())
     assert not any(left.values()), left
-    running = system.on_each(lambda _, host: host.run("pgrep --list-name 'java|python3'").stdout.split())
+    listed = "systemctl list-units --plain --no-legend 'emostream-*' 'spark-*' kafka.service zookeeper.service"
+    running = system.on_each(lambda _, host: host.check_output(listed).splitlines())
     assert not any(running.values()), running

@@ -12,12 +12,17 @@ from emostream import model
 from emostream.local import servers
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20, describe: Callable[[], object] = str) -> None:
+def wait_until(
+    condition: Callable[[], object],
+    seconds: float = 20,
+    describe: Callable[[], object] = str,
+    every_seconds: float = 0.02,
+) -> None:
     """Return once the condition holds; fail, showing `describe()`, if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, describe()
-        time.sleep(0.02)
+        time.sleep(every_seconds)
 
 
 class Connection:
