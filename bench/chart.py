@@ -37,7 +37,6 @@ def draw(findings: Findings, path: Path) -> None:
 
 
 def _draw_headroom(axes: Axes, figures: list[Figure]) -> None:
-    figures = figures[::-1]
     headrooms = [figure.headroom or 0 for figure in figures]
     colours = [_REACHED if figure.is_reached else _SHORT for figure in figures]
     bars = axes.barh([f"{figure.part}: {figure.name}" for figure in figures], headrooms, color=colours)
@@ -45,6 +44,7 @@ def _draw_headroom(axes: Axes, figures: list[Figure]) -> None:
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(right=max(headrooms) * 6)
+    axes.invert_yaxis()
     axes.set_title("How many times better than its bound", loc="left")
 
 

@@ -1,9 +1,9 @@
-"""Fan-out: deliveries a processor second, beside nchan and beside a bare loop of `send`; what viewers cost and notice."""
+"""Fan-out: deliveries a processor second, beside nchan and a bare loop of `send`; what viewers cost and notice."""
 
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,12 @@ class _Server:
 
 
 @dataclass(frozen=True)
+class _Load:
+    viewers: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class _Round:
     joined: Joined
     deliveries: Deliveries
@@ -44,17 +50,25 @@ class _Round:
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     """Measure all of it, with 5,000 viewers, or 1,500 where it has to be quick."""
-    viewers, seconds = (1_500, 3.0) if quick else (5_000, 8.0)
+    load = _Load(1_500, 3) if quick else _Load(5_000, 8)
     with machine.load_on_its_own_cores() as cores:
-        with running_subscriber(directory / "beside-others", tell, cores.server) as tiers:
-            sse, websocket = _beside_others(tiers, directory, tell, cores.server, viewers, seconds)
+        with (
+            running_subscriber(directory / "beside-others", tell, cores.server) as tiers,
+            _nchan(directory) as by_nchan,
+            _send_loop(directory) as bare,
+        ):
+            for server in (by_nchan, bare):
+                machine.pin(server.pid, cores.server)
+            sse, websocket = (
+                _beside(kind, (ours(tiers), by_nchan, bare), tell, load) for kind in (_STREAM, _WEBSOCKET)
+            )
         with running_subscriber(directory / "stalled", tell, cores.server, _IMPATIENT) as tiers:
-            calm, stalled = _with_stalled(tiers, tell, viewers, seconds)
+            calm, stalled = _with_stalled(ours(tiers), tell, load)
     figures = [
         *_figures("SSE", sse),
         *_figures("WebSocket", websocket),
-        *_audience_figures(sse["EmoStream"] + websocket["EmoStream"], viewers),
-        *_stalled_figures(calm, stalled, viewers),
+        *_audience_figures(sse["EmoStream"] + websocket["EmoStream"], load.viewers),
+        *_stalled_figures(calm, stalled, load.viewers),
     ]
     return Findings(figures=figures)
 
@@ -80,33 +94,23 @@ def _audience(sink: str, address: str, directory: Path) -> Iterator[None]:
         yield
 
 
-def _beside_others(
-    tiers: Topology, directory: Path, tell: Tell, core: int, viewers: int, seconds: float
-) -> tuple[dict[str, list[_Round]], dict[str, list[_Round]]]:
-    with ExitStack() as stack:
-        others = [stack.enter_context(each(directory)) for each in (_nchan, _send_loop)]
-        for server in others:
-            machine.pin(server.pid, core)
-        all_servers = [ours(tiers), *others]
-        found: list[dict[str, list[_Round]]] = []
-        for kind in (_STREAM, _WEBSOCKET):
-            rounds: dict[str, list[_Round]] = {}
-            for number in range(1, ROUNDS + 1):
-                for server in all_servers:
-                    # The bare loop sends the same to whoever asks, so it is asked in one way.
-                    tell(f"{viewers:,} viewers at {kind}, round {number} of {ROUNDS}: {server.name}")
-                    rounds.setdefault(server.name, []).append(_watch(server, kind, viewers, seconds))
-            found.append(rounds)
-    return found[0], found[1]
+def _beside(kind: str, servers_: Sequence[_Server], tell: Tell, load: _Load) -> dict[str, list[_Round]]:
+    """All servers in turn, several times, so that whatever slows the machine for a while slows each of them."""
+    rounds: dict[str, list[_Round]] = {server.name: [] for server in servers_}
+    for number in range(1, ROUNDS + 1):
+        for server in servers_:
+            tell(f"{load.viewers:,} viewers at {kind}, round {number} of {ROUNDS}: {server.name}")
+            rounds[server.name].append(_watch(server, kind, load))
+    return rounds
 
 
-def _with_stalled(tiers: Topology, tell: Tell, viewers: int, seconds: float) -> tuple[list[_Round], list[_Round]]:
+def _with_stalled(server: _Server, tell: Tell, load: _Load) -> tuple[list[_Round], list[_Round]]:
     calm, stalled = [], []
     for number in range(1, ROUNDS + 1):
-        tell(f"{viewers:,} viewers who all read, round {number} of {ROUNDS}")
-        calm.append(_watch(ours(tiers), _STREAM, viewers, seconds))
-        tell(f"{viewers:,} viewers of whom 1 % never read, round {number} of {ROUNDS}")
-        stalled.append(_watch(ours(tiers), _STREAM, viewers, seconds, stalled=viewers // 100, settle_seconds=8))
+        tell(f"{load.viewers:,} viewers who all read, round {number} of {ROUNDS}")
+        calm.append(_watch(server, _STREAM, load))
+        tell(f"{load.viewers:,} viewers of whom 1 % never read, round {number} of {ROUNDS}")
+        stalled.append(_watch(server, _STREAM, load, stalled=load.viewers // 100, settle_seconds=8))
     return calm, stalled
 
 
@@ -119,15 +123,13 @@ def ours(tiers: Topology) -> _Server:
 
 def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Deliveries:
     """What so many SSE viewers of our subscriber get."""
-    return _watch(ours(tiers), _STREAM, viewers, seconds).deliveries
+    return _watch(ours(tiers), _STREAM, _Load(viewers, seconds)).deliveries
 
 
-def _watch(
-    server: _Server, kind: str, number: int, seconds: float, stalled: int = 0, settle_seconds: float = 1
-) -> _Round:
-    viewers = Viewers(server.port, server.streams[kind], number, server.pid, stalled)
+def _watch(server: _Server, kind: str, load: _Load, stalled: int = 0, settle_seconds: float = 1) -> _Round:
+    viewers = Viewers(server.port, server.streams[kind], load.viewers, server.pid, stalled)
     try:
-        return _Round(viewers.joined, viewers.read_for(seconds, settle_seconds))
+        return _Round(viewers.joined, viewers.read_for(load.seconds, settle_seconds))
     finally:
         viewers.close()
         # The server sees all of them go before the next ones come.
@@ -187,4 +189,5 @@ def _send_loop(directory: Path) -> Iterator[_Server]:
     port = free_port()
     command = [sys.executable, "-m", "bench.peers.send_loop", str(port)]
     with servers.running("send-loop", command, port, directory) as process:
+        # It sends the same to whoever asks, so it is asked in one way.
         yield _Server("a bare loop of send", port, process.pid, {_STREAM: _STREAM, _WEBSOCKET: _STREAM})

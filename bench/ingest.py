@@ -41,7 +41,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
         _textbook(tiers, directory) as textbook,
         _acknowledged(tiers, directory) as acknowledged,
     ):
-        ours = _Server("EmoStream", tiers.layout.ports.ingest, tiers.pid("ingest"))
+        ours = _ours(tiers)
         for server in (ours, textbook, acknowledged):
             machine.pin(server.pid, cores.server)
         for round_ in range(1, ROUNDS + 1):
@@ -52,6 +52,11 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
         tell(f"POST of {REACTIONS_PER_BATCH} reactions each")
         batched = _post(ours, batches(50, REACTIONS_PER_BATCH), BATCH_CONNECTIONS, seconds)
     return Findings(figures=list(_figures(single, batched)))
+
+
+def post_single(tiers: Topology, connections: int, seconds: float) -> Answers:
+    """What our ingest answers to single reactions on so many connections."""
+    return _post(_ours(tiers), single_reactions(1_000), connections, seconds)
 
 
 def single_reactions(number: int) -> list[bytes]:
@@ -70,6 +75,10 @@ def _reactions(number: int, seed: int = 7) -> list[Reaction]:
         Reaction(f"viewer-{draw.randrange(100_000):05}", draw.choice(palette.DEFAULT), 1_732_370_000_123)
         for _ in range(number)
     ]
+
+
+def _ours(tiers: Topology) -> _Server:
+    return _Server("EmoStream", tiers.layout.ports.ingest, tiers.pid("ingest"))
 
 
 def _post(server: _Server, bodies: list[bytes], connections: int, seconds: float) -> Answers:

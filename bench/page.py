@@ -5,62 +5,21 @@ so that on a small machine the browser is not measured by what the others leave 
 """
 
 import argparse
-import random
 import tempfile
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from emostream import palette
-from emostream.aggregator.swarms import Compression
-from emostream.config import KafkaSettings
-from emostream.kafka import durable_producer
+from bench.audience import Audience, to_kafka
 from emostream.local import topology
 from emostream.local.servers import HOST
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
-from emostream.model import SWARMS_TOPIC, Progress, Swarm, Window, encode, message_id
 from tests.browser.chromium import Browser
 
 TIERS = ("zookeeper", "kafka", "topics", "registry", "subscriber", "publisher", "ingest")
 WARM_UP_SECONDS = 6
-
-
-class Audience:
-    """Writes a swarm each trigger, as a room of so many reactions a second gives it."""
-
-    def __init__(self, kafka_address: str, per_second: int, trigger_ms: int, seed: int) -> None:
-        self._producer = durable_producer(KafkaSettings(bootstrap_servers=(kafka_address,)))
-        self._reactions = per_second * trigger_ms // 1000
-        self._trigger_ms = trigger_ms
-        self._random = random.Random(seed)
-        self._compression = Compression(1_000, "ceil")
-        self._sequence = 0
-        self._totals: Counter[str] = Counter()
-
-    def react_until(self, is_over: threading.Event) -> None:
-        while not is_over.wait(self._trigger_ms / 1000):
-            self._producer.send(SWARMS_TOPIC, encode(self._next_swarm()), partition=0).get(10)
-        self._producer.close()
-
-    def _next_swarm(self) -> Swarm:
-        weights = [self._random.random() ** 2 + 0.05 for _ in palette.DEFAULT]
-        counts = dict(Counter(self._random.choices(palette.DEFAULT, weights, k=self._reactions)))
-        self._sequence += 1
-        self._totals.update(counts)
-        now = int(time.time() * 1000)
-        return Swarm(
-            id=message_id("bench", self._sequence),
-            sequence=self._sequence,
-            window=Window(now - self._trigger_ms, now),
-            reactions=self._reactions,
-            counts=counts,
-            swarm={emoji: self._compression.of(count) for emoji, count in counts.items()},
-            totals=dict(self._totals),
-            progress=Progress("bench", {}),
-        )
 
 
 def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
@@ -112,10 +71,9 @@ def main() -> None:
         is_over = threading.Event()
         try:
             supervisor.run_until(supervisor.all_ready)
-            audience = Audience(
-                f"{HOST}:{layout.ports.kafka}", arguments.per_second, arguments.trigger_ms, arguments.seed
-            )
-            reacting = threading.Thread(target=audience.react_until, args=(is_over,))
+            audience = Audience(arguments.per_second, arguments.trigger_ms, arguments.seed)
+            write = to_kafka(f"{HOST}:{layout.ports.kafka}")
+            reacting = threading.Thread(target=audience.react_until, args=(is_over, write))
             reacting.start()
             try:
                 found = measure(f"http://{HOST}:{layout.ports.registry}/", arguments.seconds, Path(scratch) / "profile")

@@ -49,8 +49,21 @@ def running_tiers(
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
     layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings or {})
     directory.mkdir(parents=True)
+    with _running_parts(layout, tiers, tell) as topology_:
+        yield topology_
+
+
+@contextmanager
+def running_more(beside: Topology, tier: str, tell: Tell) -> Iterator[Topology]:
+    """One more tier of a topology that runs already."""
+    with _running_parts(beside.layout, (tier,), tell) as topology_:
+        yield topology_
+
+
+@contextmanager
+def _running_parts(layout: Layout, tiers: Sequence[str], tell: Tell) -> Iterator[Topology]:
     parts = topology.select(topology.parts(layout), tuple(tiers))
-    supervisor = Supervisor(parts, directory / "topology.json", tell)
+    supervisor = Supervisor(parts, layout.directory / f"{tiers[0]}.json", tell)
     try:
         supervisor.run_until(supervisor.all_ready)
         yield Topology(layout, parts)

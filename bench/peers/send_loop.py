@@ -32,14 +32,14 @@ def main(port: int) -> None:
     due = time.monotonic()
     while True:
         for key, _ in selector.select(max(0, due - time.monotonic())):
-            if key.fileobj is listener:
+            if not isinstance(key.data, socket.socket):
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         connection, _ = listener.accept()
                         connection.setblocking(False)
-                        selector.register(connection, selectors.EVENT_READ)
+                        selector.register(connection, selectors.EVENT_READ, connection)
             else:
-                _receive(key.fileobj, selector, viewers)
+                _receive(key.data, selector, viewers)
         if time.monotonic() >= due:
             due += _INTERVAL_SECONDS
             frame = frames.of(audience.next_swarm().for_viewers()).sse
