@@ -49,7 +49,7 @@ async def _ask(port: int, request: bytes) -> Response:
 
 
 def metric(port: int, name: str) -> float:
-    """The value of a metric without labels, by its whole name."""
+    """The value of a metric by its whole name, its labels among it."""
     lines = get(port, "/metrics").body.decode().splitlines()
     [value] = [line.split()[-1] for line in lines if line.startswith(f"{name} ")]
     return float(value)

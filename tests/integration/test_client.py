@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import os
 import signal
+import subprocess
+import sys
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
@@ -18,12 +23,13 @@ from emostream.config import KafkaSettings
 from emostream.kafka import durable_producer
 from emostream.local.servers import HOST
 from tests.conftest import RunTier, Server, Tier
-from tests.integration.asking import get
+from tests.integration.asking import get, metric
 from tests.integration.viewers import wait_until
 from tests.unit.subscriber.examples import swarm
 
 VIEWERS = 90
 DEADLINE_SECONDS = 60
+STREAMS = 'emostream_subscriber_viewers{kind="sse"}'
 
 
 @dataclass
@@ -124,3 +130,30 @@ def test_viewers_follow_through_a_death_and_a_drain_without_gap_or_repeat(stage:
         watcher = viewer.watcher
         assert (watcher.snapshots, watcher.swarms, watcher.totals) == (1, 6, {"🔥": 18, "👏": 7})
         assert (watcher.gaps, watcher.repeats, watcher.lost, watcher.resets, watcher.mismatches) == (0, 0, 0, 0, 0)
+
+
+def test_the_terminal_client_goes_on_without_a_gap_when_its_subscriber_is_killed(stage: Stage) -> None:
+    wait_until(lambda: stage.announced() == set(stage.subscribers))
+    command = [sys.executable, "-m", "emostream", "client", "--json"]
+    environment = {**os.environ, "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{stage.registry.port}"}
+    messages: list[dict[str, Any]] = []
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as client:
+        reader = threading.Thread(target=lambda: messages.extend(json.loads(line) for line in client.stdout or ()))
+        reader.start()
+        try:
+            wait_until(lambda: messages, DEADLINE_SECONDS)
+            (holder,) = (tier for tier in stage.subscribers.values() if metric(tier.port, STREAMS))
+            stage.write(1)
+            wait_until(lambda: messages[-1]["sequence"] == 1, DEADLINE_SECONDS)
+            holder.process.send_signal(signal.SIGKILL)
+            stage.write(2, 3)
+            wait_until(lambda: messages[-1]["sequence"] == 3, DEADLINE_SECONDS)
+        finally:
+            client.terminate()
+            reader.join()
+    assert [(message["type"], message["sequence"]) for message in messages] == [
+        ("snapshot", 0),
+        ("swarm", 1),
+        ("swarm", 2),
+        ("swarm", 3),
+    ]
