@@ -29,8 +29,9 @@ def test_the_gateway_serves_the_page_the_topology_and_the_palette() -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz"])
 def test_the_gateway_keeps_what_is_for_the_tiers_to_them(path: str) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refusal:
         _get(path)
+    refusal.value.close()
 
 
 def test_viewers_move_without_a_gap_when_their_subscriber_is_stopped(system: Hosts) -> None:
