@@ -3,7 +3,6 @@
 Times are integer milliseconds since the epoch, UTC. Readers ignore fields that they do not know.
 """
 
-import secrets
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -132,9 +131,14 @@ def decode_viewer_message(data: bytes | str) -> ViewerMessage:
     return _viewer_message_decoder.decode(data)
 
 
-def new_stream_id() -> str:
-    """An id for a new stream of swarms: sequences of different streams must never be compared."""
-    return secrets.token_hex(4)
+def new_stream_id(now_ms: int, previous: str | None = None) -> str:
+    """An id for a new stream of swarms, which sorts after those of all earlier streams: its time, in hexadecimal.
+
+    So whoever reads a record that comes late knows that its stream is over. A clock that was set back must not undo
+    that, hence `previous`, the id before it.
+    """
+    earliest = 0 if previous is None else int(previous, 16) + 1
+    return f"{max(now_ms, earliest):011x}"
 
 
 def message_id(stream: str, sequence: int) -> str:

@@ -3,6 +3,7 @@
 What must change is worked out apart from doing it, so that `--check` shows exactly what would be done.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import BrokerResponseError
 
 from emostream.aggregator.log import SwarmLog, describe_reactions, last_swarm
-from emostream.aggregator.swarms import RECOVERY_COMMAND, NotASwarmError, first_swarm
+from emostream.aggregator.swarms import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.kafka import admin_client, asking
@@ -182,7 +183,9 @@ def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
 def _begin_stream(kafka: KafkaSettings) -> str:
     with SwarmLog(kafka, _TRANSACTION_TIMEOUT_MS) as log:
         # Read only now that nobody else can write any more.
-        record = first_swarm(new_stream_id(), describe_reactions(kafka), _last_or_none(kafka))
+        last = _last_or_none(kafka)
+        stream = new_stream_id(int(time.time() * 1000), stream_of(last) if last else None)
+        record = first_swarm(stream, describe_reactions(kafka), last)
         log.append(record)
     return f"{SWARMS_TOPIC}: began a new stream with record {record.id}"
 

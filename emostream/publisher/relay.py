@@ -29,7 +29,7 @@ class Decision(enum.Enum):
     RELAY_NEW_STREAM = enum.auto()
     """Relay it, as the first of another stream: the subscribers reset their viewers."""
     SKIP = enum.auto()
-    """The cluster has it."""
+    """The cluster has it, or has gone on to a later stream."""
     START_OVER = enum.auto()
     """Read `swarms` from its beginning: it is not the log that it was."""
 
@@ -55,12 +55,13 @@ class Relay:
         last, expects_last = self._last, self._expects_last
         self._expects_last = False
         decision = Decision.RELAY
-        if last is not None and place.stream != last.stream:
-            if expects_last:
-                return Decision.START_OVER
-            decision = Decision.RELAY_NEW_STREAM
-        elif last is not None and place.sequence <= last.sequence:
+        if last is not None and expects_last and place.stream != last.stream:
+            return Decision.START_OVER
+        # The ids of streams sort by time.
+        if last is not None and (place.stream, place.sequence) <= (last.stream, last.sequence):
             return Decision.SKIP
+        if last is not None and place.stream != last.stream:
+            decision = Decision.RELAY_NEW_STREAM
         elif last is not None and place.sequence > last.sequence + 1:
             decision = Decision.RELAY_AFTER_GAP
         self._last = place

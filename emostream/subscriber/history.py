@@ -66,7 +66,7 @@ class Change(enum.Enum):
 
 
 class History:
-    """An unbroken run of swarms of one stream; what follows on a gap, or is of another stream, starts it anew.
+    """An unbroken run of swarms of one stream; what follows on a gap, or is of a later stream, starts it anew.
 
     It is bounded by age and by bytes: past either bound the oldest swarms go, and a viewer that needs them gets a
     `reset`. (`emostream_subscriber_history_bytes` and `…_history_swarms` show its size.)
@@ -140,9 +140,10 @@ class History:
         return None
 
     def _change(self, entry: Entry) -> Change:
-        if self.state is None or entry.stream != self.state.stream:
+        if self.state is None or entry.stream > self.state.stream:
             return Change.NEW_STREAM
-        if entry.sequence <= self.state.sequence:
+        # Of an earlier stream too: a publisher that was replaced writes late.
+        if entry.stream < self.state.stream or entry.sequence <= self.state.sequence:
             return Change.REPEAT
         return Change.NEXT if entry.sequence == self.state.sequence + 1 else Change.GAP
 

@@ -71,5 +71,13 @@ def test_a_malformed_message_id_is_none(text: str) -> None:
     assert model.parse_message_id(text) is None
 
 
-def test_two_streams_have_different_ids() -> None:
-    assert model.new_stream_id() != model.new_stream_id()
+@given(st.lists(st.integers(0, 10**13), min_size=2))
+def test_a_later_stream_has_the_greater_id_whatever_the_clock_says(clock_ms: list[int]) -> None:
+    ids = [model.new_stream_id(clock_ms[0])]
+    for now_ms in clock_ms[1:]:
+        ids.append(model.new_stream_id(now_ms, ids[-1]))
+    assert ids == sorted(set(ids))
+
+
+def test_without_an_earlier_stream_time_alone_sorts_them() -> None:
+    assert model.new_stream_id(1_732_370_000_123) < model.new_stream_id(1_732_370_000_124)

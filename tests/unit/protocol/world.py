@@ -205,6 +205,11 @@ class Publisher:
         """The oldest record that was sent gets into the cluster's topic."""
         self._topic.append(self.sent.popleft())
 
+    def arrive_all(self) -> None:
+        """All that was sent gets there."""
+        while self.sent:
+            self.arrive()
+
 
 class Subscriber:
     """One life of a subscriber: it reads its cluster's topic again from where its history is to begin."""

@@ -75,3 +75,14 @@ def test_a_swarm_that_contradicts_itself_has_none(wrong_id: str) -> None:
     wrong = model.Swarm(wrong_id, 7, model.Window(0, 1), 0, {}, {}, {})
     with pytest.raises(ValueError, match="is not that of"):
         place_of(wrong, 0)
+
+
+def test_streams_that_are_over_are_skipped_when_reading_starts_over() -> None:
+    relay = Relay(Place("t", 4, 9))
+    relay.start_over()
+    assert decisions(relay, Place("s", 0, 0), Place("s", 7, 1), Place("t", 4, 2), Place("t", 5, 3)) == [
+        Decision.SKIP,
+        Decision.SKIP,
+        Decision.SKIP,
+        Decision.RELAY,
+    ]

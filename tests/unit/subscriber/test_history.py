@@ -40,16 +40,16 @@ def test_nothing_can_resume_from_an_empty_history() -> None:
     assert not filled("s", range(0)).can_resume(("s", 0))
 
 
-@pytest.mark.parametrize("sequence", [5, 8])
-def test_a_repeat_changes_nothing(sequence: int) -> None:
+@pytest.mark.parametrize("late", [("s", 5), ("s", 8), ("r", 9), ("r", 99)])
+def test_a_repeat_and_a_stream_that_is_over_change_nothing(late: tuple[str, int]) -> None:
     history = filled("s", range(5, 9))
-    assert history.append(entry("s", sequence), {"🔥": 0}, 0) is Change.REPEAT
+    assert history.append(entry(*late), {"🔥": 0}, 0) is Change.REPEAT
     assert history.state is not None
     assert history.state.totals == {"🔥": 8}
     assert len(history) == 4
 
 
-@pytest.mark.parametrize(("stream", "change"), [("s", Change.GAP), ("other", Change.NEW_STREAM)])
+@pytest.mark.parametrize(("stream", "change"), [("s", Change.GAP), ("t", Change.NEW_STREAM)])
 def test_a_gap_or_a_new_stream_starts_anew(stream: str, change: Change) -> None:
     history = filled("s", range(5, 9))
     newest = entry(stream, 20)
