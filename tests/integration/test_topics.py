@@ -1,0 +1,110 @@
+"""`emostream topics apply` on a real broker: it makes, reconciles, says what it does, and begins a stream once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from emostream import cli
+from emostream.aggregator.log import describe_reactions, last_swarm
+from emostream.aggregator.swarms import progress_of
+from emostream.config import KafkaSettings
+from emostream.kafka import admin_client, durable_producer
+from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC
+from tests.conftest import Server, own_broker
+
+
+@pytest.fixture(scope="module")
+def broker(server_dir: Path) -> Iterator[Server]:
+    """A broker that has no topic yet, with a ZooKeeper of its own."""
+    with own_broker(server_dir / "topics") as broker:
+        yield broker
+
+
+@pytest.fixture
+def settings(broker: Server, kafka: Server, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+    """The second cluster has brokers of its own: those that the session shares."""
+    monkeypatch.setenv("EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS", broker.address)
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "near,far")
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_BROKERS", f"far={kafka.address}")
+    return KafkaSettings(bootstrap_servers=(broker.address,))
+
+
+def apply(*flags: str) -> Result:
+    return CliRunner().invoke(cli.main, ["topics", "apply", *flags])
+
+
+def names(server: Server) -> set[str]:
+    with admin_client((server.address,)) as admin:
+        return set(admin.list_topics())
+
+
+def test_from_nothing_to_a_stream_and_back(
+    settings: KafkaSettings, broker: Server, kafka: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One course of events, because each step begins where the one before ended."""
+    planned = apply("--check")
+    assert planned.exit_code == 1
+    assert planned.output.splitlines()[-1] == "changed=6"
+    assert names(broker) == set()
+
+    made = apply()
+    assert made.exit_code == 0, made.output
+    assert made.output.splitlines()[-1] == "changed=6"
+    assert {REACTIONS_TOPIC, "reactions.dead-letter", SWARMS_TOPIC, "near"} <= names(broker)
+    assert "far" not in names(broker)
+    assert "far" in names(kafka)
+    first = last_swarm(settings)
+    assert first is not None
+    assert first.sequence == 0
+    assert progress_of(first).offsets == {str(partition): 0 for partition in range(4)}
+    assert progress_of(first).reactions_topic_id == describe_reactions(settings).id
+
+    for flags in ((), ("--check",)):
+        again = apply(*flags)
+        assert (again.exit_code, again.output) == (0, "changed=0\n")
+    assert last_swarm(settings) == first
+
+    monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_PARTITIONS", "5")
+    monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS", "3600000")
+    grown = apply()
+    assert grown.output == "reactions: grow to 5 partitions\nreactions: set retention.ms=3600000\nchanged=2\n"
+    assert apply().output == "changed=0\n"
+    resource = ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, ["retention.ms"])
+    with admin_client(settings.bootstrap_servers) as admin:
+        configs = admin.describe_configs([resource], config_filter="all")["topic"][REACTIONS_TOPIC]
+    assert configs["retention.ms"]["value"] == "3600000"
+
+    with durable_producer(settings) as producer:
+        producer.send(REACTIONS_TOPIC, b"[]", partition=0).get(60)
+    begun = apply("--new-stream")
+    assert begun.output.splitlines()[-1] == "changed=1"
+    second = last_swarm(settings)
+    assert second is not None
+    assert second.sequence == 0
+    assert second.id != first.id
+    # Nothing was counted yet, so the new stream begins where the old one did.
+    assert progress_of(second).offsets == {str(partition): 0 for partition in range(5)}
+
+    with admin_client(settings.bootstrap_servers) as admin:
+        admin.delete_records({TopicPartition(SWARMS_TOPIC, 0): -1})
+    emptied = apply()
+    assert emptied.exit_code == 1
+    assert "emostream topics apply --new-stream" in emptied.output
+    assert apply("--new-stream").exit_code == 0
+    assert last_swarm(settings) is not None
+
+
+def test_a_setting_that_a_broker_refuses_is_said_in_one_sentence(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply()
+    monkeypatch.setenv("EMOSTREAM_KAFKA_REPLICATION_FACTOR", "3")
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "far,another")
+    refused = apply()
+    assert refused.exit_code == 1
+    assert "another: make it, with 1 partition: the broker refused (InvalidReplicationFactorError" in refused.output
+    assert settings.bootstrap_servers
