@@ -287,6 +287,17 @@ def load(  # noqa: PLR0913, PLR0917 - a parameter an option
     sys.exit(command.run(wishes, config.load(config.ClientSettings)))
 
 
+@main.command("plan")
+@click.option("--viewers", type=click.IntRange(1), required=True, help="Connected at the same time.")
+@click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the height.")
+def plan_(viewers: int, reactions_per_second: int) -> None:
+    """Say how many hosts an audience needs, from what one core was measured to do."""
+    from emostream import plan  # noqa: PLC0415
+
+    found = plan.plan(plan.Audience(viewers, reactions_per_second))
+    click.echo(f"{plan.report(found)}\n\n{plan.basis()}")
+
+
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
