@@ -5,8 +5,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Faults come faster than some recoveries take, so that they overlap.
-_BETWEEN_SECONDS = (6.0, 17.0)
+# Faults come in bursts, faster than anything recovers, so that they overlap. After each burst there is time for the
+# whole to flow again, so that the next one meets it at work.
+_BURST = 3
+_IN_BURST_SECONDS = (2.0, 6.0)
+_AFTER_BURST_SECONDS = (26.0, 32.0)
 _TWO_AT_ONCE = 1 / 6
 
 Tiers = Mapping[str, Sequence[str]]
@@ -23,11 +26,11 @@ class Kind(enum.StrEnum):
     KILL_IN_COMMIT = "kill, in a commit,"
     """SIGKILL, between the writing of a swarm and its commit."""
     STOP_IN_COMMIT = "stop, in a commit,"
-    KILL_ALL = "kill all of"
+    KILL_ALL = "kill them"
     """SIGKILL for all at once, as a power cut of one machine would."""
-    DELETE_CHECKPOINT = "delete the checkpoint of"
+    DELETE_CHECKPOINT = "delete checkpoint of"
     """Under the feet of the aggregator that uses it."""
-    RIVAL = "start a rival of"
+    RIVAL = "start rival of"
     """A second aggregator that is elected too, in an election of its own: it takes the first one's place by force."""
 
 
@@ -60,7 +63,8 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
         if kind in {Kind.KILL, Kind.STOP} and chance.random() < _TWO_AT_ONCE:
             victims.append(chance.choice([name for name in everyone if name not in victims]))
         faults.append(Fault(round(at_seconds, 1), kind, tuple(victims)))
-        at_seconds += chance.uniform(*_BETWEEN_SECONDS)
+        is_last_of_burst = len(faults) % _BURST == 0
+        at_seconds += chance.uniform(*(_AFTER_BURST_SECONDS if is_last_of_burst else _IN_BURST_SECONDS))
     return faults
 
 
@@ -69,7 +73,7 @@ def _deck(tiers: Tiers) -> list[tuple[Kind, Sequence[str]]]:
         *((kind, names) for kind in (Kind.KILL, Kind.STOP) for names in tiers.values()),
         (Kind.KILL_IN_COMMIT, tiers["kafka"]),
         (Kind.STOP_IN_COMMIT, tiers["kafka"]),
-        (Kind.KILL_ALL, ["the processes"]),
-        (Kind.DELETE_CHECKPOINT, ["the aggregator"]),
-        (Kind.RIVAL, ["the aggregator"]),
+        (Kind.KILL_ALL, ["all"]),
+        (Kind.DELETE_CHECKPOINT, ["aggregator"]),
+        (Kind.RIVAL, ["aggregator"]),
     ]
