@@ -15,6 +15,13 @@ HOST = "127.0.0.1"
 # Two dozen processes share one machine here. Where little is done, a quick start counts for more than throughput.
 _LEAN_JVM = ["-XX:+UseSerialGC"]
 _QUICK_JVM = [*_LEAN_JVM, "-XX:TieredStopAtLevel=1"]
+# How soon a worker that is silent counts as dead (in seconds), and that it asks for its master for ever, as often as at
+# first: by default it goes over to once a minute, and ends after a quarter of an hour.
+_SPARK_LIVENESS = {
+    "spark.worker.timeout": 20,
+    "spark.worker.initialRegistrationRetries": 1_000_000,
+    "spark.worker.maxRegistrationRetries": 1_000_000,
+}
 
 
 def zookeeper(directory: Path, port: int) -> Process:
@@ -93,6 +100,9 @@ def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
         "spark.deploy.recoveryMode": "FILESYSTEM",
         "spark.deploy.recoveryDirectory": directory / "recovery",
         "spark.deploy.maxExecutorRetries": -1,
+        # Until then a master that was restarted waits for those who died with it, and gives nobody an executor.
+        "spark.deploy.recoveryTimeout": "10s",
+        **_SPARK_LIVENESS,
     }
     command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.master.Master"]
     arguments = ["--host", HOST, "--port", str(port), "--webui-port", str(web_port)]
@@ -112,7 +122,7 @@ def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int,
     process = Process(
         "spark-worker",
         [*command, *arguments, "--work-dir", str(directory / "work"), f"spark://{HOST}:{master_port}"],
-        environment=_spark_environment(),
+        environment=_spark_environment(SPARK_WORKER_OPTS=_as_java_options(_SPARK_LIVENESS)),
         log_file=directory / "spark-worker.log",
         probe=lambda: "Successfully registered with master" in process.log_text(),
     )
