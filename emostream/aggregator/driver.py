@@ -24,7 +24,14 @@ from pyspark.sql.streaming.query import StreamingQuery
 from emostream import http, logs
 from emostream.aggregator import metrics, query, session
 from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions, last_swarm
-from emostream.aggregator.swarms import Batch, Compression, next_swarm, offsets_without_record, starting_offsets
+from emostream.aggregator.swarms import (
+    Batch,
+    Compression,
+    next_swarm,
+    offsets_planned,
+    offsets_without_record,
+    starting_offsets,
+)
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.coordination import Announcement, Election, connect
 from emostream.errors import EmoStreamError, OutcomeUnknownError
@@ -152,8 +159,9 @@ class _Writer:
 
     def _write_next(self, frame: DataFrame, batch_id: int) -> None:
         began_ms = int(time.time() * 1000)
-        groups, letters = query.count(frame)
-        batch = Batch(_planned_ends(self._checkpoint, batch_id), groups, len(letters))
+        ends = _planned_ends(self._checkpoint, batch_id)
+        groups, letters = query.count(frame, offsets_planned(self._last, ends))
+        batch = Batch(ends, groups, len(letters))
         swarm = next_swarm(self._last, batch, began_ms, self._settings.trigger_ms, self._compression)
         if swarm.progress == self._last.progress:
             return
@@ -226,6 +234,9 @@ def _source(settings: AggregatorSettings, kafka: KafkaSettings, offsets: dict[in
     return {
         "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
         "kafka.isolation.level": "read_committed",
+        # A batch reads only what is there. Yet each read leaves a fetch of what comes next behind it, and the broker
+        # answers nothing else on that connection until this one has found a record or waited so long (0.5 s else).
+        "kafka.fetch.max.wait.ms": "1",
         "subscribe": REACTIONS_TOPIC,
         "startingOffsets": json.dumps({REACTIONS_TOPIC: offsets}),
         "failOnDataLoss": "true",

@@ -18,6 +18,10 @@ from emostream.aggregator.swarms import Group
 # So much of a bad record is kept. The whole of it stays in `reactions`, at the offset that the dead letter names.
 MAX_DEAD_LETTER_BYTES = 4_096
 
+# Up to here one task reads and counts a batch sooner than many tasks and a shuffle would be set going. Where that is
+# too much for one core the next batch is larger, and is shared among all.
+SMALL_BATCH_RECORDS = 1_000
+
 _SCHEMA = "array<struct<user_id: string, emoji_type: string, timestamp: bigint>>"
 # A record without a value is as wrong as an empty one.
 _RECORDS = f"""
@@ -75,11 +79,13 @@ _GROUPS = _groups_of(_RECORDS)
 _GOOD_GROUPS = _groups_of(f"SELECT * FROM ({_JUDGED}) WHERE reason IS NULL")
 
 
-def count(batch: DataFrame) -> tuple[list[Group], list[DeadLetter]]:
+def count(batch: DataFrame, records: int) -> tuple[list[Group], list[DeadLetter]]:
     """Count the reactions of a micro-batch by partition and emoji, and find the records that are none.
 
-    `batch` has the columns of Spark's Kafka source: `value` (binary), `partition`, `offset`.
+    `batch` has the columns of Spark's Kafka source: `value` (binary), `partition`, `offset`; `records` rows at most.
     """
+    if records <= SMALL_BATCH_RECORDS:
+        batch = batch.coalesce(1)
     batch.createOrReplaceTempView("batch")
     sql = batch.sparkSession.sql
     rows = sql(_GROUPS).collect()

@@ -114,14 +114,18 @@ def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, comp
     )
 
 
+def offsets_planned(previous: Swarm, ends: Mapping[int, int]) -> int:
+    """How many offsets of `reactions` a batch that follows `previous` covers up to `ends`; it has no more records."""
+    offsets = progress_of(previous).offsets
+    return sum(end - offsets.get(str(partition), 0) for partition, end in ends.items())
+
+
 def offsets_without_record(previous: Swarm, batch: Batch) -> int:
     """Offsets that the batch covers and no record was read of: the marks of a foreign transactional writer.
 
     Our own writer of `reactions` uses no transactions, so where only it writes this is 0.
     """
-    offsets = progress_of(previous).offsets
-    planned = sum(end - offsets.get(str(partition), 0) for partition, end in batch.ends.items())
-    return planned - sum(group.records for group in batch.groups)
+    return offsets_planned(previous, batch.ends) - sum(group.records for group in batch.groups)
 
 
 def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> Swarm:
