@@ -83,7 +83,10 @@ def plan(purpose: Purpose) -> list[Step]:
 
 
 def missing_packages(purpose: Purpose) -> list[str]:
-    """Debian's names of the packages without which the later steps cannot run."""
+    """Debian's names of the packages without which the later steps cannot run.
+
+    Raises EmoStreamError where the distribution has no such package.
+    """
     missing = []
     try:
         java.java_home()
@@ -94,7 +97,13 @@ def missing_packages(purpose: Purpose) -> list[str]:
     # Debian's python3 comes without what makes a virtual environment.
     if not _venv_works() and not _has_module("ensurepip"):
         missing.append("python3-venv")
-    return missing + [package for command, package in purpose.commands.items() if shutil.which(command) is None]
+    missing += [package for command, package in purpose.commands.items() if shutil.which(command) is None]
+    if "chromium" in missing and _os_release().get("ID") == "ubuntu":
+        raise EmoStreamError(
+            "Ubuntu has Chromium as a snap only, which sees no folder of the tests: put another `chromium` and the "
+            "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` needs none."
+        )
+    return missing
 
 
 def _java_package(os_release: dict[str, str]) -> str:

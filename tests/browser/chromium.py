@@ -1,5 +1,6 @@
 """A headless Chromium as the tests, the benchmark and the captures of the page drive it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,22 @@ FLAGS = (
 PATIENCE_SECONDS = 30
 
 
+def _command(name: str) -> str:
+    path = shutil.which(name)
+    assert path is not None, f"{name} is not on PATH: `make test-browser` installs it"
+    return path
+
+
 class Browser(webdriver.Chrome):
     """A Chromium with a profile of its own."""
 
     def __init__(self, profile: Path) -> None:
         options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
+        options.binary_location = _command("chromium")
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        super().__init__(options, Service("/usr/bin/chromedriver"))
+        super().__init__(options, Service(_command("chromedriver")))
         self.set_script_timeout(PATIENCE_SECONDS)
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:

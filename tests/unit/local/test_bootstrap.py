@@ -42,6 +42,14 @@ def test_a_bare_machine_gets_the_java_that_its_distribution_has(
 
 
 @pytest.mark.usefixtures("bare_machine")
+def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    with pytest.raises(EmoStreamError, match="put another `chromium` and the `chromedriver` of its version on PATH"):
+        bootstrap.plan(PURPOSES["browser"])
+    assert "chromium" not in bootstrap.missing_packages(PURPOSES["test"])
+
+
+@pytest.mark.usefixtures("bare_machine")
 def test_without_apt_the_error_says_what_to_install() -> None:
     with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17 or 21"):
         bootstrap._apt_install(["maven"])
