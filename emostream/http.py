@@ -34,11 +34,14 @@ log = logs.get(__name__)
 _HEAD_TIMEOUT_MS = 10_000
 _PREFLIGHT_SECONDS = "86400"
 
-_dropped_requests = Counter(
-    "emostream_http_dropped_requests",
-    "Requests whose client went away, or sent no whole body, before its answer.",
-    ["why"],
+_requests = Counter(
+    "emostream_http_requests_total", "Requests by their path and the status of the answer.", ["path", "status"]
 )
+_dropped_requests = Counter(
+    "emostream_http_dropped_requests_total",
+    "Requests whose client went away before its whole body was there, or its answer.",
+)
+_OTHER_PATH = "other"
 
 
 class Deferred(Response):
@@ -173,14 +176,17 @@ class Edge:
     def __init__(self, app: Flask, limits: Limits) -> None:
         self._app = app
         self._limits = limits
+        # What anybody may make up is no label of a metric.
+        self._paths = {rule.rule for rule in app.url_map.iter_rules()}
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         try:
             response = await self._respond(scope, protocol)
         except (ProtocolClosed, ProtocolError):
             # Cut off: there is nobody to answer.
-            _dropped_requests.labels("broken").inc()
+            _dropped_requests.inc()
             return
+        _requests.labels(scope.path if scope.path in self._paths else _OTHER_PATH, response.status_code).inc()
         headers = list(response.headers.items())
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)
@@ -200,7 +206,6 @@ class Edge:
             async with asyncio.timeout(self._limits.body_timeout_seconds):
                 body: bytes = await protocol()
         except TimeoutError:
-            _dropped_requests.labels("late").inc()
             return self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request's body did not come in time.")
         with self._app.request_context(_environ(scope, body)):
             response = self._app.full_dispatch_request()

@@ -30,13 +30,13 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -
     @app.post("/v1/reactions")
     def post_reactions() -> Response:
         if request.mimetype != "application/json":
-            return _counted(problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json."))
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json.")
         try:
             batch = parse(request.get_data(), spellings)
         except NotJsonError as error:
-            return _counted(problem(HTTPStatus.BAD_REQUEST, str(error)))
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
         except InvalidError as error:
-            return _counted(problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail, invalid=error.items))
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail, invalid=error.items)
         outcome = submit(batch)
         return _answer(batch, outcome) if isinstance(outcome, NotAccepted) else Deferred(_await(batch, outcome))
 
@@ -58,13 +58,8 @@ async def _await(batch: Batch, outcome: asyncio.Future[Outcome]) -> Response:
 def _answer(batch: Batch, outcome: Outcome) -> Response:
     if isinstance(outcome, Committed):
         body = model.encode({"accepted": batch.reactions, "record": outcome})
-        return _counted(Response(body, HTTPStatus.ACCEPTED, content_type="application/json"))
+        return Response(body, HTTPStatus.ACCEPTED, content_type="application/json")
     if isinstance(outcome, NotAccepted):
-        return _counted(problem(HTTPStatus.SERVICE_UNAVAILABLE, outcome.reason, _RETRY_AFTER))
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, outcome.reason, _RETRY_AFTER)
     metrics.unknown_reactions.inc(batch.reactions)
-    return _counted(problem(HTTPStatus.GATEWAY_TIMEOUT, outcome.reason))
-
-
-def _counted(response: Response) -> Response:
-    metrics.requests.labels(response.status_code).inc()
-    return response
+    return problem(HTTPStatus.GATEWAY_TIMEOUT, outcome.reason)

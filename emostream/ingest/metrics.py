@@ -3,9 +3,6 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 reactions_accepted = Counter("emostream_ingest_reactions_accepted_total", "Reactions that Kafka acknowledged.")
-requests = Counter(
-    "emostream_ingest_requests_total", "POST /v1/reactions by the status they were answered with.", ["status"]
-)
 unknown_reactions = Counter(
     "emostream_ingest_reactions_unknown_total", "Reactions whose request was answered 504: Kafka may have them or not."
 )

@@ -118,6 +118,29 @@ def test_metrics_are_prometheus_text(port: int) -> None:
     assert b"emostream_http_dropped_requests_total" in response.body  # type: ignore[attr-defined]
 
 
+def metric(port: int, name: str) -> float:
+    """The value of a metric with its labels, 0 where there is none yet."""
+    lines = ask(port, "GET", "/metrics").body.decode().splitlines()  # type: ignore[attr-defined]
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+
+@pytest.mark.parametrize(
+    ("request_head", "path", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "/healthz", 200),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "/echo", 411),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n", "/echo", 413),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "/echo", 408),
+        (b"GET /made-up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "other", 404),
+    ],
+)
+def test_each_answer_is_counted_by_its_path_and_status(port: int, request_head: bytes, path: str, status: int) -> None:
+    name = f'emostream_http_requests_total{{path="{path}",status="{status}"}}'
+    before = metric(port, name)
+    assert send_raw(port, request_head).startswith(f"HTTP/1.1 {status}".encode())
+    assert metric(port, name) == before + 1
+
+
 def test_a_body_comes_back_whole(port: int) -> None:
     assert ask(port, "POST", "/echo", b"x" * 1_000).body == b"x" * 1_000  # type: ignore[attr-defined]
 
@@ -169,15 +192,11 @@ def test_health_is_answered_while_many_bodies_hang(port: int) -> None:
 
 
 def test_a_client_that_goes_away_is_counted_and_harms_nobody(port: int) -> None:
-    def dropped() -> float:
-        lines = ask(port, "GET", "/metrics").body.decode().splitlines()  # type: ignore[attr-defined]
-        values = [line for line in lines if line.startswith('emostream_http_dropped_requests_total{why="broken"}')]
-        return float(values[0].split()[-1]) if values else 0
-
-    before = dropped()
+    name = "emostream_http_dropped_requests_total"
+    before = metric(port, name)
     send_raw(port, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", then_close=True)
     for _ in range(100):
-        if dropped() == before + 1:
+        if metric(port, name) == before + 1:
             return
         threading.Event().wait(0.05)
     pytest.fail("the dropped request was not counted")
