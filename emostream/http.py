@@ -6,6 +6,7 @@ So no thread ever waits, for a client that does not finish its body as little as
 """
 
 import asyncio
+import contextlib
 import io
 import json
 import socket
@@ -32,6 +33,7 @@ from emostream.readiness import Readiness
 log = logs.get(__name__)
 
 _HEAD_TIMEOUT_MS = 10_000
+_LINGER_SECONDS = 1.0
 _PREFLIGHT_SECONDS = "86400"
 
 _requests = Counter(
@@ -198,8 +200,10 @@ class Edge:
     async def _respond(self, scope: Any, protocol: Any) -> Response:
         # Granian ends a broken chunked body like a whole one, and has no bound for it, so a length must be declared.
         if "transfer-encoding" in scope.headers:
+            await self._discard(protocol)
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send the request's body with a Content-Length.")
         if int(scope.headers.get("content-length", 0)) > self._limits.body_bytes:
+            await self._discard(protocol)
             detail = f"A request's body may have {self._limits.body_bytes} bytes at most."
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         try:
@@ -214,6 +218,14 @@ class Edge:
             response = await response.outcome
             response.headers.extend(cors)
         return response
+
+    @staticmethod
+    async def _discard(protocol: Any) -> None:
+        """Let a client send on for a moment: one that is cut off while it sends does not read why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                async for _ in protocol:
+                    pass
 
     @staticmethod
     def _refuse(status: HTTPStatus, detail: str) -> Response:

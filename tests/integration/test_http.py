@@ -176,6 +176,11 @@ def test_a_body_too_large_is_refused(port: int) -> None:
     assert ask(port, "POST", "/echo", b"x" * 1_001).status == 413
 
 
+def test_a_client_that_sends_far_too_much_still_reads_why(port: int) -> None:
+    for _ in range(20):
+        assert ask(port, "POST", "/echo", b"x" * 5_000_000).status == 413
+
+
 def test_a_body_that_never_ends_is_refused_in_time(port: int) -> None:
     answer = send_raw(port, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408")
