@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from emostream import logs
@@ -18,7 +19,7 @@ from emostream.errors import EmoStreamError
 from emostream.ingest import metrics
 from emostream.ingest.groups import Group, Groups, NoRoomError
 from emostream.ingest.validation import Batch
-from emostream.kafka import abandon, durable_producer
+from emostream.kafka import abandon, durable_producer, log_reader
 from emostream.model import REACTIONS_TOPIC
 from emostream.readiness import Readiness
 
@@ -27,6 +28,8 @@ log = logs.get(__name__)
 _RECONNECT_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
 _METADATA_TIMEOUT_MS = 1_000
+# While nothing is sent, Kafka is asked instead whether it answers, for so long.
+_ANSWER_TIMEOUT_MS = 2_000
 # At the end: how long the producer may take to close, when all that it sent has an outcome or was given up.
 _CLOSE_SECONDS = 1.0
 
@@ -78,6 +81,8 @@ class Committer:
         )
         self._flights: dict[Group[Waiter], _Flight] = {}
         self._producer: Any = None
+        self._reader: Any = None
+        self._partitions: list[TopicPartition] = []
         self._refusal: str | None = "Kafka is not reached yet."
         servers = ",".join(kafka.bootstrap_servers)
         readiness.not_met("kafka", f"no broker of {servers} has answered yet")
@@ -216,15 +221,18 @@ class Committer:
                 return
 
     def _make_producer(self) -> None:
+        if self._reader is None:
+            self._reader = log_reader(self._kafka.bootstrap_servers, self._kafka.max_record_bytes)
         # send() waits only for metadata, up to max_block_ms, and would stop the loop: it is had beforehand.
         producer = durable_producer(self._kafka, max_block_ms=_METADATA_TIMEOUT_MS)
         try:
-            producer.partitions_for(REACTIONS_TOPIC)
+            numbers = producer.partitions_for(REACTIONS_TOPIC)
         except KafkaError as error:
             abandon(producer, 0)
             raise EmoStreamError(
                 f"Kafka tells nothing of the topic {REACTIONS_TOPIC} ({error}): make it with `emostream topics apply`."
             ) from error
+        self._partitions = [TopicPartition(REACTIONS_TOPIC, number) for number in numbers]
         self._producer = producer
 
     def _is_overdue(self) -> bool:
@@ -233,13 +241,9 @@ class Committer:
         return oldest is not None and self._loop.time() - oldest.sent_at > self._settings.deadline_ms / 1000
 
     async def _watch(self) -> None:
-        """Tell by what is in flight whether Kafka acknowledges, and keep the gauges."""
+        """Tell whether Kafka acknowledges and whether there is room, and keep the gauges."""
         while True:
-            if self._is_overdue():
-                seconds = self._settings.deadline_ms / 1000
-                self._readiness.not_met("kafka", f"a record waits for {seconds:g} s and more; is kafka.service active?")
-            elif self._producer is not None:
-                self._readiness.met("kafka")
+            await self._look_at_kafka()
             if self._groups.is_full:
                 self._readiness.not_met("accepting", "as much is waiting for Kafka as may be")
             else:
@@ -247,3 +251,24 @@ class Committer:
             metrics.requests_in_flight.set(self._groups.requests_in_flight)
             metrics.bytes_in_flight.set(self._groups.bytes_in_flight)
             await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _look_at_kafka(self) -> None:
+        """What is in flight tells by its age; where nothing is, Kafka is asked."""
+        if self._is_overdue():
+            seconds = self._settings.deadline_ms / 1000
+            self._readiness.not_met("kafka", f"a record waits for {seconds:g} s and more; is kafka.service active?")
+        elif self._producer is not None:
+            try:
+                if not self._flights:
+                    await run_in_thread("ask", self._ask)
+            except EmoStreamError as error:
+                self._readiness.not_met("kafka", str(error))
+            else:
+                self._readiness.met("kafka")
+
+    def _ask(self) -> None:
+        """Ask for the ends of `reactions`, which only the leader of each partition knows."""
+        try:
+            self._reader.end_offsets(self._partitions, timeout_ms=_ANSWER_TIMEOUT_MS)
+        except KafkaError as error:
+            raise EmoStreamError(f"Kafka does not answer ({error}); is kafka.service active?") from error

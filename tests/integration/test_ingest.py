@@ -330,6 +330,14 @@ def test_a_stopped_broker_means_504_then_503_and_nothing_is_lost_or_doubled(
     assert ingest.metric("requests_in_flight") == 0
 
 
+def test_it_is_not_ready_while_kafka_is_away_although_nobody_sends(start: Start, pause: Callable[[bool], None]) -> None:
+    ingest = start()
+    pause(True)
+    wait_until(lambda: "Kafka does not answer" in ingest.reasons().get("kafka", ""))
+    pause(False)
+    wait_until(lambda: not ingest.reasons())
+
+
 @pytest.mark.parametrize("bound", [{"max_requests_in_flight": 3}, {"max_bytes_in_flight": 1 << 20}])
 def test_at_the_bound_a_request_is_refused_at_once(
     start: Start, broker: Server, pause: Callable[[bool], None], bound: dict[str, int]
