@@ -38,7 +38,9 @@ _TICK_SECONDS = 0.01
 _REPORT_SECONDS = 1.0
 _VIEWERS_PER_SECOND = 250
 _WEBSOCKET_SHARE = 5
-_CONNECTIONS = 32
+# Each waits for Kafka's acknowledgement, so they bound what is sent in a second: at 1,000 reactions/s these allow for
+# acknowledgements that take a quarter of a second.
+_CONNECTIONS = 256
 # Requests under way. What is due beyond them is not sent at all, and counted: nobody can tap into a frozen page.
 _MAX_IN_FLIGHT = 2_000
 # How long what was accepted may take to be counted and seen everywhere, once the crowd has fallen silent.
