@@ -43,8 +43,13 @@ def main(port: int) -> None:
         if time.monotonic() >= due:
             due += _INTERVAL_SECONDS
             frame = frames.of(audience.next_swarm().for_viewers()).sse
+            gone = set()
             for viewer in viewers:
-                viewer.send(frame)
+                try:
+                    viewer.send(frame)
+                except ConnectionError:
+                    gone.add(viewer)
+            viewers -= gone
 
 
 def _receive(connection: socket.socket, selector: selectors.BaseSelector, viewers: set[socket.socket]) -> None:
