@@ -3,6 +3,7 @@
 import http.client
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,21 +15,26 @@ from bench import servers
 from bench.figures import Figure, Findings, Growth, quantile
 from bench.ingest import batches
 from bench.servers import Tell, Topology
-from emostream import config
+from emostream import config, palette
 from emostream.aggregator.swarms import progress_of, read_record
 from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
+from emostream.ingest.groups import Group
+from emostream.ingest.validation import parse
 from emostream.kafka import durable_producer, log_reader
 from emostream.local.servers import HOST
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, Swarm
 from emostream.registry import live
 
 TIERS = ("zookeeper", "kafka", "topics")
-TRIGGER_MS = 250
-# The outage: an audience of 20,000 reactions a second, as one ingest writes them, for ten minutes.
+# Long enough for a small batch to be done before the next one, so that each holds as much as it should.
+TRIGGER_MS = 500
+# The outage: an audience of 20,000 reactions a second, as ingest writes them, for ten minutes.
 OUTAGE_SECONDS = 600
 RECORDS_PER_SECOND = 200
 REACTIONS_PER_RECORD = 100
+# And then, without the counts that ingest writes beside them, so that each list has to be read: a part of as many.
+PART_WITHOUT_COUNTS = 0.2
 # The small batches.
 REACTIONS_PER_SMALL_BATCH = 2_000
 REACTIONS_PER_SMALL_RECORD = 20
@@ -78,15 +84,20 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
         servers.running_tiers(directory, TIERS, tell, trigger_ms=TRIGGER_MS) as tiers,
         durable_producer(tiers.kafka) as producer,
     ):
-        missed = outage_seconds * RECORDS_PER_SECOND * REACTIONS_PER_RECORD
+        records = outage_seconds * RECORDS_PER_SECOND
+        missed = records * REACTIONS_PER_RECORD
+        bare = int(records * PART_WITHOUT_COUNTS)
         tell(f"an outage of {outage_seconds} s leaves {missed:,} reactions uncounted")
-        _send(producer, outage_seconds * RECORDS_PER_SECOND)
+        _send(producer, records)
+        _send(producer, bare, with_counts=False)
         with (
             servers.running_more(tiers, "aggregator", tell) as running,
             log_reader(tiers.kafka.bootstrap_servers, tiers.kafka.max_record_bytes) as reader,
         ):
             swarms = _Swarms(reader)
             caught_up = swarms.read_until(missed)
+            missed += bare * REACTIONS_PER_RECORD
+            read = swarms.read_until(missed)
             before = _batch_seconds(running)
             tell(f"small batches for {small_seconds} s")
             sent = _send_evenly(producer, small_seconds)
@@ -94,33 +105,45 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
             after = _batch_seconds(running)
     growth = Growth("aggregator", "past batches", "time of a batch", _by_past_batches(small))
     work_ms = 1_000 * (after[0] - before[0]) / (after[1] - before[1])
-    figures = [*_catch_up_figures(caught_up), *_small_figures(small, work_ms), _growth_figure(growth)]
+    figures = [*_catch_up_figures(caught_up, read), *_small_figures(small, work_ms), _growth_figure(growth)]
     return Findings(figures=figures, growth=[growth])
 
 
-def _send(producer: KafkaProducer, records: int) -> None:
-    values = batches(100, REACTIONS_PER_RECORD)
-    for number in range(records):
-        producer.send(REACTIONS_TOPIC, values[number % len(values)])
+def _send(producer: KafkaProducer, number: int, *, with_counts: bool = True) -> None:
+    records = _written_by_ingest(REACTIONS_PER_RECORD)
+    for sent in range(number):
+        value, headers = records[sent % len(records)]
+        producer.send(REACTIONS_TOPIC, value, headers=headers if with_counts else None)
         # The producer itself would take in all of them at once.
-        if number % _MAX_RECORDS_IN_FLIGHT == 0:
+        if sent % _MAX_RECORDS_IN_FLIGHT == 0:
             producer.flush()
     producer.flush()
 
 
 def _send_evenly(producer: KafkaProducer, seconds: float) -> int:
     """Send small records at the rate that makes small batches; returns the number of reactions."""
-    values = batches(100, REACTIONS_PER_SMALL_RECORD)
+    records = _written_by_ingest(REACTIONS_PER_SMALL_RECORD)
     per_second = REACTIONS_PER_SMALL_BATCH / REACTIONS_PER_SMALL_RECORD * 1_000 / TRIGGER_MS
     began = time.monotonic()
     sent = 0
     while (elapsed := time.monotonic() - began) < seconds:
         while sent < elapsed * per_second:
-            producer.send(REACTIONS_TOPIC, values[sent % len(values)])
+            value, headers = records[sent % len(records)]
+            producer.send(REACTIONS_TOPIC, value, headers=headers)
             sent += 1
         time.sleep(_SEND_SECONDS)
     producer.flush()
     return sent * REACTIONS_PER_SMALL_RECORD
+
+
+def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, bytes]]]]:
+    """Values and headers of some records of so many reactions, as ingest makes them."""
+    spellings = palette.accepted(("default",))
+    groups = []
+    for body in batches(100, reactions):
+        batch = parse(body, spellings)
+        groups.append(Group[None]([batch.payload], counts=Counter(batch.counts)))
+    return [(group.record(), group.headers()) for group in groups]
 
 
 def _batch_seconds(running: Topology) -> tuple[float, int]:
@@ -132,17 +155,21 @@ def _batch_seconds(running: Topology) -> tuple[float, int]:
     return figures["emostream_aggregator_batch_seconds_sum"], int(figures["emostream_aggregator_batch_seconds_count"])
 
 
-def _catch_up_figures(swarms: Sequence[_Counted]) -> Iterator[Figure]:
-    """`swarms` begin with record 0, which counts nothing."""
+def _catch_up_figures(swarms: Sequence[_Counted], read: Sequence[_Counted]) -> Iterator[Figure]:
+    """`swarms` begin with record 0, which counts nothing; `read` are those of lists without counts."""
     first = swarms[1]
-    reactions = sum(each.swarm.reactions for each in swarms)
-    seconds = (swarms[-1].written_ms - first.swarm.window.end) / 1_000
-    yield _figure("catching up", reactions / seconds, "reactions/s", at_least=600_000)
+    yield _figure("catching up", _per_second(swarms, first.swarm.window.end), "reactions/s", at_least=600_000)
+    per_second = _per_second(read, swarms[-1].written_ms)
+    yield _figure("catching up, without counts beside the reactions", per_second, "reactions/s")
     intervals = [later.written_ms - earlier.written_ms for earlier, later in pairwise(swarms[1:])]
     yield _figure("catching up: longest batch", max([first.work_ms, *intervals]) / 1_000, "s")
     largest = max(_records(later) - _records(earlier) for earlier, later in pairwise(swarms))
     most = config.load(AggregatorSettings).max_records_per_trigger
     yield _figure("catching up: largest batch", largest, "records", at_most=most)
+
+
+def _per_second(swarms: Sequence[_Counted], since_ms: int) -> float:
+    return 1_000 * sum(each.swarm.reactions for each in swarms) / (swarms[-1].written_ms - since_ms)
 
 
 def _small_figures(swarms: Sequence[_Counted], work_ms: float) -> Iterator[Figure]:

@@ -12,6 +12,10 @@ REACTIONS_TOPIC = "reactions"
 DEAD_LETTER_TOPIC = "reactions.dead-letter"
 SWARMS_TOPIC = "swarms"
 
+# Header of a record of `reactions`: how often each emoji is in its list, as JSON. So whoever counts need not read the
+# list, which costs many times as much. A record may lack it.
+COUNTS_HEADER = "counts"
+
 MAX_REACTIONS_PER_REQUEST = 1_000
 
 MAX_USER_ID_CHARACTERS = 64

@@ -238,6 +238,7 @@ def _source(settings: AggregatorSettings, kafka: KafkaSettings, offsets: dict[in
         # answers nothing else on that connection until this one has found a record or waited so long (0.5 s else).
         "kafka.fetch.max.wait.ms": "1",
         "subscribe": REACTIONS_TOPIC,
+        "includeHeaders": "true",
         "startingOffsets": json.dumps({REACTIONS_TOPIC: offsets}),
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": str(settings.max_records_per_trigger),

@@ -1,8 +1,10 @@
 """What Spark computes of a micro-batch: SQL expressions only, so that no reaction ever passes through Python.
 
-A record counts entirely, or is set aside entirely. Telling why costs about as much again as counting, and hardly ever
-is anything wrong. So the count is made first, with cheap signs that something is wrong in some record; only where
-there are any is each record judged, and the good ones are counted again.
+A record counts entirely, or is set aside entirely. Ingest counts what it puts into a record and writes that beside it,
+as a header, which is taken for the list; a record without it is read. Telling why a record is wrong costs about as much
+again as reading it, and hardly ever is anything wrong. So the count is made first, with cheap signs that something is
+wrong in some record or header; only where there are any is each list read and judged, whatever its header says, and the
+good ones are counted again.
 
 What an item must be like is as strict as `from_json` allows: it reads a number where a string is due (`"user_id": 5`
 passes), and whatever follows the end of the list, as long as the record ends with `]`.
@@ -14,6 +16,7 @@ from pyspark.sql import DataFrame
 
 from emostream.aggregator.log import DeadLetter
 from emostream.aggregator.swarms import Group
+from emostream.model import COUNTS_HEADER
 
 # So much of a bad record is kept. The whole of it stays in `reactions`, at the offset that the dead letter names.
 MAX_DEAD_LETTER_BYTES = 4_096
@@ -24,10 +27,15 @@ SMALL_BATCH_RECORDS = 1_000
 
 _SCHEMA = "array<struct<user_id: string, emoji_type: string, timestamp: bigint>>"
 # A record without a value is as wrong as an empty one.
-_RECORDS = f"""
-    SELECT *, from_json(text, '{_SCHEMA}', map('allowSingleQuotes', 'false')) AS reactions
-    FROM (SELECT partition, offset, coalesce(value, X'') AS value, CAST(coalesce(value, X'') AS STRING) AS text
-          FROM batch)
+_TEXTS = """
+    SELECT partition, offset, headers, coalesce(value, X'') AS value, CAST(coalesce(value, X'') AS STRING) AS text
+    FROM batch
+"""
+_READ = f"from_json(text, '{_SCHEMA}', map('allowSingleQuotes', 'false'))"
+# Null where there is no such header, or no such thing in it.
+_COUNTS = f"""
+    CASE WHEN get(headers, 0).key = '{COUNTS_HEADER}'
+         THEN from_json(CAST(get(headers, 0).value AS STRING), 'map<string, bigint>') END
 """
 
 _IS_LIST = "is_valid_utf8(text) AND startswith(trim(text), '[') AND endswith(trim(text), ']')"
@@ -47,7 +55,7 @@ _JUDGED = f"""
                   THEN 'an item lacks user_id, emoji_type or timestamp, or one is of another type'
              WHEN NOT forall(reactions.emoji_type, emoji -> {_IS_EMOJI}) THEN 'an emoji_type is no emoji'
         END AS reason
-    FROM ({_RECORDS})
+    FROM (SELECT *, {_READ} AS reactions FROM ({_TEXTS}))
 """
 
 _BAD = f"""
@@ -56,33 +64,46 @@ _BAD = f"""
 """
 
 
+# More than any record holds, and too little for a sum of them to overflow.
+_IS_COUNT = "entry.value BETWEEN 1 AND 10000000"
+# A list as counts: each of its reactions once. One that is not whole has no count.
+_EACH_ONCE = f"transform(reactions, item -> struct(item.emoji_type AS key, CASE WHEN {_IS_WHOLE} THEN 1L END AS value))"
+
+
 def _groups_of(records: str) -> str:
-    # A list that is empty or did not parse still gives one row, with nulls, so that its offset is seen.
+    """Groups of records with `is_bad`, and with `entries`: emoji as `key`, and how many of it as `value`."""
+    # What is empty, or null, still gives one row, with nulls, so that its offset is seen.
     return f"""
         SELECT *, is_bad OR NOT coalesce({_IS_EMOJI}, true) AS is_suspect
         FROM (
-            SELECT partition, item.emoji_type AS emoji,
-                count(position) AS reactions,
+            SELECT partition, entry.key AS emoji,
+                coalesce(sum(CASE WHEN {_IS_COUNT} THEN entry.value END), 0) AS reactions,
                 count_if(coalesce(position, 0) = 0) AS records,
                 min(offset) AS first,
                 max(offset) AS last,
-                bool_or(is_bad OR (position IS NOT NULL AND NOT ({_IS_WHOLE}))) AS is_bad
-            FROM (SELECT partition, offset, reactions IS NULL OR NOT ({_IS_LIST}) AS is_bad,
-                      posexplode_outer(reactions) AS (position, item)
-                  FROM ({records}))
-            GROUP BY partition, item.emoji_type
+                bool_or(is_bad OR (position IS NOT NULL AND NOT coalesce({_IS_COUNT}, false))) AS is_bad
+            FROM (SELECT partition, offset, is_bad, posexplode_outer(entries) AS (position, entry) FROM ({records}))
+            GROUP BY partition, entry.key
         )
     """
 
 
-_GROUPS = _groups_of(_RECORDS)
-_GOOD_GROUPS = _groups_of(f"SELECT * FROM ({_JUDGED}) WHERE reason IS NULL")
+_GROUPS = _groups_of(f"""
+    SELECT partition, offset,
+        counts IS NULL AND (reactions IS NULL OR NOT ({_IS_LIST})) AS is_bad,
+        CASE WHEN counts IS NULL THEN {_EACH_ONCE} ELSE map_entries(counts) END AS entries
+    FROM (SELECT *, CASE WHEN counts IS NULL THEN {_READ} END AS reactions
+          FROM (SELECT *, {_COUNTS} AS counts FROM ({_TEXTS})))
+""")
+_GOOD_GROUPS = _groups_of(f"""
+    SELECT partition, offset, false AS is_bad, {_EACH_ONCE} AS entries FROM ({_JUDGED}) WHERE reason IS NULL
+""")
 
 
 def count(batch: DataFrame, records: int) -> tuple[list[Group], list[DeadLetter]]:
     """Count the reactions of a micro-batch by partition and emoji, and find the records that are none.
 
-    `batch` has the columns of Spark's Kafka source: `value` (binary), `partition`, `offset`; `records` rows at most.
+    `batch` has the columns of Spark's Kafka source, `headers` among them; `records` rows at most.
     """
     if records <= SMALL_BATCH_RECORDS:
         batch = batch.coalesce(1)

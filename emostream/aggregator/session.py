@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from emostream.aggregator import query
 from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
+from emostream.model import COUNTS_HEADER
 
 _HERE = Path(__file__).parent
 _WARM_UP_ROUNDS = 20
@@ -129,8 +130,13 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
 def _warm_up(session: SparkSession) -> None:
     """Count made-up records, so that the first real batch finds its plan compiled and an executor at work."""
     item = '{"user_id": "warm-up", "emoji_type": "🔥", "timestamp": 0}'
+    counts = f"struct('{COUNTS_HEADER}' AS key, encode('{{\"🔥\": 2}}', 'UTF-8') AS value)"
     records = session.range(_WARM_UP_RECORDS).selectExpr(
-        f"encode('[{item}, {item}]', 'UTF-8') AS value", "CAST(id % 4 AS INT) AS partition", "id AS offset"
+        f"encode('[{item}, {item}]', 'UTF-8') AS value",
+        # As ingest writes them, and as others may.
+        f"CASE WHEN id % 10 > 0 THEN array({counts}) END AS headers",
+        "CAST(id % 4 AS INT) AS partition",
+        "id AS offset",
     )
     for _ in range(_WARM_UP_ROUNDS):
         query.count(records, _WARM_UP_RECORDS)

@@ -104,7 +104,7 @@ class Committer:
             return NotAccepted("Kafka does not acknowledge what was sent before.")
         waiter: Waiter = self._loop.create_future()
         try:
-            closed = self._groups.add(batch.reactions, batch.payload, waiter)
+            closed = self._groups.add(batch.counts, batch.payload, waiter)
         except NoRoomError:
             return NotAccepted("As much is waiting for Kafka as may be.")
         for group in closed:
@@ -151,7 +151,7 @@ class Committer:
             self._resolve(group, NotAccepted("Kafka was lost before the record was sent."))
             return
         try:
-            future = producer.send(REACTIONS_TOPIC, group.record())
+            future = producer.send(REACTIONS_TOPIC, group.record(), headers=group.headers())
         except KafkaError as error:
             self._resolve(group, NotAccepted(f"Kafka did not take the record: {error}"))
             self._replace(producer, error)
@@ -189,7 +189,7 @@ class Committer:
         self._tell(group, outcome)
 
     def _tell(self, group: Group[Waiter], outcome: Outcome) -> None:
-        for _, waiter in group.waiters:
+        for waiter in group.waiters:
             # Done already where its deadline has passed, cancelled where its client is gone.
             if not waiter.done():
                 waiter.set_result(outcome)

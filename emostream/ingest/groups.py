@@ -1,7 +1,10 @@
 """Group commit's bookkeeping: which requests share a Kafka record, and how much is in flight. Pure."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from emostream import model
 
 Waiter = TypeVar("Waiter")
 
@@ -15,16 +18,21 @@ class Group(Generic[Waiter]):
     """Requests whose reactions go into one record. Each request waits for it with a waiter of its own."""
 
     payloads: list[bytes] = field(default_factory=list)
-    waiters: list[tuple[int, Waiter]] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
 
     @property
     def reactions(self) -> int:
-        return sum(reactions for reactions, _ in self.waiters)
+        return self.counts.total()
 
     def record(self) -> bytes:
         """The record's value: one JSON list of all reactions."""
         return b"[" + b",".join(self.payloads) + b"]"
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The record's headers: what is in its list, counted."""
+        return [(model.COUNTS_HEADER, model.encode(self.counts))]
 
 
 class Groups(Generic[Waiter]):
@@ -52,8 +60,10 @@ class Groups(Generic[Waiter]):
         """Whether a group waits for more requests."""
         return self._open is not None
 
-    def add(self, reactions: int, payload: bytes, waiter: Waiter) -> list[Group[Waiter]]:
+    def add(self, counts: model.Counts, payload: bytes, waiter: Waiter) -> list[Group[Waiter]]:
         """Take a request; the groups that this closed are to be sent, in this order. Raises NoRoomError.
+
+        `counts` are those of the reactions in `payload`.
 
         A request is never split: where it does not fit into the open group, it begins the next one.
         """
@@ -69,7 +79,9 @@ class Groups(Generic[Waiter]):
             self._open = Group()
         group = self._open
         group.payloads.append(payload)
-        group.waiters.append((reactions, waiter))
+        group.waiters.append(waiter)
+        for emoji, count in counts.items():
+            group.counts[emoji] += count
         group.size_bytes += len(payload)
         if group.size_bytes >= self._max_group_bytes:
             closed.append(group)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from emostream.model import MAX_REACTIONS_PER_REQUEST, UserId
+from emostream.model import MAX_REACTIONS_PER_REQUEST, Counts, UserId
 
 MIN_TIMESTAMP_MS = 0  # 1970
 MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
@@ -42,10 +42,14 @@ class InvalidError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The reactions of one request: how many, and their JSON joined by commas, to stand in a record's list."""
+    """The reactions of one request: how many by emoji, and their JSON joined by commas, to stand in a record's list."""
 
-    reactions: int
+    counts: Counts
     payload: bytes
+
+    @property
+    def reactions(self) -> int:
+        return sum(self.counts.values())
 
 
 def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
@@ -58,12 +62,14 @@ def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
         items = [decoded] if isinstance(decoded, _Item) else decoded
         if not 1 <= len(items) <= MAX_REACTIONS_PER_REQUEST:
             raise _wrong_number(len(items))
+        counts: Counts = {}
         for item in items:
-            item.emoji_type = palette[item.emoji_type]
+            emoji = item.emoji_type = palette[item.emoji_type]
+            counts[emoji] = counts.get(emoji, 0) + 1
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         # The hot path stops at the first thing that is wrong; what a client is told comes from a second look.
         raise _explain(body, palette) from None
-    return Batch(len(items), _encode(items)[1:-1])
+    return Batch(counts, _encode(items)[1:-1])
 
 
 def _wrong_number(number: int) -> InvalidError:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,15 @@ from emostream.kafka import admin_client, durable_producer, log_reader, records_
 from emostream.local import servers
 from emostream.local.jars import JARS
 from emostream.local.process import Process
-from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Reaction, Swarm
+from emostream.model import (
+    COUNTS_HEADER,
+    DEAD_LETTER_TOPIC,
+    REACTIONS_TOPIC,
+    SWARMS_TOPIC,
+    Reaction,
+    Swarm,
+    encode,
+)
 from tests.conftest import Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
@@ -58,9 +66,9 @@ class Log:
         self.sent.update(reactions)
         self.send_raw(model.encode([Reaction("u1", emoji, 1_732_370_000_123) for emoji in reactions]))
 
-    def send_raw(self, value: bytes | None) -> None:
+    def send_raw(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """One record of any content; a record without one needs a key."""
-        self.producer.send(REACTIONS_TOPIC, value, key=None if value is not None else b"key")
+        self.producer.send(REACTIONS_TOPIC, value, key=None if value is not None else b"key", headers=list(headers))
 
     def swarms(self) -> list[Swarm]:
         return [read_record(record.value) for record in self.records(SWARMS_TOPIC)]
@@ -256,6 +264,32 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     aggregator.process.terminate()
     assert aggregator.end() == 0
     assert not log.check()[-1].reactions
+
+
+def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log: Log, start: Start) -> None:
+    aggregator = start()
+    one_reaction = encode([Reaction("u", "🔥", 1)])
+    # Told apart from its list on purpose.
+    log.send_raw(one_reaction, [(COUNTS_HEADER, '{"👏": 3, "🎉": 1}'.encode())])
+    log.sent.update({"👏": 3, "🎉": 1})
+    log.send("🔥")
+    log.check()
+    values = ("many", "null", "0", "-1", "1.5", "9223372036854775807", "1e999")
+    for nonsense in ("", "{", "[1]", "7", '{"word": 1}', *(f'{{"🔥": {value}, "👏": {value}}}' for value in values)):
+        log.send_raw(one_reaction, [(COUNTS_HEADER, nonsense.encode())])
+        log.sent["🔥"] += 1
+        log.check()
+    log.send_raw(one_reaction, [("another", b"{}"), (COUNTS_HEADER, b"{}")])
+    log.sent["🔥"] += 1
+    # Nothing is in it, and nothing is counted of it.
+    log.send_raw(b"[]", [(COUNTS_HEADER, b"{}")])
+    # Where one record is wrong, the others of its batch are counted as they are.
+    log.send_raw(one_reaction, [(COUNTS_HEADER, '{"🔥": 1}'.encode())])
+    log.sent["🔥"] += 1
+    log.send_raw(b"junk", [(COUNTS_HEADER, '{"🔥": 0}'.encode())])
+    assert progress_of(log.check()[-1]).dead_letters == 1
+    aggregator.process.terminate()
+    assert aggregator.end() == 0
 
 
 def test_an_outage_is_caught_up_with_in_steps_and_new_partitions_are_found(log: Log, start: Start) -> None:

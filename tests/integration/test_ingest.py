@@ -28,7 +28,7 @@ from emostream.config import ClustersSettings, KafkaSettings
 from emostream.kafka import log_reader, records_until
 from emostream.local import servers
 from emostream.local.process import Process
-from emostream.model import REACTIONS_TOPIC
+from emostream.model import COUNTS_HEADER, REACTIONS_TOPIC
 from tests.conftest import Server, own_broker
 from tests.integration.viewers import wait_until
 
@@ -179,10 +179,11 @@ def records(broker: Server) -> list[tuple[int, int, list[dict[str, Any]]]]:
             partition = TopicPartition(REACTIONS_TOPIC, number)
             reader.assign([partition])
             end = reader.end_offsets([partition])[partition]
-            found += [
-                (number, record.offset, json.loads(record.value))
-                for record in records_until(reader, partition, 0, end, 30)
-            ]
+            for record in records_until(reader, partition, 0, end, 30):
+                reactions = json.loads(record.value)
+                counts = json.loads(dict(record.headers)[COUNTS_HEADER])
+                assert counts == Counter(reaction["emoji_type"] for reaction in reactions)
+                found.append((number, record.offset, reactions))
     return found
 
 

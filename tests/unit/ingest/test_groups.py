@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists, one_of
 from hypothesis.strategies import just as exactly
 
+from emostream import model
 from emostream.ingest.groups import Group, Groups, NoRoomError
 
 
@@ -18,45 +19,46 @@ def test_requests_share_a_group_until_its_time_is_over() -> None:
     groups: Groups[str] = Groups(1_000, 10, 10_000)
     assert not groups.has_open
     assert groups.close() is None
-    assert groups.add(1, item(1), "a") == []
-    assert groups.add(1, item(2), "b") == []
+    assert groups.add({"🔥": 1}, item(1), "a") == []
+    assert groups.add({"🔥": 1, "👏": 1}, item(2), "b") == []
     assert groups.has_open
     group = groups.close()
     assert group is not None
-    assert group.waiters == [(1, "a"), (1, "b")]
-    assert group.reactions == 2
+    assert group.waiters == ["a", "b"]
+    assert group.reactions == 3
+    assert group.headers() == [(model.COUNTS_HEADER, '{"🔥":2,"👏":1}'.encode())]
     assert [read["n"] for read in json.loads(group.record())] == [1, 2]
     assert not groups.has_open
 
 
 def test_a_full_group_is_closed_at_once() -> None:
     groups: Groups[str] = Groups(100, 10, 10_000)
-    (group,) = groups.add(1, item(1, 200), "a")
-    assert group.waiters == [(1, "a")]
+    (group,) = groups.add({"🔥": 1}, item(1, 200), "a")
+    assert group.waiters == ["a"]
     assert not groups.has_open
 
 
 def test_a_request_that_does_not_fit_begins_the_next_group_and_is_never_split() -> None:
     groups: Groups[str] = Groups(100, 10, 10_000)
-    groups.add(1, item(1, 50), "a")
-    first, second = groups.add(3, item(2, 200), "b")
-    assert (first.waiters, second.waiters) == ([(1, "a")], [(3, "b")])
+    groups.add({"🔥": 1}, item(1, 50), "a")
+    first, second = groups.add({"🔥": 2, "👏": 1}, item(2, 200), "b")
+    assert (first.waiters, second.waiters) == (["a"], ["b"])
 
 
 @pytest.mark.parametrize(("max_requests", "max_bytes"), [(2, 10_000), (10, 30)])
 def test_past_a_bound_a_request_is_refused_until_one_is_resolved(max_requests: int, max_bytes: int) -> None:
     groups: Groups[str] = Groups(1_000, max_requests, max_bytes)
-    groups.add(1, item(1), "a")
-    groups.add(1, item(2), "b")
+    groups.add({"🔥": 1}, item(1), "a")
+    groups.add({"🔥": 1}, item(2), "b")
     assert groups.is_full
     with pytest.raises(NoRoomError):
-        groups.add(1, item(3), "c")
+        groups.add({"🔥": 1}, item(3), "c")
     group = groups.close()
     assert group is not None
     assert groups.is_full, "closing a group does not mean that it has arrived"
     groups.resolve(group)
     assert (groups.requests_in_flight, groups.bytes_in_flight) == (0, 0)
-    assert groups.add(1, item(3), "c") == []
+    assert groups.add({"🔥": 1}, item(3), "c") == []
 
 
 CLOSE = "close"
@@ -81,7 +83,7 @@ def test_each_request_taken_is_in_one_group_in_order_and_the_books_balance(steps
         else:
             payload = item(number, int(step))
             try:
-                closed = groups.add(1, payload, number)
+                closed = groups.add({str(number): 1}, payload, number)
             except NoRoomError:
                 assert groups.is_full
                 continue
@@ -95,7 +97,8 @@ def test_each_request_taken_is_in_one_group_in_order_and_the_books_balance(steps
     sent += [last] if last else []
     unresolved += [last] if last else []
     assert [read["n"] for group in sent for read in json.loads(group.record())] == taken
-    assert all(len(group.waiters) == 1 or sum(sizes[n] for _, n in group.waiters) <= 256 for group in sent)
+    assert all(group.counts == {str(n): 1 for n in group.waiters} for group in sent)
+    assert all(len(group.waiters) == 1 or sum(sizes[n] for n in group.waiters) <= 256 for group in sent)
     for group in unresolved:
         groups.resolve(group)
     assert (groups.requests_in_flight, groups.bytes_in_flight) == (0, 0)
