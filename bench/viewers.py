@@ -63,6 +63,7 @@ class Viewers:
         self._address = (HOST, port)
         self._server_pid = server_pid
         self._epoll = select.epoll()
+        self._buffer = bytearray(_READ_BYTES)
         self._sockets: dict[int, socket.socket] = {}
         self.stalled: list[socket.socket] = []
         rss_before, began = machine.rss_kib(server_pid), time.perf_counter()
@@ -126,16 +127,19 @@ class Viewers:
             self._read(self._epoll.poll(0.1), deliveries)
 
     def _read(self, ready: Collection[tuple[int, int]], deliveries: Deliveries) -> None:
+        # One buffer for all: to allocate one for each would cost as much as to read.
+        buffer = self._buffer
         for descriptor, _ in ready:
-            data = self._sockets[descriptor].recv(_READ_BYTES)
-            if not data:
+            size_bytes = self._sockets[descriptor].recv_into(buffer)
+            if not size_bytes:
                 raise ConnectionError("the server closed the connection of a viewer that reads")
-            swarms = data.count(_SWARM)
+            swarms = buffer.count(_SWARM, 0, size_bytes)
             deliveries.count += swarms
-            deliveries.size_bytes += len(data)
+            deliveries.size_bytes += size_bytes
             if swarms and descriptor % _TIMED_SHARE == 0:
                 now_ms = time.time() * 1_000
-                deliveries.ages_ms.extend(now_ms - int(end) for end in _WINDOW_END.findall(data))
+                ends = _WINDOW_END.findall(buffer, 0, size_bytes)
+                deliveries.ages_ms.extend(now_ms - int(end) for end in ends)
 
 
 def _check_accepted(data: bytes) -> None:
