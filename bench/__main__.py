@@ -22,7 +22,9 @@ PARTS = ("ingest", "fanout", "aggregator", "hops", "growth")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="shorter, with fewer viewers; the figures vary more")
+    parser.add_argument(
+        "--quick", action="store_true", help="shorter, with fewer viewers, and the main figures alone; they vary more"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")

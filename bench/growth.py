@@ -15,6 +15,7 @@ from emostream.registry.placement import Placement
 VIEWERS = (500, 1_000, 2_000, 4_000)
 CONNECTIONS = (32, 64, 128, 256)
 SUBSCRIBERS = (1_250, 2_500, 5_000, 10_000)
+_SECONDS = 6
 _ASSIGNMENTS = 20_000
 _PENDING_SECONDS = 10
 # A subscriber reports each second; in a rush there are this many assignments to a report.
@@ -23,35 +24,37 @@ _PART = "growth"
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure all of it; where it has to be quick, at the least and at the greatest load alone."""
-    seconds = 3 if quick else 6
-    every = 3 if quick else 1
-    with machine.load_on_its_own_cores() as cores:
-        growth = [
-            Growth("fan-out", "viewers", "µs a delivery", _deliveries(directory, tell, cores.server, seconds, every)),
-            Growth("ingest", "connections", "µs a request", _requests(directory, tell, cores.server, seconds, every)),
-        ]
+    """Measure all of it; where it has to be quick, assignments alone."""
+    growth = [] if quick else _of_servers(directory, tell)
     tell("assignments")
     growth.append(Growth("registry", "subscribers", "µs an assignment", {n: _assignment_us(n) for n in SUBSCRIBERS}))
     return Findings(figures=[_figure(each) for each in growth], growth=growth)
 
 
-def _deliveries(directory: Path, tell: Tell, core: int, seconds: float, every: int) -> dict[int, float]:
+def _of_servers(directory: Path, tell: Tell) -> list[Growth]:
+    with machine.load_on_its_own_cores() as cores:
+        return [
+            Growth("fan-out", "viewers", "µs a delivery", _deliveries(directory, tell, cores.server)),
+            Growth("ingest", "connections", "µs a request", _requests(directory, tell, cores.server)),
+        ]
+
+
+def _deliveries(directory: Path, tell: Tell, core: int) -> dict[int, float]:
     costs = {}
     with fanout.running_subscriber(directory / "fan-out", tell, core) as tiers:
-        for viewers in VIEWERS[::every]:
+        for viewers in VIEWERS:
             tell(f"{viewers:,} viewers")
-            costs[viewers] = 1e6 / fanout.watch_stream(tiers, viewers, seconds).per_cpu_second
+            costs[viewers] = 1e6 / fanout.watch_stream(tiers, viewers, _SECONDS).per_cpu_second
     return costs
 
 
-def _requests(directory: Path, tell: Tell, core: int, seconds: float, every: int) -> dict[int, float]:
+def _requests(directory: Path, tell: Tell, core: int) -> dict[int, float]:
     costs = {}
     with servers.running_tiers(directory / "ingest", ingest.TIERS, tell) as tiers:
         machine.pin(tiers.pid("ingest"), core)
-        for connections in CONNECTIONS[::every]:
+        for connections in CONNECTIONS:
             tell(f"{connections} connections")
-            costs[connections] = 1e6 / ingest.post_single(tiers, connections, seconds).per_cpu_second
+            costs[connections] = 1e6 / ingest.post_single(tiers, connections, _SECONDS).per_cpu_second
     return costs
 
 
