@@ -40,7 +40,9 @@ def _draw_headroom(axes: Axes, figures: list[Figure]) -> None:
     headrooms = [figure.headroom or 0 for figure in figures]
     colours = [_REACHED if figure.is_reached else _SHORT for figure in figures]
     bars = axes.barh([f"{figure.part}: {figure.name}" for figure in figures], headrooms, color=colours)
-    axes.bar_label(bars, [f" {number(figure.value)} {figure.unit} ({figure.bound})" for figure in figures], fontsize=8)
+    labels = [f"{number(figure.value)} {figure.unit} ({figure.bound})" for figure in figures]
+    # On white, so that the line of the bound does not strike them through.
+    axes.bar_label(bars, labels, padding=4, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(right=max(headrooms) * 6)
