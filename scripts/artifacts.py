@@ -25,8 +25,6 @@ ARTIFACTS = REPOSITORY / "build" / "artifacts"
 JARS = REPOSITORY / "build" / "jars"
 REQUIREMENTS = REPOSITORY / "requirements"
 LOGGING = REPOSITORY / "emostream" / "local" / "logging"
-# Last in each archive: where it is, the archive was unpacked to its end.
-COMPLETE = ".complete"
 # Where the application lies on a host.
 APPLICATION = "/opt/emostream/app/current"
 _SITE = "lib/python{}/site-packages"
@@ -215,8 +213,6 @@ def _make(archive: Archive, target: Target, path: Path) -> None:
         with tarfile.open(packed, "w") as tar:
             for name in _members(folder):
                 tar.add(folder / name, arcname=name, recursive=False, filter=_anonymous)
-            (folder / COMPLETE).touch()
-            tar.add(folder / COMPLETE, arcname=COMPLETE, filter=_anonymous)
         packed.replace(path)
 
 
