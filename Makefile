@@ -53,7 +53,7 @@ bench: ## Measure every tier, beside others of its kind: a table, a picture and 
 	$(set_up) bench
 	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench
 
-bench-quick: ## The same in 3 minutes, with fewer viewers
+bench-quick: ## The main figures of it, in 3 minutes and with fewer viewers
 	$(set_up) bench
 	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench --quick
 

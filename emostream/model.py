@@ -13,7 +13,7 @@ DEAD_LETTER_TOPIC = "reactions.dead-letter"
 SWARMS_TOPIC = "swarms"
 
 # Header of a record of `reactions`: how often each emoji is in its list, as JSON. So whoever counts need not read the
-# list, which costs many times as much. A record may lack it.
+# list. A record may lack it.
 COUNTS_HEADER = "counts"
 
 MAX_REACTIONS_PER_REQUEST = 1_000
