@@ -24,12 +24,13 @@ import uvloop
 from emostream import config, logs, model
 from emostream.client.outcome import Accepted, Unknown
 from emostream.client.reactions import ReactionSender
-from emostream.client.viewer import Viewer
+from emostream.client.viewer import Viewer, ViewerState
 from emostream.local import figures
 from emostream.local.account import Account, Latencies, Post
 from emostream.local.display import Display
 from emostream.local.figures import Figures
 from emostream.local.ledger import SwarmFollower, count_others
+from emostream.local.moves import Moves
 from emostream.local.pace import Crowd
 
 log = logs.get(__name__)
@@ -81,6 +82,7 @@ class _Audience:
         self._prefix = f"crowd-{secrets.token_hex(3)}-"
         self._people = Crowd(self._prefix, random.choice)
         self._viewers: list[Viewer] = []
+        self._moves = Moves()
         self._posts: set[asyncio.Task[None]] = set()
         self._refused = 0
         self._silenced = asyncio.Event()
@@ -171,6 +173,7 @@ class _Audience:
                     self._client.registry_url,
                     f"{self._prefix}{number}",
                     on_message=self._see,
+                    on_state=functools.partial(self._note, number),
                     protocol="ws" if number % _WEBSOCKET_SHARE == 0 else "sse",
                 )
                 self._viewers.append(viewer)
@@ -180,6 +183,9 @@ class _Audience:
     def _see(self, message: model.ViewerMessage) -> None:
         if isinstance(message, model.Swarm):
             self._account.latencies.seen(message.sequence, self._now_ms())
+
+    def _note(self, viewer: int, state: ViewerState) -> None:
+        self._moves.enter(viewer, state, time.monotonic())
 
     # The account.
 
@@ -235,6 +241,7 @@ class _Audience:
             p99_ms=account.latencies.percentile_ms(99),
             lost=dict(account.lost(others)),
             doubled=dict(account.doubled(others)),
+            moves=list(self._moves.made),
             is_final=True,
         )
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from emostream.local.moves import Move
+
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """How far the crowd's reactions came.
@@ -11,7 +13,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     `accepted`, `counted` and the like are reactions since the crowd came; `delivered` counts swarms, each once for each
     viewer. `missed` and `repeated` are swarms that a viewer should have got and did not, or got twice. The percentiles
     (POST to sight, in ms) are those of the newest swarm while it runs, and of all in the end. `lost` and `doubled` are
-    by emoji, and known in the end only.
+    by emoji, and `moves` are the times that a viewer lost its subscriber; these three are known in the end only.
     """
 
     seconds: float
@@ -31,6 +33,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: int | None
     lost: dict[str, int] = {}
     doubled: dict[str, int] = {}
+    moves: list[Move] = []
     is_final: bool = False
 
     @property

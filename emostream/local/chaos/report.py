@@ -1,21 +1,30 @@
 """What a run found, for a person and as JSON. Pure."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from emostream.local.chaos.growth import Held
 from emostream.local.chaos.injector import Course
-from emostream.local.chaos.plan import Fault, Tiers
+from emostream.local.chaos.plan import Fault, Kind, Tiers
 from emostream.local.chaos.trail import Wrong
+from emostream.local.figures import Figures
+from emostream.local.moves import Move
+
+# A viewer whose subscriber is killed notices it at once. What was lost later was lost for another reason.
+_NOTICED_SECONDS = 2.0
+_KILLED = {Kind.KILL, Kind.KILL_IN_COMMIT}
+_KILLED_OR_STOPPED = {*_KILLED, Kind.STOP, Kind.STOP_IN_COMMIT}
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Of recoveries, in seconds; None where there was none."""
+    """Of so many recoveries, in seconds; None where there was none."""
 
     p50: float | None
     most: float | None
+    count: int = 0
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -33,13 +42,29 @@ class Line(msgspec.Struct, frozen=True):
     doubled: int
 
 
+class Recovery(msgspec.Struct, frozen=True):
+    """How long it took until a tier was back at work, against the time in which it is to be. `alone` counts the faults
+    only that no other one met; the others had to wait for what else was broken."""
+
+    what: str
+    target_seconds: int
+    alone: Times
+    all: Times
+
+
 class Report(msgspec.Struct, frozen=True):
-    """The whole run; it is good where `problems` is empty. `timeline` is what happened, in order."""
+    """The whole run; it is good where `problems` is empty. In so many `seconds` of faults and recoveries `swarms` came.
+
+    `crowd` has what was accepted, counted and seen, None where it failed; `timeline` is what happened, in order.
+    """
 
     seed: int
     faults: int
     seconds: int
+    swarms: int
     problems: list[str]
+    crowd: Figures | None
+    recoveries: list[Recovery]
     lines: list[Line]
     repeats: int
     """Records in the clusters' topics that subscribers had to drop."""
@@ -68,6 +93,81 @@ def lines(courses: Sequence[Course], wrongs: Sequence[Wrong], tiers: Tiers) -> l
         )
         for name, members in sorted(found.items())
     ]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be over within so many seconds after a fault of these kinds on a tier alone."""
+
+    what: str
+    tier: str
+    kinds: set[Kind]
+    within_seconds: int
+    measure: Callable[[Course, Sequence[Move]], Sequence[float | None]]
+
+
+def _until_ready(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    return [course.ready_seconds]
+
+
+def _until_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    return [course.flow_seconds]
+
+
+def _from_ready_to_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    if course.ready_seconds is None or course.flow_seconds is None:
+        return [None]
+    return [max(0.0, course.flow_seconds - course.ready_seconds)]
+
+
+def _away(course: Course, moves: Sequence[Move]) -> Sequence[float | None]:
+    """How long each viewer of a killed subscriber, whose names are `subscriber@port` and `cluster/port`, had none."""
+    assert course.injected_at is not None  # noqa: S101
+    ports = {victim.partition("@")[2] for victim in course.fault.victims}
+    noticed_until = course.injected_at + _NOTICED_SECONDS
+    return [
+        move.away_seconds
+        for move in moves
+        if move.subscriber.partition("/")[2] in ports and course.injected_at <= move.lost_at_seconds <= noticed_until
+    ]
+
+
+_TARGETS = [
+    _Target("a killed ingest is ready", "ingest", _KILLED, 5, _until_ready),
+    _Target("swarms flow after a killed publisher", "publisher", _KILLED, 10, _until_flow),
+    _Target("viewers of a killed subscriber have one", "subscriber", _KILLED, 5, _away),
+    _Target("swarms flow after a killed aggregator", "aggregator", _KILLED, 30, _until_flow),
+    _Target("swarms flow after Kafka is back", "kafka", _KILLED_OR_STOPPED, 15, _from_ready_to_flow),
+    _Target("swarms flow after ZooKeeper is back", "zookeeper", _KILLED_OR_STOPPED, 15, _from_ready_to_flow),
+]
+
+
+def recoveries(courses: Sequence[Course], moves: Sequence[Move], tiers: Tiers) -> list[Recovery]:
+    """One for each target; the times of moves are those of the run's clock."""
+    found = []
+    for target in _TARGETS:
+        hit = [course for course in courses if _is_of(course, target, tiers)]
+        alone = [course for course in hit if _is_alone(course, courses)]
+        times = [
+            _times([each for course in members for each in target.measure(course, moves)]) for members in (alone, hit)
+        ]
+        found.append(Recovery(target.what, target.within_seconds, *times))
+    return found
+
+
+def _is_of(course: Course, target: _Target, tiers: Tiers) -> bool:
+    victims, kind = course.fault.victims, course.fault.kind
+    is_known = course.injected_at is not None and kind in target.kinds
+    return is_known and all(victim in tiers[target.tier] for victim in victims)
+
+
+def recovery_table(found: Sequence[Recovery]) -> str:
+    """The recoveries for a person; seconds are p50 and most."""
+    head = f"  {'recovery':<42}{'target':>7}{'alone':>16}{'all':>18}"
+    rows = [
+        f"  {each.what:<42}{each.target_seconds:>7}{_counted(each.alone):>16}{_counted(each.all):>18}" for each in found
+    ]
+    return "\n".join([head, *rows])
 
 
 def table(found: Sequence[Line]) -> str:
@@ -116,8 +216,12 @@ def _times(seconds: Sequence[float | None]) -> Times:
     known = [each for each in seconds if each is not None]
     if not known:
         return Times(None, None)
-    return Times(round(statistics.median(known), 1), round(max(known), 1))
+    return Times(round(statistics.median(known), 1), round(max(known), 1), len(known))
 
 
 def _pair(times: Times) -> str:
     return "–" if times.p50 is None else f"{times.p50} {times.most}"
+
+
+def _counted(times: Times) -> str:
+    return f"{_pair(times)} ({times.count})" if times.count else _pair(times)

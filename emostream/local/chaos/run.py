@@ -19,6 +19,8 @@ from emostream.local.chaos.plan import Fault, schedule
 from emostream.local.chaos.timeline import Timeline
 from emostream.local.chaos.watch import Junk, Watch
 from emostream.local.display import Display
+from emostream.local.figures import Figures
+from emostream.local.moves import Move
 from emostream.local.servers import HOST
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Part
@@ -54,7 +56,11 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
         finally:
             supervisor.stop()
     (layout.directory / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    tell("\n" + report.table(found.lines))
+    tell(f"\n{report.table(found.lines)}\n\n{report.recovery_table(found.recoveries)}\n")
+    if found.crowd is not None:
+        tell(f"{figures.summary(found.crowd)}\n")
+    undisturbed = found.seconds * 1000 // layout.trigger_ms
+    tell(f"{found.swarms} swarms came in {found.seconds} s of faults; undisturbed it would have been {undisturbed}.")
     if found.problems:
         tell(f"\nFAILED, with SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(found.problems))
         return 1
@@ -88,8 +94,10 @@ class _Run:
         try:
             self._step_until(self._flows, _PATIENCE_SECONDS, "no swarm came")
             self._timeline.restart()
+            first = self._watch.trail.newest.sequence
             self._break()
             missing = self._wait_for_all()
+            seconds, swarms = int(self._timeline.seconds()), self._watch.trail.newest.sequence - first
             self._junk.stop()
             self._crowd.send_signal(signal.SIGINT)
             self._step_until(lambda: not self._crowd.is_running(), 2 * _PATIENCE_SECONDS, "the crowd does not end")
@@ -102,17 +110,23 @@ class _Run:
             self._injector.stop()
             self._crowd.stop()
             self._watch.stop()
-        problems = [*self._unrecovered(), *missing, *self._wrong_counts(), *self._wrong_letters()]
+        account = figures.read(self._figures_file)
+        crowd = account if account is not None and account.is_final else None
+        problems = [*self._unrecovered(), *missing, *self._wrong_counts(crowd), *self._wrong_letters()]
+        courses, trail = self._injector.courses, self._watch.trail
         return report.Report(
-            seed,
-            len(self._faults),
-            int(self._timeline.seconds()),
-            [*problems, *self._growth.problems()],
-            report.lines(self._injector.courses, self._watch.trail.wrongs, self._tiers),
-            self._watch.trail.repeats,
-            self._watch.trail.dead_letters.total(),
-            self._growth.most,
-            self._timeline.entries,
+            seed=seed,
+            faults=len(self._faults),
+            seconds=seconds,
+            swarms=swarms,
+            problems=[*problems, *self._growth.problems()],
+            crowd=crowd,
+            recoveries=report.recoveries(courses, self._moves(crowd), self._tiers),
+            lines=report.lines(courses, trail.wrongs, self._tiers),
+            repeats=trail.repeats,
+            dead_letters=trail.dead_letters.total(),
+            most_held=self._growth.most,
+            timeline=self._timeline.entries,
         )
 
     def _flows(self) -> bool:
@@ -150,12 +164,18 @@ class _Run:
         courses = [course for course in self._injector.courses if not course.is_recovered]
         return [f"not recovered from, or never injected: {course.fault}" for course in courses]
 
-    def _wrong_counts(self) -> list[str]:
+    def _moves(self, crowd: Figures | None) -> list[Move]:
+        """Those of the viewers, by the run's clock."""
+        return [
+            msgspec.structs.replace(move, lost_at_seconds=self._timeline.at(move.lost_at_seconds))
+            for move in (crowd.moves if crowd is not None else [])
+        ]
+
+    def _wrong_counts(self, crowd: Figures | None) -> list[str]:
         wrongs = [f"the first wrong record: {wrong}" for wrong in self._watch.trail.wrongs[:1]]
-        account = figures.read(self._figures_file)
-        if account is None or not account.is_final:
+        if crowd is None:
             return [*wrongs, f"the crowd ended with status {self._crowd.exit_status}:\n{self._crowd.log_tail()}"]
-        return wrongs if account.is_exact else [*wrongs, figures.summary(account)]
+        return wrongs if crowd.is_exact else [*wrongs, "the account of the crowd is not exact: see above"]
 
     def _wrong_letters(self) -> list[str]:
         trail, put, unknown = self._watch.trail, Counter(self._junk.put), Counter(self._junk.unknown)

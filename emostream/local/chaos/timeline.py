@@ -18,7 +18,11 @@ class Timeline:
 
     def seconds(self) -> float:
         """The time on its clock."""
-        return time.monotonic() - self._began
+        return self.at(time.monotonic())
+
+    def at(self, monotonic_seconds: float) -> float:
+        """What its clock showed at a time of the machine's monotonic clock."""
+        return monotonic_seconds - self._began
 
     def note(self, what: str) -> None:
         """Something happened now."""
