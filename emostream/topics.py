@@ -182,17 +182,16 @@ def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
 
 def _begin_stream(kafka: KafkaSettings) -> str:
     with SwarmLog(kafka, _TRANSACTION_TIMEOUT_MS) as log:
-        # Read only now that nobody else can write any more.
-        last = _last_or_none(kafka)
+        last = _last_or_none(log)
         stream = new_stream_id(int(time.time() * 1000), stream_of(last) if last else None)
         record = first_swarm(stream, describe_reactions(kafka), last)
         log.append(record)
     return f"{SWARMS_TOPIC}: began a new stream with record {record.id}"
 
 
-def _last_or_none(kafka: KafkaSettings) -> Swarm | None:
+def _last_or_none(log: SwarmLog) -> Swarm | None:
     try:
-        return last_swarm(kafka)
+        return log.last()
     except NotASwarmError:
         # It is what the operator recovers from.
         return None

@@ -23,7 +23,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream import http, logs
 from emostream.aggregator import metrics, query, session
-from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions, last_swarm
+from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions
 from emostream.aggregator.swarms import (
     Batch,
     Compression,
@@ -97,7 +97,7 @@ class _Term:
 
 def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, term: _Term) -> None:
     with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as checkpoint:
-        last = last_swarm(kafka)
+        last = swarms.last()
         offsets = starting_offsets(last, describe_reactions(kafka))
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read back", swarm=last.id, offsets=offsets)
@@ -166,7 +166,7 @@ class _Writer:
         if swarm.progress == self._last.progress:
             return
         timeout_seconds = self._settings.transaction_timeout_ms / 1000 + _WRITE_GRACE_SECONDS
-        with self.is_writing, _outcome_known_within(timeout_seconds), metrics.COMMIT.time():
+        with self.is_writing, outcome_known_within(timeout_seconds), metrics.COMMIT.time():
             self._swarms.append(swarm, letters)
         _report(swarm, letters, offsets_without_record(self._last, batch))
         self._last = swarm
@@ -197,7 +197,7 @@ def _planned_ends(checkpoint: Path, batch_id: int) -> dict[int, int]:
 
 
 @contextlib.contextmanager
-def _outcome_known_within(seconds: float) -> Iterator[None]:
+def outcome_known_within(seconds: float) -> Iterator[None]:
     """End the whole process, at once, where the write in this block fails or takes longer.
 
     Neither can be told from a write that succeeded. Anything that this process did next could count a batch twice.

@@ -45,6 +45,7 @@ class SwarmLog:
     """
 
     def __init__(self, settings: KafkaSettings, transaction_timeout_ms: int) -> None:
+        self._settings = settings
         self._producer = transactional_producer(settings, TRANSACTIONAL_ID, transaction_timeout_ms)
         try:
             with asking(settings.bootstrap_servers):
@@ -52,6 +53,11 @@ class SwarmLog:
         except EmoStreamError:
             self.close()
             raise
+
+    def last(self) -> Swarm | None:
+        """The last swarm, None where the topic is empty. Only here is it sure to stay the last one: no earlier writer
+        can add to it any more. Raises as `last_swarm`."""
+        return last_swarm(self._settings)
 
     def append(self, swarm: Swarm, dead_letters: Iterable[DeadLetter] = ()) -> None:
         """Write a swarm and the records that were set aside on its way: all of them, or none.
@@ -82,7 +88,7 @@ class SwarmLog:
 
 
 def last_swarm(settings: KafkaSettings) -> Swarm | None:
-    """The last swarm that was committed, or None where the topic is empty; asked once earlier writers are fenced.
+    """The last swarm that was committed so far, or None where the topic is empty.
 
     Raises EmoStreamError where there is no topic or an open transaction hides its end, NotASwarmError.
     """

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -20,8 +21,10 @@ from kafka.errors import TopicAlreadyExistsError
 
 from emostream import model, topics
 from emostream.aggregator.driver import EXIT_OUTCOME_UNKNOWN
-from emostream.aggregator.swarms import RECOVERY_COMMAND, progress_of, read_record
+from emostream.aggregator.log import SwarmLog
+from emostream.aggregator.swarms import RECOVERY_COMMAND, progress_of, read_record, stream_of
 from emostream.config import ClustersSettings, KafkaSettings
+from emostream.errors import OutcomeUnknownError
 from emostream.kafka import admin_client, durable_producer, log_reader, records_until
 from emostream.local import servers
 from emostream.local.jars import JARS
@@ -348,6 +351,19 @@ def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, star
     assert frozen.end() in {1, EXIT_OUTCOME_UNKNOWN}
     log.check()
     assert successor.leads()
+
+
+def test_a_writer_of_swarms_cannot_write_once_another_has_begun(log: Log) -> None:
+    earlier = SwarmLog(log.settings, transaction_timeout_ms=10_000)
+    [first] = log.swarms()
+    second = msgspec.structs.replace(first, id=model.message_id(stream_of(first), 1), sequence=1)
+    with SwarmLog(log.settings, transaction_timeout_ms=10_000) as later:
+        with pytest.raises(OutcomeUnknownError):
+            earlier.append(second)
+        assert log.swarms() == [first]
+        later.append(second)
+    assert log.swarms() == [first, second]
+    earlier.close()
 
 
 def test_it_refuses_to_start_where_going_on_would_lose_reactions(log: Log, start: Start) -> None:

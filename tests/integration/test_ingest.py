@@ -368,8 +368,7 @@ def test_a_record_that_the_broker_refuses_is_never_called_not_accepted_and_the_n
     start: Start, broker: Server
 ) -> None:
     ingest = start()
-    with largest_record(broker, 2_000):
-        # The broker takes a moment to know of its new limit.
+    with topic_setting(broker, "max.message.bytes", 2_000, afterwards=2 << 20):
         wait_until(lambda: ingest.post(*new_users(100)).status == 504)
     users = new_users(5)
     wait_until(lambda: ingest.post(new_user()).status == 202)
@@ -381,17 +380,43 @@ def test_a_record_that_the_broker_refuses_is_never_called_not_accepted_and_the_n
 
 
 @contextmanager
-def largest_record(broker: Server, size_bytes: int) -> Iterator[None]:
-    """The topic takes no larger ones meanwhile."""
+def topic_setting(broker: Server, name: str, meanwhile: int, afterwards: int) -> Iterator[None]:
+    """A setting of the topic, which the broker takes a moment to know of."""
     with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
 
-        def allow(size_bytes: int) -> None:
-            limit = {"max.message.bytes": str(size_bytes)}
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, limit)])
+        def change(value: int) -> None:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, {name: str(value)})])
 
-        allow(size_bytes)
-        yield
-        allow(2 << 20)
+        change(meanwhile)
+        try:
+            yield
+        finally:
+            change(afterwards)
+
+
+def test_nothing_is_accepted_while_too_few_replicas_are_in_sync(start: Start, broker: Server) -> None:
+    ingest = start()
+    with topic_setting(broker, "min.insync.replicas", 2, afterwards=1):
+        wait_until(lambda: ingest.post(new_user()).status == 504)
+        assert ingest.post(new_user()).status == 503
+        wait_until(lambda: "a record waits" in ingest.reasons().get("kafka", ""))
+    wait_until(lambda: ingest.post(new_user()).status == 202)
+
+
+def test_a_record_that_is_sent_again_is_in_kafka_once(
+    start: Start, broker: Server, pause: Callable[[bool], None]
+) -> None:
+    ingest = start(deadline_ms=60_000)
+    users = new_users(5)
+    pause(True)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ingest.post_together, users)
+        # The producer gives up the request, whose bytes the broker has, and tries again.
+        wait_until(lambda: "timed out" in ingest.process.log_text(), 30)
+        pause(False)
+        assert {answer.status for answer in waiting.result()} == {202}
+    stored = times_stored(broker)
+    assert [stored[user] for user in users] == [1] * len(users)
 
 
 def test_a_killed_broker_loses_and_doubles_nothing_of_what_was_accepted(start: Start, broker: Server) -> None:
