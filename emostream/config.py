@@ -234,6 +234,11 @@ class AggregatorSettings(Section):
     cores: int = Field(1, ge=1, description="Cores that the driver takes from the master; leave room for a successor.")
     executor_memory_mib: int = Field(512, ge=256, description="Heap of an executor.")
     driver_memory_mib: int = Field(512, ge=256, description="Heap of the driver's JVM.")
+    executor_compiler: Literal["full", "quick"] = Field(
+        "full",
+        description="How executors compile their code: `quick` lets one start with half of the work, which tells where "
+        "it shares few cores with much else, and count fewer reactions a second at most.",
+    )
     compression_ratio: int = Field(1_000, ge=1, description="Reactions of one emoji that a viewer sees as one.")
     compression_rule: Literal["ceil", "floor"] = Field(
         "ceil", description="How a rest is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."

@@ -13,10 +13,12 @@ from emostream.errors import EmoStreamError
 from emostream.model import COUNTS_HEADER
 
 _HERE = Path(__file__).parent
-_WARM_UP_ROUNDS = 20
+# A few show that an executor is at work. Each more puts off the first swarm, which is what viewers wait for.
+_WARM_UP_ROUNDS = 3
 _WARM_UP_RECORDS = 100
 # Collects a heap of some hundred megabytes with the least threads and memory of its own.
 _SMALL_HEAP = "-XX:+UseSerialGC"
+_QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 _KEPT_FOR_THE_UI = (
@@ -58,8 +60,8 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
-        "spark.driver.extraJavaOptions": " ".join(_java_options(settings)),
-        "spark.executor.extraJavaOptions": _SMALL_HEAP,
+        "spark.driver.extraJavaOptions": _java_options(_plans_only(settings)),
+        "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick"),
         # A standalone master gives an application every core there is, and none is left for its successor.
         "spark.cores.max": settings.cores,
         # A lost executor or master is noticed within the time in which viewers would.
@@ -99,10 +101,13 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
     return directory
 
 
-def _java_options(settings: AggregatorSettings) -> list[str]:
-    # Where executors do the counting the driver only plans, and code that is compiled quickly, once, starts it sooner.
-    plans_only = not settings.spark_master.startswith("local")
-    return [_SMALL_HEAP, *(["-XX:TieredStopAtLevel=1"] if plans_only else [])]
+def _java_options(is_quick: bool) -> str:
+    return " ".join([_SMALL_HEAP, *([_QUICK_COMPILER] if is_quick else [])])
+
+
+def _plans_only(settings: AggregatorSettings) -> bool:
+    """Where executors count. Then code of the driver that is compiled quickly, once, starts it sooner."""
+    return not settings.spark_master.startswith("local")
 
 
 def _connector_jars(settings: AggregatorSettings) -> list[str]:

@@ -49,3 +49,9 @@ def test_only_a_driver_that_plans_is_compiled_for_a_quick_start(jars: Path) -> N
     key = "spark.driver.extraJavaOptions"
     assert quick in str(session.configuration(settings(jars))[key])
     assert quick not in str(session.configuration(settings(jars, spark_master="local[2]"))[key])
+
+
+def test_executors_are_compiled_for_a_quick_start_where_that_is_asked_for(jars: Path) -> None:
+    key = "spark.executor.extraJavaOptions"
+    assert "TieredStopAtLevel" not in str(session.configuration(settings(jars))[key])
+    assert "TieredStopAtLevel" in str(session.configuration(settings(jars, executor_compiler="quick"))[key])
