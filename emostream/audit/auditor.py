@@ -21,6 +21,8 @@ log = logs.get(__name__)
 
 _SWARMS = TopicPartition(SWARMS_TOPIC, 0)
 _POLL_MS = 200
+# So the broker answers when so long is over, with all that has come, and not for each record.
+_AT_LEISURE = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
 # Past this many records that wait for their swarm, reading `reactions` pauses until the aggregator has caught up.
 _MAX_WAITING = 20_000
 _LOOK_FOR_PARTITIONS_POLLS = 25
@@ -40,7 +42,7 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         cleanup.callback(client.stop)
         client.start_async()
         Announcement(client, f"/services/audit/{address}").update({"url": f"http://{address}", "leader": False})
-        reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes))
+        reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
         _Auditor(reader, readiness).follow(stop)
 
 
