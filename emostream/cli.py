@@ -189,10 +189,8 @@ def chaos(seed: int, faults: int) -> None:
     from pathlib import Path  # noqa: PLC0415
 
     from emostream.local.chaos import run as local_chaos  # noqa: PLC0415
-    from emostream.local.topology import Layout, Ports  # noqa: PLC0415
 
-    layout = Layout(Path("build/chaos"), Ports.free(clusters=2, subscribers_per_cluster=2), has_standbys=True)
-    sys.exit(local_chaos.run(seed, faults, layout))
+    sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos"))))
 
 
 @main.command()

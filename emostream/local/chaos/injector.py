@@ -28,6 +28,8 @@ STOP_SECONDS = 25.0
 """Longer than every time-out there is: sessions (6 s), transactions (10 s), writes (15 s), Spark's network (20 s)."""
 
 _RIVAL_SECONDS = 60.0
+# How long a burst may take, recovery from its last fault included, before the next one comes all the same.
+_PATIENCE_SECONDS = 180.0
 _RETRY_SECONDS = 1.0
 _POLL_MS = 500
 _KILLS = {Kind.KILL, Kind.KILL_IN_COMMIT, Kind.KILL_ALL}
@@ -83,18 +85,22 @@ class Injector:
         self._parts = {part.name: part for part in parts if not part.runs_once}
         self._came_to_ms = came_to_ms
         self._timeline = timeline
+        self._burst = 0
+        self._burst_began_at = 0.0
         self._over = threading.Event()
         # One for each fault of the two kinds that wait for a commit; there are no more of them than faults.
         self._triggers = ThreadPoolExecutor(len(faults), "trigger")
 
     def step(self) -> None:
-        """Inject what is due, however far the recovery from the faults before has come, and look at what is not over.
+        """Inject what is due, and look at what is not over.
 
-        A fault whose victims are down or stopped waits until they run.
+        Within a burst faults come however far the recovery from those before has come, but a fault whose victims are
+        down or stopped waits until they run.
         """
+        self._begin_next_burst()
         for course in self.courses:
             if course.injected_at is None:
-                if self._timeline.seconds() >= course.fault.at_seconds and self._can_inject(course.fault):
+                if self._is_due(course.fault) and self._can_inject(course.fault):
                     self._inject(course)
             elif course.released_at is None:
                 if course.is_over():
@@ -102,8 +108,9 @@ class Injector:
             elif not course.is_recovered:
                 self._look(course)
 
-    def all_recovered(self) -> bool:
-        return all(course.is_recovered for course in self.courses)
+    def is_over(self) -> bool:
+        """Whether the last burst was recovered from, or would have to be."""
+        return self._burst > self.courses[-1].fault.burst
 
     def missing(self) -> list[str]:
         """The processes that are not there or do not say that they are ready."""
@@ -117,6 +124,17 @@ class Injector:
         for course in self.courses:
             if course.injected_at is not None and course.released_at is None:
                 self._signal(course.pids, signal.SIGCONT)
+
+    def _begin_next_burst(self) -> None:
+        """Once all is recovered from, or would have to be."""
+        burst = [course for course in self.courses if course.fault.burst == self._burst]
+        now = self._timeline.seconds()
+        if burst and (all(course.is_recovered for course in burst) or now > self._burst_began_at + _PATIENCE_SECONDS):
+            self._burst += 1
+            self._burst_began_at = now
+
+    def _is_due(self, fault: Fault) -> bool:
+        return fault.burst == self._burst and self._timeline.seconds() >= self._burst_began_at + fault.after_seconds
 
     def _can_inject(self, fault: Fault) -> bool:
         if fault.kind in {Kind.KILL_ALL, Kind.DELETE_CHECKPOINT, Kind.RIVAL}:

@@ -5,11 +5,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Faults come in bursts, faster than anything recovers, so that they overlap. After each burst there is time for the
-# whole to flow again, so that the next one meets it at work.
-_BURST = 3
-_IN_BURST_SECONDS = (2.0, 6.0)
-_AFTER_BURST_SECONDS = (26.0, 32.0)
+# Faults come in bursts, faster than anything recovers, so that they overlap. The next burst comes once the whole flows
+# again, so that it meets it at work, however slow the machine is. One in five bursts is a fault alone, by which is seen
+# how long each tier takes.
+_MAX_BURST = 5
+_IN_BURST_SECONDS = (1.0, 6.0)
 _TWO_AT_ONCE = 1 / 6
 
 Tiers = Mapping[str, Sequence[str]]
@@ -36,14 +36,15 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """At so many seconds, this happens to these processes."""
+    """So many seconds after its burst began, this happens to these processes. Bursts are numbered from 0."""
 
-    at_seconds: float
+    burst: int
+    after_seconds: float
     kind: Kind
     victims: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.at_seconds:7.1f} s  {self.kind} {' and '.join(self.victims)}"
+        return f"burst {self.burst + 1:>3} +{self.after_seconds:4.1f} s  {self.kind} {' and '.join(self.victims)}"
 
 
 def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
@@ -53,7 +54,7 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
     everyone = [name for names in tiers.values() for name in names]
     faults: list[Fault] = []
     deck: list[tuple[Kind, Sequence[str]]] = []
-    at_seconds = 0.0
+    burst, after_seconds, left_in_burst = 0, 0.0, chance.randint(1, _MAX_BURST)
     for _ in range(count):
         if not deck:
             deck = _deck(tiers)
@@ -62,9 +63,11 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
         victims = [chance.choice(candidates)]
         if kind in {Kind.KILL, Kind.STOP} and chance.random() < _TWO_AT_ONCE:
             victims.append(chance.choice([name for name in everyone if name not in victims]))
-        faults.append(Fault(round(at_seconds, 1), kind, tuple(victims)))
-        is_last_of_burst = len(faults) % _BURST == 0
-        at_seconds += chance.uniform(*(_AFTER_BURST_SECONDS if is_last_of_burst else _IN_BURST_SECONDS))
+        faults.append(Fault(burst, round(after_seconds, 1), kind, tuple(victims)))
+        after_seconds += chance.uniform(*_IN_BURST_SECONDS)
+        left_in_burst -= 1
+        if not left_in_burst:
+            burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.randint(1, _MAX_BURST)
     return faults
 
 

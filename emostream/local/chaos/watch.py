@@ -16,9 +16,11 @@ from emostream.local.chaos.trail import Trail
 
 _SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 _DEAD_LETTERS = TopicPartition(model.DEAD_LETTER_TOPIC, 0)
-_POLL_MS = 100
+_POLL_MS = 250
+# So the broker answers when so long is over, with all that has come, and not for each record.
+_AT_LEISURE = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
 _RETRY_SECONDS = 1.0
-_BETWEEN_JUNK_SECONDS = 3.0
+_BETWEEN_JUNK_SECONDS = 15.0
 
 
 class Watch:
@@ -98,7 +100,7 @@ class Watch:
             self.trail.read_up_to(partition.partition, self._positions[partition])
 
     def _reader(self) -> KafkaConsumer:
-        return kafka.log_reader(self._settings.bootstrap_servers, self._settings.max_record_bytes)
+        return kafka.log_reader(self._settings.bootstrap_servers, self._settings.max_record_bytes, **_AT_LEISURE)
 
 
 class Junk:

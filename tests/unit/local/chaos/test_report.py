@@ -15,7 +15,7 @@ NONE = Times(None, None)
 
 
 def course(at: float, kind: Kind, victims: tuple[str, ...], ready: float | None, flow: float | None) -> Course:
-    return Course(Fault(at, kind, victims), injected_at=at, released_at=at, ready_seconds=ready, flow_seconds=flow)
+    return Course(Fault(0, at, kind, victims), injected_at=at, released_at=at, ready_seconds=ready, flow_seconds=flow)
 
 
 COURSES = [
