@@ -47,6 +47,8 @@ _LOOK_SECONDS = 0.25
 # Beyond the age at which the broker aborts the transaction by itself, waiting for it is of no use.
 _WRITE_GRACE_SECONDS = 5.0
 _OVERDUE_SECONDS = 15.0
+# Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
+_NO_EXECUTOR_SECONDS = 45.0
 
 
 def run(
@@ -106,7 +108,7 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
             return
         writer = _Writer(settings, swarms, last, checkpoint)
         running = _start_query(spark, settings, _source(settings, kafka, offsets), checkpoint, writer)
-        watch = _Watch(running, settings, term.readiness)
+        watch = _Watch(spark, running, settings, term.readiness)
         try:
             while term.goes_on_after(_LOOK_SECONDS):
                 if writer.failure is not None:
@@ -248,7 +250,10 @@ def _source(settings: AggregatorSettings, kafka: KafkaSettings, offsets: dict[in
 class _Watch:
     """Reports whether the query lives and how far behind it is, and tells when it cannot go on."""
 
-    def __init__(self, running: StreamingQuery, settings: AggregatorSettings, readiness: Readiness) -> None:
+    def __init__(
+        self, spark: SparkSession, running: StreamingQuery, settings: AggregatorSettings, readiness: Readiness
+    ) -> None:
+        self._context: Any = spark.sparkContext
         self._running = running
         self._readiness = readiness
         self._overdue_seconds = max(_OVERDUE_SECONDS, 5 * settings.trigger_ms / 1000)
@@ -256,19 +261,31 @@ class _Watch:
         self._seen_at = time.monotonic()
 
     def look(self) -> None:
-        """Report once. Raises EmoStreamError where the query has ended."""
+        """Report once. Raises EmoStreamError where the query has ended, or waits for what will not come."""
         if not self._running.isActive:
             raise EmoStreamError(f"Spark's query ended: {_first_line(self._running.exception())}")
         progress = self._running.lastProgress
         if progress is not None and progress["timestamp"] != self._seen:
             self._seen, self._seen_at = progress["timestamp"], time.monotonic()
             metrics.LAG.set(_lag(progress))
-        if time.monotonic() - self._seen_at < self._overdue_seconds:
+        waited_seconds = time.monotonic() - self._seen_at
+        if waited_seconds < self._overdue_seconds:
             self._readiness.met("batches")
         else:
             self._readiness.not_met(
                 "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
             )
+        if waited_seconds > _NO_EXECUTOR_SECONDS and not self._has_executor():
+            # A master that died when the driver gave an executor up may believe for ever that the driver has it.
+            raise EmoStreamError(
+                f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
+                "aggregator starts again, as an application that is new to the master."
+            )
+
+    def _has_executor(self) -> bool:
+        # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
+        is_local = self._context.master.startswith("local")
+        return is_local or bool(self._context._jsc.sc().getExecutorIds().size())
 
 
 def _lag(progress: Any) -> int:

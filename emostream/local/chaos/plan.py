@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Faults come in bursts, faster than anything recovers, so that they overlap. The next burst comes once the whole flows
-# again, so that it meets it at work, however slow the machine is. One in five bursts is a fault alone, by which is seen
+# again, so that it meets it at work, however slow the machine is. One burst in five is a fault alone, by which is seen
 # how long each tier takes.
-_MAX_BURST = 5
-_IN_BURST_SECONDS = (1.0, 6.0)
+_BURSTS = (1, 2, 4, 6, 8)
+_IN_BURST_SECONDS = (1.0, 5.0)
 _TWO_AT_ONCE = 1 / 6
 
 Tiers = Mapping[str, Sequence[str]]
@@ -54,7 +54,7 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
     everyone = [name for names in tiers.values() for name in names]
     faults: list[Fault] = []
     deck: list[tuple[Kind, Sequence[str]]] = []
-    burst, after_seconds, left_in_burst = 0, 0.0, chance.randint(1, _MAX_BURST)
+    burst, after_seconds, left_in_burst = 0, 0.0, chance.choice(_BURSTS)
     for _ in range(count):
         if not deck:
             deck = _deck(tiers)
@@ -67,7 +67,7 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
         after_seconds += chance.uniform(*_IN_BURST_SECONDS)
         left_in_burst -= 1
         if not left_in_burst:
-            burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.randint(1, _MAX_BURST)
+            burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.choice(_BURSTS)
     return faults
 
 
