@@ -184,13 +184,14 @@ def break_(what: str) -> None:
 @main.command()
 @click.option("--seed", envvar="SEED", type=int, default=1, help="The same seed gives the same faults.")
 @click.option("--faults", envvar="FAULTS", type=click.IntRange(1), default=25, help="How many faults.")
-def chaos(seed: int, faults: int) -> None:
+@click.option("--burst", envvar="BURST", type=click.IntRange(1), default=8, help="How many may overlap; 1 for none.")
+def chaos(seed: int, faults: int, burst: int) -> None:
     """Break every process of a topology of its own, and account for every reaction (`SEED=7 make chaos`)."""
     from pathlib import Path  # noqa: PLC0415
 
     from emostream.local.chaos import run as local_chaos  # noqa: PLC0415
 
-    sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos"))))
+    sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos")), burst))
 
 
 @main.command()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 # Faults come in bursts, faster than anything recovers, so that they overlap. The next burst comes once the whole flows
 # again, so that it meets it at work, however slow the machine is. One burst in five is a fault alone, by which is seen
 # how long each tier takes.
-_BURSTS = (1, 2, 4, 6, 8)
+BURSTS = (1, 2, 4, 6, 8)
+"""How many faults may be in one."""
 _IN_BURST_SECONDS = (1.0, 5.0)
 _TWO_AT_ONCE = 1 / 6
 
@@ -47,14 +48,15 @@ class Fault:
         return f"burst {self.burst + 1:>3} +{self.after_seconds:4.1f} s  {self.kind} {' and '.join(self.victims)}"
 
 
-def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
+def schedule(seed: int, count: int, tiers: Tiers, most_in_burst: int = max(BURSTS)) -> list[Fault]:
     """The faults of a run. Each kind befalls each tier before any does so again; one SIGKILL or SIGSTOP in six hits
     a second process at the same time."""
     chance = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
     everyone = [name for names in tiers.values() for name in names]
     faults: list[Fault] = []
     deck: list[tuple[Kind, Sequence[str]]] = []
-    burst, after_seconds, left_in_burst = 0, 0.0, chance.choice(_BURSTS)
+    sizes = [size for size in BURSTS if size <= most_in_burst]
+    burst, after_seconds, left_in_burst = 0, 0.0, chance.choice(sizes)
     for _ in range(count):
         if not deck:
             deck = _deck(tiers)
@@ -67,7 +69,7 @@ def schedule(seed: int, count: int, tiers: Tiers) -> list[Fault]:
         after_seconds += chance.uniform(*_IN_BURST_SECONDS)
         left_in_burst -= 1
         if not left_in_burst:
-            burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.choice(_BURSTS)
+            burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.choice(sizes)
     return faults
 
 

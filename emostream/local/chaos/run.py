@@ -16,7 +16,7 @@ from emostream.local import demo, figures, topology
 from emostream.local.chaos import report
 from emostream.local.chaos.growth import Growth
 from emostream.local.chaos.injector import Injector, victims
-from emostream.local.chaos.plan import Fault, schedule
+from emostream.local.chaos.plan import BURSTS, Fault, schedule
 from emostream.local.chaos.timeline import Timeline
 from emostream.local.chaos.watch import Junk, Watch
 from emostream.local.display import Display
@@ -41,13 +41,13 @@ def layout_in(directory: Path) -> Layout:
     return Layout(directory, ports, settings=settings, has_standbys=True)
 
 
-def run(seed: int, count: int, layout: Layout) -> int:
+def run(seed: int, count: int, layout: Layout, most_in_burst: int = max(BURSTS)) -> int:
     """Break a topology of its own `count` times; returns 0 if nothing was lost or doubled and everything came back.
 
     The report is left in `report.json` of its folder. Raises EmoStreamError where something stands in the way.
     """
     parts = topology.parts(layout)
-    return run_faults(schedule(seed, count, victims(parts)), layout, parts, seed)
+    return run_faults(schedule(seed, count, victims(parts), most_in_burst), layout, parts, seed)
 
 
 def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], seed: int) -> int:

@@ -43,6 +43,10 @@ def test_faults_come_in_bursts_without_a_pause_and_some_alone(seed: int) -> None
         assert all(later.after_seconds - earlier.after_seconds <= 5.1 for earlier, later in itertools.pairwise(burst))
 
 
+def test_faults_come_alone_where_that_is_asked_for() -> None:
+    assert [fault.burst for fault in plan.schedule(1, 50, TIERS, most_in_burst=1)] == list(range(50))
+
+
 @given(st.integers())
 def test_two_at_once_are_two_processes(seed: int) -> None:
     for fault in plan.schedule(seed, 60, TIERS):
