@@ -47,7 +47,7 @@ def run(wishes: Wishes, layout: Layout) -> int:
         parts = topology.select(parts, wishes.only)
         if wishes.for_seconds:
             raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
-    with sole_owner(layout.directory), _stop_signals() as signals:
+    with sole_owner(layout.directory), stop_signals() as signals:
         _check_machine(layout.directory, parts)
         if not wishes.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
@@ -72,7 +72,7 @@ def run(wishes: Wishes, layout: Layout) -> int:
             supervisor.stop()
 
 
-def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: Display, signals: "_Signals") -> int:
+def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: Display, signals: "Signals") -> int:
     figures_file = layout.directory / "crowd.json"
     figures_file.unlink(missing_ok=True)
     audience = crowd(wishes, layout, figures_file)
@@ -153,8 +153,8 @@ def sole_owner(directory: Path) -> Iterator[None]:
         yield
 
 
-class _Signals:
-    """Whether somebody asked the demo to stop."""
+class Signals:
+    """Whether somebody asked this process to stop."""
 
     received = False
 
@@ -166,8 +166,9 @@ class _Signals:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[_Signals]:
-    signals = _Signals()
+def stop_signals() -> Iterator[Signals]:
+    """Note them in this block instead of ending at once."""
+    signals = Signals()
     previous = {
         number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }

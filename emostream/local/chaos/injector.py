@@ -110,7 +110,11 @@ class Injector:
 
     def is_over(self) -> bool:
         """Whether the last burst was recovered from, or would have to be."""
-        return self._burst > self.courses[-1].fault.burst
+        return not self.courses or self._burst > self.courses[-1].fault.burst
+
+    def cut_short(self) -> None:
+        """Inject nothing more."""
+        self.courses = [course for course in self.courses if course.injected_at is not None]
 
     def missing(self) -> list[str]:
         """The processes that are not there or do not say that they are ready."""

@@ -51,17 +51,30 @@ def run(seed: int, count: int, layout: Layout, most_in_burst: int = max(BURSTS))
 
 
 def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], seed: int) -> int:
-    """The same with faults of one's own choice; the seed is what a failure names."""
+    """The same with faults of one's own choice; the seed is what a failure names.
+
+    SIGINT or SIGTERM ends the faults early, which counts as a failure; the account is made all the same.
+    """
     tell = Display().tell
     tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
-    with demo.sole_owner(layout.directory):
+    with demo.sole_owner(layout.directory), demo.stop_signals() as signals:
         shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True)
         timeline = Timeline(tell)
         supervisor = Supervisor(parts, layout.directory / "topology.json", timeline.note)
         try:
-            supervisor.run_until(supervisor.all_ready)
-            found = _Run(faults, layout, parts, supervisor, timeline).run(seed)
+            supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
+            if signals.received:
+                return 1
+            whole = _Run(
+                faults,
+                layout,
+                parts,
+                supervisor=supervisor,
+                timeline=timeline,
+                is_told_to_stop=lambda: signals.received,
+            )
+            found = whole.run(seed)
         finally:
             supervisor.stop()
     (layout.directory / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
@@ -80,11 +93,19 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
 class _Run:
     """What happens while the topology is up."""
 
-    def __init__(
-        self, faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], supervisor: Supervisor, timeline: Timeline
+    def __init__(  # noqa: PLR0913 - each has a name at the call
+        self,
+        faults: Sequence[Fault],
+        layout: Layout,
+        parts: Sequence[Part],
+        *,
+        supervisor: Supervisor,
+        timeline: Timeline,
+        is_told_to_stop: Callable[[], bool],
     ) -> None:
         kafka = config.load(config.KafkaSettings, bootstrap_servers=(f"{HOST}:{layout.ports.kafka}",))
         self._supervisor = supervisor
+        self._is_told_to_stop = is_told_to_stop
         self._timeline = timeline
         self._growth = Growth(parts, layout.directory)
         self._looked_at = 0.0
@@ -145,6 +166,8 @@ class _Run:
     def _break(self) -> None:
         """Inject all faults, and wait until all are recovered from, but not for ever."""
         while not self._injector.is_over():
+            if self._is_told_to_stop():
+                self._injector.cut_short()
             self._injector.step()
             self._step()
 
@@ -169,8 +192,11 @@ class _Run:
         time.sleep(_STEP_SECONDS)
 
     def _unrecovered(self) -> list[str]:
-        courses = [course for course in self._injector.courses if not course.is_recovered]
-        return [f"not recovered from, or never injected: {course.fault}" for course in courses]
+        courses = self._injector.courses
+        found = [f"not recovered from, or never injected: {each.fault}" for each in courses if not each.is_recovered]
+        if len(courses) < len(self._faults):
+            found.append(f"stopped after {len(courses)} faults of {len(self._faults)}")
+        return found
 
     def _moves(self, crowd: Figures | None) -> list[Move]:
         """Those of the viewers, by the run's clock."""

@@ -86,6 +86,21 @@ def test_a_burst_waits_until_the_one_before_it_is_recovered_from(house: House) -
     found.stop()
 
 
+def test_it_can_be_cut_short(house: House) -> None:
+    found = house.injector(kill(0, "registry"), kill(1, "ingest"))
+    found.step()
+    wait_for_death(house, "registry")
+    found.cut_short()
+    assert not found.is_over()
+    house.restart("registry")
+    house.came_to_ms = FOR_EVER_MS
+    for _ in range(3):
+        found.step()
+    assert found.is_over()
+    assert is_running(house, "ingest")
+    found.stop()
+
+
 def test_a_burst_does_not_wait_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(injector, "_PATIENCE_SECONDS", -1.0)
     found = house.injector(kill(0, "registry"), kill(1, "ingest"))
