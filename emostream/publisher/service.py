@@ -92,10 +92,9 @@ class Publisher:
             self._presence = Announcement(client, f"/services/publisher/{self._settings.cluster}@{address}")
             client.add_listener(self._on_state)
             self._on_state(client.state)
-            # Nothing is due to be relayed by one that stands by.
-            self._readiness.met("relay")
             self._announce(is_leader=False)
-            while self._election.win(self._stop):
+            # Nothing is due to be relayed by one that stands by, whatever trouble it had when it led.
+            while self._election.win(self._stop, on_waiting=lambda: self._readiness.met("relay")):
                 self._announce(is_leader=True)
                 self._lead()
                 self._announce(is_leader=False)

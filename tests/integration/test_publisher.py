@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
@@ -204,6 +204,27 @@ def test_one_that_wakes_up_after_it_was_replaced_relays_no_more(swarms: Swarms, 
     # What it may have written before it noticed are repeats, which the subscribers drop by their sequence.
     assert list(dict.fromkeys(cluster.ids())) == ["s-0", "s-1", "s-2", "s-3"]
     assert cluster.ids()[-1] == "s-3"
+
+
+def test_one_that_had_trouble_is_ready_again_while_another_leads(
+    swarms: Swarms, cluster: Cluster, start: Start
+) -> None:
+    swarms.write(0)
+    pair = [start(), start()]
+    wait_until(lambda: cluster.ids() == ["s-0"])
+    with KafkaProducer(bootstrap_servers=cluster.broker.address) as stranger:
+        foreign = stranger.send(cluster.name, b"not a publisher's").get(30)
+    # Whoever is elected reads back what it cannot go on from, and lets the other one try.
+    leader, standby = sorted(pair, key=Publisher.leads, reverse=True)
+    leader.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: standby.metric("terms_total") >= 1, 30)
+    leader.process.send_signal(signal.SIGCONT)
+    for each in pair:
+        wait_until(lambda each=each: "another program" in each.reason(), 30, each.process.log_tail)
+    with KafkaAdminClient(bootstrap_servers=cluster.broker.address) as admin:
+        admin.delete_records({TopicPartition(cluster.name, 0): foreign.offset + 1})
+    wait_until(lambda: all(each.is_ready() for each in pair), 30, lambda: [each.reason() for each in pair])
+    assert sum(each.leads() for each in pair) == 1
 
 
 def test_swarms_made_anew_are_relayed_from_their_beginning(swarms: Swarms, cluster: Cluster, start: Start) -> None:

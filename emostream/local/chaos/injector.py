@@ -29,7 +29,7 @@ STOP_SECONDS = 25.0
 
 _RIVAL_SECONDS = 60.0
 # How long a burst may take, recovery from its last fault included, before the next one comes all the same.
-_PATIENCE_SECONDS = 180.0
+_PATIENCE_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
 _POLL_MS = 500
 _KILLS = {Kind.KILL, Kind.KILL_IN_COMMIT, Kind.KILL_ALL}

@@ -174,6 +174,8 @@ class _Run:
     def _wait_for_all(self) -> list[str]:
         deadline = self._timeline.seconds() + _PATIENCE_SECONDS
         while (missing := self._injector.missing()) and self._timeline.seconds() < deadline:
+            # It sees to it that what comes back late is known.
+            self._injector.step()
             self._step()
         return [f"{name} is not back" for name in missing]
 
