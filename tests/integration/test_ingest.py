@@ -394,14 +394,6 @@ def topic_setting(broker: Server, name: str, meanwhile: int, afterwards: int) ->
             change(afterwards)
 
 
-def test_nothing_is_accepted_while_too_few_replicas_are_in_sync(start: Start, broker: Server) -> None:
-    ingest = start()
-    with topic_setting(broker, "min.insync.replicas", 2, afterwards=1):
-        wait_until(lambda: ingest.post(new_user()).status == 504)
-        wait_until(lambda: "a record waits" in ingest.reasons().get("kafka", ""))
-    wait_until(lambda: ingest.post(new_user()).status == 202)
-
-
 def test_a_record_that_is_sent_again_is_in_kafka_once(
     start: Start, broker: Server, pause: Callable[[bool], None]
 ) -> None:
