@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-deploy clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-faults test-deploy clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -24,7 +24,7 @@ help: ## Say what there is
 	@echo '  WHAT=kafka        the tier or process to kill, as subscriber or subscriber@9001; any by default'
 	@echo
 	@echo 'Settings of make chaos:'
-	@echo '  SEED=1            which faults; FAULTS=25 of them'
+	@echo '  SEED=1            which faults; FAULTS=25 of them; BURST=1 for one after the other'
 	@echo
 	@echo 'Settings of make load:'
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
@@ -83,6 +83,10 @@ test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
 	$(BIN)/python -m pytest --quiet tests/browser
+
+test-faults: ## Break every process of a pipeline, 25 times, and account for every reaction
+	$(set_up) test
+	$(BIN)/python -m pytest --quiet tests/faults
 
 test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy them again
 	$(BIN)/python -m pytest --quiet --timeout 5400 tests/deployment

@@ -1,0 +1,25 @@
+"""Every process gets broken, in bursts: nothing is lost, nothing is counted twice, and everything comes back."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from emostream.local.chaos import run
+from emostream.local.chaos.report import Report
+
+SEED = 1
+FAULTS = 25
+
+
+@pytest.mark.spark
+@pytest.mark.timeout(1_200)
+def test_each_accepted_reaction_is_counted_once_and_seen_by_all_whatever_breaks(tmp_path: Path) -> None:
+    layout = run.layout_in(tmp_path / "chaos")
+    status = run.run(SEED, FAULTS, layout)
+    found = msgspec.json.decode((layout.directory / "report.json").read_bytes(), type=Report)
+    assert found.problems == []
+    assert status == 0
+    assert sum(line.recovered for line in found.lines) == FAULTS
+    assert found.crowd is not None
+    assert found.crowd.is_exact
