@@ -114,7 +114,7 @@ def test_a_report_of_fewer_viewers_explains_nothing() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """The heap, with all that is outdated in it, against a plain count."""
+    """The levels, with all that is outdated among their loads, against a plain count."""
 
     def __init__(self) -> None:
         super().__init__()
