@@ -7,24 +7,26 @@ So no thread ever waits, for a client that does not finish its body as little as
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import uvloop
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.rsgi import ProtocolClosed, ProtocolError
 from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from emostream import logs
 from emostream.errors import EmoStreamError
@@ -49,12 +51,35 @@ _OTHER_PATH = "other"
 class Deferred(Response):
     """What a view returns when its answer is not decided yet; the edge awaits `outcome` and sends that instead."""
 
+    default_mimetype = None
+
     def __init__(self, outcome: Awaitable[Response]) -> None:
-        super().__init__(status=HTTPStatus.ACCEPTED)
+        super().__init__()
         self.outcome = outcome
 
     def __call__(self, *_: Any) -> Any:
         raise RuntimeError("a deferred response needs the edge of emostream.http, not a plain WSGI server")
+
+
+class _App(Flask):
+    """Flask without what each request would pay for and none of ours needs: coroutines as views, routes by host."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        environ = request.environ
+        return MapAdapter(
+            self.url_map,
+            server_name=environ["SERVER_NAME"],
+            script_name="/",
+            subdomain="",
+            url_scheme=environ["wsgi.url_scheme"],
+            path_info=request.path,
+            default_method=environ["REQUEST_METHOD"],
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +93,7 @@ class Limits:
 
 def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()) -> Flask:
     """A Flask app with what each service answers: /healthz, /readyz, /metrics, CORS, and errors as problem+json."""
-    app = Flask(name, static_folder=None)
+    app = _App(name, static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
@@ -249,17 +274,24 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),
+        # It ends by itself, so nobody need count what is read of it.
+        "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        environ[_variable(name)] = value
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
     environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(len(body))
     return environ
+
+
+@functools.lru_cache(256)
+def _variable(header: str) -> str:
+    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
@@ -267,7 +299,7 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        origin = request.headers.get("Origin")
+        origin = request.environ.get("HTTP_ORIGIN")
         if origin is None or not ("*" in origins or origin in origins):
             return response
         response.headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin

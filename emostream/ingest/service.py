@@ -5,7 +5,7 @@ import signal
 
 import uvloop
 
-from emostream import coordination, http, logs
+from emostream import coordination, garbage, http, logs
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
 from emostream.coordination import Announcement
 from emostream.http import Limits
@@ -35,6 +35,7 @@ async def _run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKee
     presence.start_async()
     address = f"{settings.host}:{settings.port}"
     Announcement(presence, f"/services/ingest/{address}").update({"url": f"http://{address}", "leader": False})
+    garbage.collect_rarely()
     log.info("serving", address=address)
     stopping = asyncio.create_task(told_to_stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

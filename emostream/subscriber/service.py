@@ -1,14 +1,13 @@
 """A subscriber's life: it listens, fills its history, is announced, serves, and drains when it is told to stop."""
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
 
 import uvloop
 
-from emostream import logs, model
+from emostream import garbage, logs, model
 from emostream.background import run_in_thread
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
 from emostream.coordination import Announcement, new_client
@@ -60,7 +59,7 @@ async def _serve(
         announcing = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
         log.info("subscriber listens", address="{}:{}".format(*listener.getsockname()), url=presence.url)
-        _tune_garbage_collection()
+        garbage.collect_rarely()
         # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
         parts = (sweeping, reading, announcing)
         await asyncio.wait((*parts, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -157,10 +156,3 @@ def _raise_file_limit(capacity: int) -> None:
             f"{SubscriberSettings.variable('capacity')}={capacity} needs {needed} open files, but {hard} are allowed: "
             f"lower it to {hard - needed + capacity}, or raise LimitNOFILE of the unit (`ulimit -Hn` in a shell)."
         )
-
-
-def _tune_garbage_collection() -> None:
-    """Leave what is here for good out of every collection, and collect rarely: a viewer makes no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 100)
