@@ -144,6 +144,8 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
         "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
+        # All tiers share the cores of this machine.
+        "EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "quick",
         **_public_settings(layout),
         **layout.settings,
     }

@@ -35,10 +35,8 @@ _STEP_SECONDS = 0.1
 
 def layout_in(directory: Path) -> Layout:
     """A topology to break, on ports that nothing listens on: two clusters of two subscribers, and all the standbys."""
-    # Executors are killed often, and count little.
-    settings = {"EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "quick"}
     ports = Ports.free(clusters=2, subscribers_per_cluster=2)
-    return Layout(directory, ports, settings=settings, has_standbys=True)
+    return Layout(directory, ports, has_standbys=True)
 
 
 def run(seed: int, count: int, layout: Layout, most_in_burst: int = max(BURSTS)) -> int:
