@@ -41,6 +41,7 @@ class Purpose:
     download_mb: int
     commands: dict[str, str]
     has_nchan: bool = False
+    shows_emoji: bool = False
 
 
 PURPOSES = {
@@ -49,7 +50,8 @@ PURPOSES = {
     "browser": Purpose(
         ("dev",),
         660,
-        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fonts-noto-color-emoji fontconfig"},
+        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig"},
+        shows_emoji=True,
     ),
     "bench": Purpose(("dev",), 660, {}, has_nchan=True),
 }
@@ -98,6 +100,8 @@ def missing_packages(purpose: Purpose) -> list[str]:
     if not _venv_works() and not _has_module("ensurepip"):
         missing.append("python3-venv")
     missing += [package for command, package in purpose.commands.items() if shutil.which(command) is None]
+    if purpose.shows_emoji and not _has_emoji_font():
+        missing.append("fonts-noto-color-emoji")
     if "chromium" in missing and _os_release().get("ID") == "ubuntu":
         raise EmoStreamError(
             "Ubuntu has Chromium as a snap only, which sees no folder of the tests: put another `chromium` and the "
@@ -119,6 +123,13 @@ def _os_release() -> dict[str, str]:
 
 def _has_module(name: str) -> bool:
     return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+
+
+def _has_emoji_font() -> bool:
+    if shutil.which("fc-list") is None:
+        return False
+    found = subprocess.run(["fc-list", ":charset=1f525"], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip())
 
 
 def _apt_install(packages: Sequence[str]) -> None:

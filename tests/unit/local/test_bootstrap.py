@@ -1,5 +1,6 @@
 """The set-up finds what is missing, says it first, and is silent on a machine that has everything."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_a_bare_machine_gets_the_java_that_its_distribution_has(
     monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": codename})
     assert bootstrap.missing_packages(PURPOSES["demo"]) == [package, "maven", "python3-venv"]
     assert len(bootstrap.plan(PURPOSES["demo"])) == 3
+
+
+def test_a_machine_that_lists_fonts_but_has_none_for_emoji_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda command: f"/usr/bin/{command}")
+
+    def no_font(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, stdout="", stderr="")
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", no_font)
+    assert "fonts-noto-color-emoji" in bootstrap.missing_packages(PURPOSES["browser"])
+    assert "fonts-noto-color-emoji" not in bootstrap.missing_packages(PURPOSES["test"])
 
 
 @pytest.mark.usefixtures("bare_machine")
