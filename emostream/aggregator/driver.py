@@ -254,6 +254,7 @@ class _Watch:
         self, spark: SparkSession, running: StreamingQuery, settings: AggregatorSettings, readiness: Readiness
     ) -> None:
         self._context: Any = spark.sparkContext
+        self._needs_executor = session.has_executors(settings)
         self._running = running
         self._readiness = readiness
         self._overdue_seconds = max(_OVERDUE_SECONDS, 5 * settings.trigger_ms / 1000)
@@ -275,7 +276,7 @@ class _Watch:
             self._readiness.not_met(
                 "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
             )
-        if waited_seconds > _NO_EXECUTOR_SECONDS and not self._has_executor():
+        if self._needs_executor and waited_seconds > _NO_EXECUTOR_SECONDS and not self._has_executor():
             # A master that died when the driver gave an executor up may believe for ever that the driver has it.
             raise EmoStreamError(
                 f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
@@ -284,8 +285,7 @@ class _Watch:
 
     def _has_executor(self) -> bool:
         # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
-        is_local = self._context.master.startswith("local")
-        return is_local or bool(self._context._jsc.sc().getExecutorIds().size())
+        return bool(self._context._jsc.sc().getExecutorIds().size())
 
 
 def _lag(progress: Any) -> int:

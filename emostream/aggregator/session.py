@@ -60,7 +60,8 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
-        "spark.driver.extraJavaOptions": _java_options(_plans_only(settings)),
+        # A driver that only plans starts sooner with code that is compiled quickly, once.
+        "spark.driver.extraJavaOptions": _java_options(has_executors(settings)),
         "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick"),
         # A standalone master gives an application every core there is, and none is left for its successor.
         "spark.cores.max": settings.cores,
@@ -90,6 +91,11 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
     }
 
 
+def has_executors(settings: AggregatorSettings) -> bool:
+    """Whether executors count, and the driver only plans. With a `local` master the driver does both."""
+    return not settings.spark_master.startswith("local")
+
+
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
     """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as `configuration`."""
     directory = Path(settings.work_dir, "conf").resolve()
@@ -103,11 +109,6 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
 
 def _java_options(is_quick: bool) -> str:
     return " ".join([_SMALL_HEAP, *([_QUICK_COMPILER] if is_quick else [])])
-
-
-def _plans_only(settings: AggregatorSettings) -> bool:
-    """Where executors count. Then code of the driver that is compiled quickly, once, starts it sooner."""
-    return not settings.spark_master.startswith("local")
 
 
 def _connector_jars(settings: AggregatorSettings) -> list[str]:
