@@ -18,10 +18,13 @@ Say = Callable[[str], None]
 def say(request: pytest.FixtureRequest) -> Say:
     """Writes to the terminal at once: what happens here takes minutes."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
 
     def write(text: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(text)
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(text)
+            reporter.flush()
 
     return write
 
