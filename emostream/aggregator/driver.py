@@ -47,8 +47,6 @@ _LOOK_SECONDS = 0.25
 # Beyond the age at which the broker aborts the transaction by itself, waiting for it is of no use.
 _WRITE_GRACE_SECONDS = 5.0
 _OVERDUE_SECONDS = 15.0
-# Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
-_NO_EXECUTOR_SECONDS = 45.0
 
 
 def run(
@@ -119,7 +117,7 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
 
 
 def _start_spark(settings: AggregatorSettings, log_settings: LogSettings, term: _Term) -> SparkSession | None:
-    """None if told to stop meanwhile: Spark waits for as long as no worker has a core for it."""
+    """None if told to stop meanwhile."""
     started: Future[SparkSession] = Future()
 
     def start() -> None:
@@ -253,8 +251,8 @@ class _Watch:
     def __init__(
         self, spark: SparkSession, running: StreamingQuery, settings: AggregatorSettings, readiness: Readiness
     ) -> None:
-        self._context: Any = spark.sparkContext
-        self._needs_executor = session.has_executors(settings)
+        self._spark = spark
+        self._settings = settings
         self._running = running
         self._readiness = readiness
         self._overdue_seconds = max(_OVERDUE_SECONDS, 5 * settings.trigger_ms / 1000)
@@ -276,16 +274,8 @@ class _Watch:
             self._readiness.not_met(
                 "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
             )
-        if self._needs_executor and waited_seconds > _NO_EXECUTOR_SECONDS and not self._has_executor():
-            # A master that died when the driver gave an executor up may believe for ever that the driver has it.
-            raise EmoStreamError(
-                f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
-                "aggregator starts again, as an application that is new to the master."
-            )
-
-    def _has_executor(self) -> bool:
-        # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
-        return bool(self._context._jsc.sc().getExecutorIds().size())
+        if waited_seconds > session.NO_EXECUTOR_SECONDS and session.lacks_executor(self._spark, self._settings):
+            raise session.no_executor_error()
 
 
 def _lag(progress: Any) -> int:

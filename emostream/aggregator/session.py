@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -16,6 +18,9 @@ _HERE = Path(__file__).parent
 # A few show that an executor is at work. Each more puts off the first swarm, which is what viewers wait for.
 _WARM_UP_ROUNDS = 3
 _WARM_UP_RECORDS = 100
+NO_EXECUTOR_SECONDS = 45.0
+"""Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine."""
+_LOOK_SECONDS = 0.25
 # Collects a heap of some hundred megabytes with the least threads and memory of its own.
 _SMALL_HEAP = "-XX:+UseSerialGC"
 _QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
@@ -38,7 +43,10 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
+        _wait_for_executor(session, settings)
         _warm_up(session)
+    except EmoStreamError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).splitlines()[:2])
         raise EmoStreamError(
@@ -96,6 +104,24 @@ def has_executors(settings: AggregatorSettings) -> bool:
     return not settings.spark_master.startswith("local")
 
 
+def lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
+    """Whether there should be an executor and is none."""
+    context: Any = session.sparkContext
+    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
+    return has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
+
+
+def no_executor_error() -> EmoStreamError:
+    """What to end with after NO_EXECUTOR_SECONDS: a master that was restarted meanwhile may never send one.
+
+    It takes this application for its predecessor at the same address, or believes that it has its executors still.
+    """
+    return EmoStreamError(
+        f"Spark had no executor for {NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
+        "aggregator starts again, as an application that is new to the master."
+    )
+
+
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
     """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as `configuration`."""
     directory = Path(settings.work_dir, "conf").resolve()
@@ -131,6 +157,14 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
             f"Spark's secret cannot be read ({error}); is EMOSTREAM_AGGREGATOR_SPARK_SECRET_FILE right?"
         ) from error
     return {"spark.authenticate": "true", "spark.authenticate.secret": secret, "spark.network.crypto.enabled": "true"}
+
+
+def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> None:
+    deadline = time.monotonic() + NO_EXECUTOR_SECONDS
+    while lacks_executor(session, settings):
+        if time.monotonic() > deadline:
+            raise no_executor_error()
+        time.sleep(_LOOK_SECONDS)
 
 
 def _warm_up(session: SparkSession) -> None:
