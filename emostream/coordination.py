@@ -23,6 +23,7 @@ log = logs.get(__name__)
 
 _CONNECT_TIMEOUT_SECONDS = 30
 _ELECTION_POLL_SECONDS = 1.0
+_RESIGN_SECONDS = 2.0
 _RETRY_FOREVER = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2, "ignore_expire": False}
 
 
@@ -105,10 +106,12 @@ class Election:
         return self._lock is not None and bool(self._lock.is_acquired)
 
     def resign(self) -> None:
-        """Let the next contender in at once; harmless when not elected."""
+        """Let the next contender in at once; without ZooKeeper, when the session ends. Harmless when not elected."""
         if self.is_leader:
-            with contextlib.suppress(KazooException, KazooTimeoutError):
-                self._lock.release()
+            # In a thread of its own: it would wait for ZooKeeper for ever.
+            releasing = threading.Thread(target=_release, args=(self._lock,), daemon=True)
+            releasing.start()
+            releasing.join(_RESIGN_SECONDS)
         self._lock = None
 
     def contenders(self) -> list[str]:
@@ -128,6 +131,11 @@ def _acquire(lock: Any) -> None:
         pass
     except (KazooException, KazooTimeoutError) as error:
         log.warning("election is not answered", path=lock.path, error=repr(error))
+
+
+def _release(lock: Any) -> None:
+    with contextlib.suppress(KazooException, KazooTimeoutError):
+        lock.release()
 
 
 class Announcement:

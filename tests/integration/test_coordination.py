@@ -1,10 +1,12 @@
 """Elections pass on when a leader goes, and an announcement survives the loss of its session."""
 
 import json
+import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
@@ -14,7 +16,7 @@ from emostream.config import ZooKeeperSettings
 from emostream.coordination import Announcement, Election, connect
 from emostream.errors import EmoStreamError
 from emostream.local import servers
-from tests.conftest import Server
+from tests.conftest import Server, running
 
 
 @pytest.fixture
@@ -104,6 +106,22 @@ def test_a_lost_session_ends_leadership_and_it_can_be_won_again(connected: Calla
     expire_session(client)
     wait_until(lambda: not election.is_leader)
     assert election.win(never)
+
+
+def test_a_leader_resigns_and_closes_in_seconds_while_zookeeper_is_away(tmp_path: Path) -> None:
+    port = servers.free_port()
+    with running(servers.zookeeper(tmp_path / "zookeeper", port), port) as server:
+        client = connect(ZooKeeperSettings(hosts=(server.address,), session_timeout_ms=4_000))
+        election = Election(client, "/election", "only")
+        assert election.win(threading.Event())
+        server.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not client.connected)
+        started = time.monotonic()
+        election.resign()
+        client.stop()
+        client.close()
+        assert time.monotonic() - started < 10
+        assert not election.is_leader
 
 
 def test_an_announcement_is_updated_survives_a_lost_session_and_goes(connected: Callable[[], KazooClient]) -> None:
