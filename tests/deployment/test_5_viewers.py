@@ -1,19 +1,24 @@
 """Viewers from outside: the page, and a stream that goes on wherever its subscriber goes."""
 
 import asyncio
+import json
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
 
 from tests.deployment import control
 from tests.deployment.audience import live_subscribers, watching
-from tests.deployment.hosts import EDGES, GATEWAY_URL, Hosts
+from tests.deployment.hosts import EDGES, GATEWAY_URL, MACHINES, Hosts
 from tests.integration.viewers import wait_until
 
 pytestmark = pytest.mark.usefixtures("system")
 
 SUBSCRIBERS = [f"cluster{number}/{edge}-{instance}" for number, edge in enumerate(EDGES, 1) for instance in (1, 2, 3)]
+
+LOCUST_URL = f"http://{MACHINES['loadgen1']['ansible_host']}:8089"
+REPORTS = control.REPOSITORY / "build" / "load"
 
 
 def _get(path: str) -> str:
@@ -61,3 +66,30 @@ def test_viewers_see_everything_while_their_subscribers_are_restarted_one_by_one
             assert restarted.status == 0, restarted.output
 
     asyncio.run(scenario())
+
+
+def _opens_locust(password: str) -> bool:
+    """Whether this password leads to Locust's page, and not back to the question for it."""
+    form = urllib.parse.urlencode({"username": "emostream", "password": password}).encode()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(f"{LOCUST_URL}/login_submit", form, timeout=30) as answer:
+        return not answer.url.endswith("/login")
+
+
+def test_locusts_page_opens_with_the_generated_password_alone() -> None:
+    assert _opens_locust((control.REPOSITORY / "build" / "secrets" / "vagrant" / "locust").read_text().strip())
+    assert not _opens_locust("emostream")
+    with urllib.request.urlopen(LOCUST_URL, timeout=30) as answer:
+        assert answer.url.startswith(f"{LOCUST_URL}/login")
+
+
+def test_a_run_of_locust_loses_nothing_and_leaves_its_report_here() -> None:
+    before = set(REPORTS.glob("vagrant-*"))
+    size = {"shape": "steady", "viewers": 100, "reactions": 50, "seconds": 30}
+    driven = control.play("playbooks/load.yml", "--extra-vars", json.dumps(size), seconds=600)
+    assert driven.status == 0, driven.output
+    assert "conservation holds: accepted" in driven.output
+    [folder] = set(REPORTS.glob("vagrant-*")) - before
+    run = json.loads((folder / "run.json").read_text())
+    assert run["verdict"]["problems"] == []
+    assert "conservation holds" in (folder / "report.html").read_text()
