@@ -6,7 +6,7 @@ Each subcommand imports its tier only when it runs, so that no tier needs what a
 import asyncio
 import secrets
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -192,6 +192,25 @@ def chaos(seed: int, faults: int, burst: int) -> None:
     from emostream.local.chaos import run as local_chaos  # noqa: PLC0415
 
     sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos")), burst))
+
+
+@main.command()
+@click.option("--seed", type=int, default=1, help="The same seed gives the same faults.")
+@click.option("--count", type=click.IntRange(1), default=10, help="How many faults.")
+@click.option("--kinds", default="kill,stop,inbound,outbound,disk", help="Which kinds of faults.")
+@click.argument("units", type=click.File("rb"), default="-")
+def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
+    """Print as JSON which faults are to befall deployed hosts, for playbooks/chaos.yml to carry out.
+
+    UNITS is a file with the units of each host, as JSON: {"kafka1": ["kafka.service"]}.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from emostream import faults as host_faults  # noqa: PLC0415
+
+    units_by_host = msgspec.json.decode(units.read(), type=dict[str, list[str]])
+    planned = host_faults.schedule(seed, count, host_faults.kinds_of(kinds), units_by_host)
+    click.echo(msgspec.json.encode(planned).decode())
 
 
 @main.command()

@@ -222,6 +222,7 @@ class _Audience:
             viewers=sum(watcher.stream is not None for watcher in watchers),
             swarms=account.swarms,
             delivered=sum(watcher.swarms for watcher in watchers),
+            unseen=self._swarms_unseen(),
             missed=sum(watcher.lost + watcher.mismatches for watcher in watchers),
             repeated=sum(watcher.repeats for watcher in watchers),
             p50_ms=account.latencies.newest_percentile_ms(50),

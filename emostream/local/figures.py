@@ -11,9 +11,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """How far the crowd's reactions came.
 
     `accepted`, `counted` and the like are reactions since the crowd came; `delivered` counts swarms, each once for each
-    viewer. `missed` and `repeated` are swarms that a viewer should have got and did not, or got twice. The percentiles
-    (POST to sight, in ms) are those of the newest swarm while it runs, and of all in the end. `lost` and `doubled` are
-    by emoji, and `moves` are the times that a viewer lost its subscriber; these three are known in the end only.
+    viewer. `unseen` are swarms on their way, each once for each viewer that lacks it yet; `missed` and `repeated` are
+    those that a viewer should have got and did not, or got twice. The percentiles (POST to sight, in ms) are those of
+    the newest swarm while it runs, and of all in the end. `lost` and `doubled` are by emoji, and `moves` are the times
+    that a viewer lost its subscriber; these three are known in the end only.
     """
 
     seconds: float
@@ -27,6 +28,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     viewers: int
     swarms: int
     delivered: int
+    unseen: int = 0
     missed: int = 0
     repeated: int = 0
     p50_ms: int | None
