@@ -227,6 +227,22 @@ def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | 
 
 
 @main.command()
+@click.argument("figures_file", type=click.Path(dir_okay=False))
+def account(figures_file: str) -> None:
+    """Print the account that a crowd left in its FIGURES_FILE; exit 1 unless it is exact."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from emostream.local import figures  # noqa: PLC0415
+
+    found = figures.read(Path(figures_file))
+    if found is None or not found.is_final:
+        raise EmoStreamError(f"the crowd has left no account in {figures_file}: its log tells why it ended.")
+    click.echo(figures.summary(found))
+    if not found.is_exact:
+        sys.exit(1)
+
+
+@main.command()
 @click.option("--host", help="The address to bind.")
 @click.option("--port", type=int, help="The port to bind.")
 def ingest(host: str | None, port: int | None) -> None:

@@ -96,7 +96,7 @@ def _verdict(figures: Figures) -> str:
         return "Every accepted reaction was counted exactly once, and seen by every viewer."
     if figures.in_flight:
         return f"NOT EXACT: {figures.in_flight:,} accepted reactions had not come through when the time was over."
-    return "NOT EXACT: see lost, doubled, missed and repeated above; build/demo/logs tells what the parts did."
+    return "NOT EXACT: see lost, doubled, missed and repeated above; the logs tell what the parts did."
 
 
 def _by_emoji(counts: dict[str, int]) -> str:

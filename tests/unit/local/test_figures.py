@@ -4,7 +4,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from emostream import cli
 from emostream.local import figures
 from emostream.local.figures import Figures
 
@@ -55,3 +57,17 @@ def test_anything_lost_doubled_missed_or_repeated_is_not_exact(wrong: dict[str, 
 
 def test_the_summary_names_the_emoji_that_were_lost() -> None:
     assert "3 (🔥2 🎉1)" in figures.summary(msgspec.structs.replace(GOOD, lost={"🔥": 2, "🎉": 1}))
+
+
+@pytest.mark.parametrize(("left", "status"), [(GOOD, 0), (msgspec.structs.replace(GOOD, missed=1), 1)])
+def test_the_account_that_a_crowd_left_is_printed_and_judged(tmp_path: Path, left: Figures, status: int) -> None:
+    figures.write(tmp_path / "crowd.json", left)
+    shown = CliRunner().invoke(cli.main, ["account", str(tmp_path / "crowd.json")])
+    assert (shown.exit_code, shown.output) == (status, f"{figures.summary(left)}\n")
+
+
+def test_a_crowd_that_ended_early_left_no_account(tmp_path: Path) -> None:
+    file = tmp_path / "crowd.json"
+    assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1
+    figures.write(file, msgspec.structs.replace(GOOD, is_final=False))
+    assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1

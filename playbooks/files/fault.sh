@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Carries out a fault on this host, as root, and takes it back. playbooks/chaos.yml runs `begin` as a unit of systemd with
+# `undo` as its ExecStopPost=, so that a fault is over in time although this script or the control node is killed.
+#
+#   fault.sh begin kill|stop UNIT SECONDS
+#   fault.sh begin inbound|outbound ADDRESS SECONDS     this host's address in the cluster
+#   fault.sh begin disk MIB SECONDS                     how much memory the disk may take
+#   fault.sh undo KIND TARGET                           with the same two words; does nothing where nothing is left
+#   fault.sh await SECONDS UNIT...                      wait until all are active; prints those that are not
+set -euo pipefail
+
+table=emostream_chaos
+disk=/run/emostream-chaos-disk
+data=$(readlink --canonicalize-missing /var/lib/kafka/data)
+# What the small disk has beyond the data that are there.
+room_mib=32
+broker_stops_seconds=120
+broker_starts_seconds=180
+
+property() {
+    systemctl show --property "$2" --value "$1"
+}
+
+kill_unit() {
+    local unit=$1 pid
+    pid=$(property "$unit" MainPID)
+    systemctl kill --signal KILL "$unit"
+    # Until systemd has noticed, the unit is active still.
+    while [ "$(property "$unit" MainPID)" = "$pid" ]; do
+        sleep 0.1
+    done
+}
+
+stop_unit() {
+    local unit=$1 seconds=$2
+    systemctl kill --signal STOP "$unit"
+    sleep "$seconds"
+}
+
+cut_off() {
+    local kind=$1 address=$2 seconds=$3 interface
+    if ! read -r _ interface _ < <(ip -oneline -family inet address show to "$address"); then
+        echo "no interface of this host has the address $address" >&2
+        return 1
+    fi
+    # Whoever works on this host by SSH is not cut off, by whichever interface he comes.
+    if [ "$kind" = inbound ]; then
+        nft "table inet $table { chain cut {
+            type filter hook input priority filter; tcp dport 22 accept; iifname \"$interface\" drop; }; }"
+    else
+        nft "table inet $table { chain cut {
+            type filter hook output priority filter; tcp sport 22 accept; oifname \"$interface\" drop; }; }"
+    fi
+    sleep "$seconds"
+}
+
+# The host's own disk may be another's too, so the broker gets a small one, in memory, and that one is filled.
+fill_disk() {
+    local limit_mib=$1 seconds=$2 size_mib
+    size_mib=$(($(du --summarize --block-size=1M "$data" | cut --fields=1) + room_mib))
+    if ((size_mib > limit_mib)); then
+        echo "the broker's data and room to fill are $size_mib MiB, and $limit_mib MiB of memory may be taken for them" >&2
+        return 1
+    fi
+    systemctl stop kafka
+    mkdir --parents "$disk"
+    mount --types tmpfs --options "size=${size_mib}m,mode=0755" emostream-chaos "$disk"
+    cp --archive --sparse=always "$data" "$disk/data"
+    mount --bind "$disk/data" "$data"
+    systemctl start kafka
+    cat /dev/zero >"$disk/fill" 2>/dev/null || true
+    if ! has_restarted; then
+        echo "the broker went on for $broker_stops_seconds s although its disk was full" >&2
+        return 1
+    fi
+    sleep "$seconds"
+    rm "$disk/fill"
+    await "$broker_starts_seconds" kafka
+}
+
+has_restarted() {
+    local deadline=$((SECONDS + broker_stops_seconds))
+    while (($(property kafka NRestarts) == 0)); do
+        ((SECONDS < deadline)) || return 1
+        sleep 1
+    done
+}
+
+# The broker's data are whole in one place at any time: in the small disk until the bind mount is gone, then in the other.
+give_disk_back() {
+    if mountpoint --quiet "$data"; then
+        systemctl stop kafka
+        rm --recursive --force "$data.new" "$data.old"
+        cp --archive --sparse=always "$disk/data" "$data.new"
+        umount "$data"
+        mv "$data" "$data.old"
+        mv "$data.new" "$data"
+        rm --recursive "$data.old"
+    fi
+    if mountpoint --quiet "$disk"; then
+        umount "$disk"
+        rmdir "$disk"
+    fi
+    systemctl start kafka
+}
+
+begin() {
+    local kind=$1
+    case $kind in
+    kill) kill_unit "$2" ;;
+    stop) stop_unit "$2" "$3" ;;
+    inbound | outbound) cut_off "$kind" "$2" "$3" ;;
+    disk) fill_disk "$2" "$3" ;;
+    esac
+}
+
+undo() {
+    local kind=$1
+    case $kind in
+    stop) systemctl kill --signal CONT "$2" ;;
+    inbound | outbound) nft "table inet $table; delete table inet $table" ;;
+    disk) give_disk_back ;;
+    esac
+}
+
+await() {
+    local deadline=$((SECONDS + $1)) missing
+    shift
+    while missing=$(not_active "$@") && [ -n "$missing" ]; do
+        if ((SECONDS >= deadline)); then
+            echo "$missing"
+            return 1
+        fi
+        sleep 1
+    done
+}
+
+not_active() {
+    local unit
+    for unit; do
+        systemctl is-active --quiet "$unit" || echo "$unit"
+    done
+}
+
+"$@"
