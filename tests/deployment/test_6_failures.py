@@ -68,6 +68,18 @@ def _has_lost(host: Host, path: str) -> bool:
         return False
 
 
+def test_every_kind_of_fault_loses_and_doubles_nothing(system: Hosts, say: Say) -> None:
+    # The seed breaks what comes back quickly, and the broker's disk.
+    chaos = control.play("playbooks/chaos.yml", "--extra-vars", "seed=15 faults=5", seconds=1_500)
+    say(f"playbooks/chaos.yml: {chaos.summary}")
+    assert chaos.status == 0, chaos.output
+    output = " ".join(chaos.output.split())
+    assert "Every accepted reaction was counted exactly once, and seen by every viewer." in output
+    assert output.count("well again after") == 5
+    left = system.on_each(lambda _, host: host.run("nft list tables | grep chaos; findmnt | grep chaos").stdout)
+    assert not any(left.values()), left
+
+
 @pytest.fixture
 def damaged_archive() -> Iterator[Path]:
     """An archive of the control node with a byte too many."""
