@@ -1,5 +1,6 @@
 """Spark, set up for small batches that come often: its configuration, and a first round that makes it quick."""
 
+import math
 import os
 import shutil
 import time
@@ -15,9 +16,9 @@ from emostream.errors import EmoStreamError
 from emostream.model import COUNTS_HEADER
 
 _HERE = Path(__file__).parent
-# A few show that an executor is at work. Each more puts off the first swarm, which is what viewers wait for.
-_WARM_UP_ROUNDS = 3
 _WARM_UP_RECORDS = 100
+# Each round puts off the first swarm, which is what viewers wait for.
+_WARM_UP_SECONDS = 10.0
 NO_EXECUTOR_SECONDS = 45.0
 """Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine."""
 _LOOK_SECONDS = 0.25
@@ -44,7 +45,7 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
         _wait_for_executor(session, settings)
-        _warm_up(session)
+        _warm_up(session, settings.trigger_ms / 1_000)
     except EmoStreamError:
         raise
     except Exception as error:
@@ -167,8 +168,9 @@ def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> N
         time.sleep(_LOOK_SECONDS)
 
 
-def _warm_up(session: SparkSession) -> None:
-    """Count made-up records, so that the first real batch finds its plan compiled and an executor at work."""
+def _warm_up(session: SparkSession, trigger_seconds: float) -> None:
+    """Count made-up records until a trigger is longer than that takes, so that the first real batches keep up."""
+    deadline = time.monotonic() + _WARM_UP_SECONDS
     item = '{"user_id": "warm-up", "emoji_type": "🔥", "timestamp": 0}'
     counts = f"struct('{COUNTS_HEADER}' AS key, encode('{{\"🔥\": 2}}', 'UTF-8') AS value)"
     records = session.range(_WARM_UP_RECORDS).selectExpr(
@@ -178,5 +180,8 @@ def _warm_up(session: SparkSession) -> None:
         "CAST(id % 4 AS INT) AS partition",
         "id AS offset",
     )
-    for _ in range(_WARM_UP_ROUNDS):
+    seconds = math.inf
+    while seconds > trigger_seconds and time.monotonic() < deadline:
+        began = time.monotonic()
         query.count(records, _WARM_UP_RECORDS)
+        seconds = time.monotonic() - began
