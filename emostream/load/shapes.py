@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# How fast viewers come where the shape says nothing else: each one asks the registry and opens a stream, which costs the
-# system more than its stay. A Locust worker warns above this rate too.
+# How fast viewers come where the shape says nothing else: each one asks the registry and opens a stream, which costs
+# the system more than its stay. A Locust worker warns above this rate too.
 _JOINS_PER_SECOND = 100
 
 
