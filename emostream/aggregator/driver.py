@@ -274,8 +274,7 @@ class _Watch:
             self._readiness.not_met(
                 "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
             )
-        if waited_seconds > session.NO_EXECUTOR_SECONDS and session.lacks_executor(self._spark, self._settings):
-            raise session.no_executor_error()
+        session.check_executors(self._spark, self._settings, waited_seconds)
 
 
 def _lag(progress: Any) -> int:

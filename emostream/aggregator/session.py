@@ -1,4 +1,4 @@
-"""Spark, set up for small batches that come often: its configuration, and a first round that makes it quick."""
+"""Spark, set up for small batches that come often: its configuration, an executor, and a warm-up."""
 
 import math
 import os
@@ -19,8 +19,8 @@ _HERE = Path(__file__).parent
 _WARM_UP_RECORDS = 100
 # Each round puts off the first swarm, which is what viewers wait for.
 _WARM_UP_SECONDS = 10.0
-NO_EXECUTOR_SECONDS = 45.0
-"""Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine."""
+# Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
+_NO_EXECUTOR_SECONDS = 45.0
 _LOOK_SECONDS = 0.25
 # Collects a heap of some hundred megabytes with the least threads and memory of its own.
 _SMALL_HEAP = "-XX:+UseSerialGC"
@@ -70,7 +70,7 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
         # A driver that only plans starts sooner with code that is compiled quickly, once.
-        "spark.driver.extraJavaOptions": _java_options(has_executors(settings)),
+        "spark.driver.extraJavaOptions": _java_options(_has_executors(settings)),
         "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick"),
         # A standalone master gives an application every core there is, and none is left for its successor.
         "spark.cores.max": settings.cores,
@@ -100,27 +100,17 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
     }
 
 
-def has_executors(settings: AggregatorSettings) -> bool:
-    """Whether executors count, and the driver only plans. With a `local` master the driver does both."""
-    return not settings.spark_master.startswith("local")
+def check_executors(session: SparkSession, settings: AggregatorSettings, waited_seconds: float) -> None:
+    """Raises EmoStreamError where there should be an executor and is none, after so long a wait for its work.
 
-
-def lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
-    """Whether there should be an executor and is none."""
-    context: Any = session.sparkContext
-    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
-    return has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
-
-
-def no_executor_error() -> EmoStreamError:
-    """What to end with after NO_EXECUTOR_SECONDS: a master that was restarted meanwhile may never send one.
-
-    It takes this application for its predecessor at the same address, or believes that it has its executors still.
+    A master that was restarted meanwhile may never send one: it takes this application for its predecessor at the same
+    address, or believes that it has its executors still.
     """
-    return EmoStreamError(
-        f"Spark had no executor for {NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
-        "aggregator starts again, as an application that is new to the master."
-    )
+    if waited_seconds > _NO_EXECUTOR_SECONDS and _lacks_executor(session, settings):
+        raise EmoStreamError(
+            f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
+            "aggregator starts again, as an application that is new to the master."
+        )
 
 
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
@@ -160,11 +150,21 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
     return {"spark.authenticate": "true", "spark.authenticate.secret": secret, "spark.network.crypto.enabled": "true"}
 
 
+def _has_executors(settings: AggregatorSettings) -> bool:
+    """Whether executors count, and the driver only plans. With a `local` master the driver does both."""
+    return not settings.spark_master.startswith("local")
+
+
+def _lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
+    context: Any = session.sparkContext
+    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
+    return _has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
+
+
 def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> None:
-    deadline = time.monotonic() + NO_EXECUTOR_SECONDS
-    while lacks_executor(session, settings):
-        if time.monotonic() > deadline:
-            raise no_executor_error()
+    began = time.monotonic()
+    while _lacks_executor(session, settings):
+        check_executors(session, settings, time.monotonic() - began)
         time.sleep(_LOOK_SECONDS)
 
 
