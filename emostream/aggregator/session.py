@@ -17,7 +17,9 @@ from emostream.model import COUNTS_HEADER
 
 _HERE = Path(__file__).parent
 _WARM_UP_RECORDS = 100
-# Each round puts off the first swarm, which is what viewers wait for.
+# A reaction waits for the count, on top of half a trigger on average: so the count is to be a small part of that. Yet
+# each round puts off the first swarm.
+_WARM_PART_OF_TRIGGER = 1 / 4
 _WARM_UP_SECONDS = 10.0
 # Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
 _NO_EXECUTOR_SECONDS = 45.0
@@ -169,7 +171,7 @@ def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> N
 
 
 def _warm_up(session: SparkSession, trigger_seconds: float) -> None:
-    """Count made-up records until a trigger is longer than that takes, so that the first real batches keep up."""
+    """Count made-up records until that takes a small part of a trigger, so that the first real batches do not lag."""
     deadline = time.monotonic() + _WARM_UP_SECONDS
     item = '{"user_id": "warm-up", "emoji_type": "🔥", "timestamp": 0}'
     counts = f"struct('{COUNTS_HEADER}' AS key, encode('{{\"🔥\": 2}}', 'UTF-8') AS value)"
@@ -181,7 +183,7 @@ def _warm_up(session: SparkSession, trigger_seconds: float) -> None:
         "id AS offset",
     )
     seconds = math.inf
-    while seconds > trigger_seconds and time.monotonic() < deadline:
+    while seconds > _WARM_PART_OF_TRIGGER * trigger_seconds and time.monotonic() < deadline:
         began = time.monotonic()
         query.count(records, _WARM_UP_RECORDS)
         seconds = time.monotonic() - began
