@@ -12,8 +12,8 @@ _STEP_SECONDS = 0.05
 
 def next_due(
     after_seconds: float, until_seconds: float, rate_at: Callable[[float], float], unit_exponential: float
-) -> float | None:
-    """The time of the next request of a Poisson process whose rate changes, or None where it is not before the end.
+) -> float:
+    """The time of the next request of a Poisson process whose rate changes, or the end where none is due before it.
 
     `rate_at` gives requests per second at a time in seconds; `unit_exponential` is one draw from the exponential
     distribution of mean 1, which is how much of the rate's integral passes before the next request.
@@ -22,8 +22,7 @@ def next_due(
     while due < until_seconds:
         rate = rate_at(due)
         if rate * _STEP_SECONDS > rest:
-            due += rest / rate
-            return due if due < until_seconds else None
+            return min(due + rest / rate, until_seconds)
         rest -= rate * _STEP_SECONDS
         due += _STEP_SECONDS
-    return None
+    return until_seconds

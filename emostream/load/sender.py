@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from emostream.client.outcome import Accepted, Outcome, Refused, Unknown, outcome_of
 from emostream.load.arrivals import next_due
 from emostream.load.http import Endpoint, NotAnsweredError, NotSentError
-from emostream.load.record import Record
 from emostream.load.run import Run, now_seconds
 from emostream.model import Reaction, encode
+
+if TYPE_CHECKING:
+    # Locust patches the standard library of whoever imports it.
+    from emostream.load.record import Record
 
 # How often the emoji of a palette are sent: the second half as often as the first, and so on, as in any real crowd.
 _CUMULATIVE_POPULARITY = list(accumulate(1 / rank for rank in range(1, 1_000)))
@@ -29,7 +32,7 @@ class Portion(NamedTuple):
 class Sender:
     """One part of the crowd."""
 
-    def __init__(self, run: Run, ingest: Endpoint, record: Record, portion: Portion, draw: Random) -> None:
+    def __init__(self, run: Run, ingest: Endpoint, record: "Record", portion: Portion, draw: Random) -> None:
         self._run = run
         self._ingest = ingest
         self._record = record
@@ -40,11 +43,13 @@ class Sender:
 
     def send_all(self, spawn: Callable[[Callable[[float], None], float], object]) -> None:
         """Spawn each request when it is due, until the run is over or stops sending."""
-        due: float | None = now_seconds()
-        while due is not None and self._run.is_sending:
+        due, end = now_seconds(), self._run.ends_seconds
+        while self._run.is_sending:
+            due = next_due(due, end, self._requests_per_second, self._draw.expovariate(1))
             time.sleep(max(0.0, due - now_seconds()))
+            if due >= end:
+                return
             spawn(self.send, due)
-            due = next_due(due, self._run.ends_seconds, self._requests_per_second, self._draw.expovariate(1))
 
     def send(self, due_seconds: float) -> None:
         """Send the request that is due, and keep what became of it."""
