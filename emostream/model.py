@@ -10,6 +10,7 @@ import msgspec
 # The topics. A cluster's topic has the cluster's name.
 REACTIONS_TOPIC = "reactions"
 DEAD_LETTER_TOPIC = "reactions.dead-letter"
+REHEARSAL_TOPIC = "reactions.rehearsal"
 SWARMS_TOPIC = "swarms"
 
 # Header of a record of `reactions`: how often each emoji is in its list, as JSON. So whoever counts need not read the

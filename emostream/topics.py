@@ -17,10 +17,22 @@ from emostream.aggregator.swarms import RECOVERY_COMMAND, NotASwarmError, first_
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.kafka import admin_client, asking
-from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm, new_stream_id
+from emostream.model import (
+    DEAD_LETTER_TOPIC,
+    REACTIONS_TOPIC,
+    REHEARSAL_TOPIC,
+    SWARMS_TOPIC,
+    Swarm,
+    new_stream_id,
+)
+
+# All others are one ordered log each. What is rehearsed is to be as it will be.
+_PARTITIONED = {REACTIONS_TOPIC, REHEARSAL_TOPIC}
 
 _DEAD_LETTER_RETENTION_MS = 7 * 24 * 3_600_000
 _DEAD_LETTER_RETENTION_BYTES = 1 << 30
+# Nobody needs its records once they are counted. A segment of the time, because whole segments go.
+_REHEARSAL_RETENTION_MS = 600_000
 _TRANSACTION_TIMEOUT_MS = 10_000
 _CREATE_TIMEOUT_MS = 30_000
 
@@ -64,7 +76,7 @@ def changes(wanted: Topic, found: Topic | None) -> list[Change]:
     """
     if found is None:
         return [Change(wanted, create=True)]
-    if wanted.partitions == 1 < found.partitions and wanted.name != REACTIONS_TOPIC:
+    if wanted.partitions == 1 < found.partitions and wanted.name not in _PARTITIONED:
         raise EmoStreamError(
             f"{wanted.name} has {found.partitions} partitions, but its order needs it to have one: delete the topic "
             "and apply again."
@@ -111,7 +123,7 @@ def _wanted(settings: KafkaSettings, name: str) -> Topic:
         "unclean.leader.election.enable": "false",
         **_retention(settings, name),
     }
-    partitions = settings.reactions_partitions if name == REACTIONS_TOPIC else 1
+    partitions = settings.reactions_partitions if name in _PARTITIONED else 1
     return Topic(name, partitions, settings.replication_factor, {key: str(value) for key, value in configs.items()})
 
 
@@ -120,6 +132,8 @@ def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
         return {"retention.ms": settings.reactions_retention_ms, "retention.bytes": -1}
     if name == DEAD_LETTER_TOPIC:
         return {"retention.ms": _DEAD_LETTER_RETENTION_MS, "retention.bytes": _DEAD_LETTER_RETENTION_BYTES}
+    if name == REHEARSAL_TOPIC:
+        return {"retention.ms": _REHEARSAL_RETENTION_MS, "segment.ms": _REHEARSAL_RETENTION_MS}
     # Their last record is state: kept by size, never by age. Whole segments go, so they must be smaller than the rest.
     segment_bytes = min(max(settings.swarms_retention_bytes // 8, settings.max_record_bytes), 1 << 30)
     return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
@@ -130,7 +144,8 @@ def _places(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[s
     places: dict[Sequence[str], list[str]] = {}
     for cluster in clusters.names:
         places.setdefault(clusters.brokers_of(cluster) or kafka.bootstrap_servers, []).append(cluster)
-    places.setdefault(kafka.bootstrap_servers, []).extend([REACTIONS_TOPIC, DEAD_LETTER_TOPIC, SWARMS_TOPIC])
+    ours = [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC]
+    places.setdefault(kafka.bootstrap_servers, []).extend(ours)
     return places
 
 

@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream import http, logs
-from emostream.aggregator import metrics, query, session
+from emostream.aggregator import metrics, query, session, stream
 from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions
+from emostream.aggregator.rehearsal import rehearse
+from emostream.aggregator.stream import Plan
 from emostream.aggregator.swarms import (
     Batch,
     Compression,
@@ -96,16 +98,24 @@ class _Term:
 
 
 def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, term: _Term) -> None:
-    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as checkpoint:
+    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as scratch:
         last = swarms.last()
         offsets = starting_offsets(last, describe_reactions(kafka))
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read back", swarm=last.id, offsets=offsets)
-        spark = _start_spark(settings, log_settings, term)
+
+        def start() -> SparkSession:
+            spark = session.start(settings, logs_text=logs.writes_text(log_settings))
+            rehearse(spark, settings, kafka, scratch / "rehearsal")
+            return spark
+
+        spark = _result(start, term)
         if spark is None:
             return
+        checkpoint = scratch / "reactions"
         writer = _Writer(settings, swarms, last, checkpoint)
-        running = _start_query(spark, settings, _source(settings, kafka, offsets), checkpoint, writer)
+        plan = Plan(REACTIONS_TOPIC, offsets, settings.max_records_per_trigger, settings.trigger_ms, checkpoint)
+        running = stream.start(spark, kafka, plan, writer)
         watch = _Watch(spark, running, settings, term.readiness)
         try:
             while term.goes_on_after(_LOOK_SECONDS):
@@ -116,17 +126,17 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
             _stop_spark(running, writer, spark)
 
 
-def _start_spark(settings: AggregatorSettings, log_settings: LogSettings, term: _Term) -> SparkSession | None:
-    """None if told to stop meanwhile."""
+def _result(start: Callable[[], SparkSession], term: _Term) -> SparkSession | None:
+    """What `start` returns, which may take long; None if told to stop meanwhile."""
     started: Future[SparkSession] = Future()
 
-    def start() -> None:
+    def run() -> None:
         try:
-            started.set_result(session.start(settings, logs_text=logs.writes_text(log_settings)))
-        except EmoStreamError as error:
+            started.set_result(start())
+        except Exception as error:
             started.set_exception(error)
 
-    threading.Thread(target=start, name="start-spark", daemon=True).start()
+    threading.Thread(target=run, name="start-spark", daemon=True).start()
     while not started.done():
         if not term.goes_on_after(_LOOK_SECONDS):
             return None
@@ -218,33 +228,6 @@ def _exit_hard(reason: str) -> None:
     os._exit(EXIT_OUTCOME_UNKNOWN)
 
 
-def _start_query(
-    spark: SparkSession, settings: AggregatorSettings, source: dict[str, str], checkpoint: Path, writer: _Writer
-) -> StreamingQuery:
-    stream = spark.readStream.format("kafka").options(**source).load().writeStream
-    return (
-        stream.foreachBatch(writer)
-        .option("checkpointLocation", checkpoint.as_uri())
-        .trigger(processingTime=f"{settings.trigger_ms} milliseconds")
-        .start()
-    )
-
-
-def _source(settings: AggregatorSettings, kafka: KafkaSettings, offsets: dict[int, int]) -> dict[str, str]:
-    return {
-        "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
-        "kafka.isolation.level": "read_committed",
-        # A batch reads only what is there. Yet each read leaves a fetch of what comes next behind it, and the broker
-        # answers nothing else on that connection until this one has found a record or waited so long (0.5 s else).
-        "kafka.fetch.max.wait.ms": "1",
-        "subscribe": REACTIONS_TOPIC,
-        "includeHeaders": "true",
-        "startingOffsets": json.dumps({REACTIONS_TOPIC: offsets}),
-        "failOnDataLoss": "true",
-        "maxOffsetsPerTrigger": str(settings.max_records_per_trigger),
-    }
-
-
 class _Watch:
     """Reports whether the query lives and how far behind it is, and tells when it cannot go on."""
 
@@ -297,7 +280,7 @@ def _stop_spark(running: StreamingQuery, writer: _Writer, spark: SparkSession) -
 
 @contextlib.contextmanager
 def _scratch(settings: AggregatorSettings) -> Iterator[Path]:
-    """An empty folder for Spark's checkpoint, which would override the offsets that we start from if it had any."""
+    """An empty folder for Spark's checkpoints, which would override the offsets that we start from if they had any."""
     work = Path(settings.work_dir).resolve()
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     (work / "checkpoints").mkdir(parents=True)

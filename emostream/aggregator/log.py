@@ -95,9 +95,14 @@ def last_swarm(settings: KafkaSettings) -> Swarm | None:
     brokers = settings.bootstrap_servers
     with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
         if not reader.partitions_for_topic(SWARMS_TOPIC):
-            raise EmoStreamError(f"there is no topic {SWARMS_TOPIC}: run `emostream topics apply`.")
+            raise no_topic(SWARMS_TOPIC)
         record = last_record(reader, _SWARMS)
     return None if record is None else read_record(record.value)
+
+
+def no_topic(name: str) -> EmoStreamError:
+    """What to raise where a topic is missing."""
+    return EmoStreamError(f"there is no topic {name}: run `emostream topics apply`.")
 
 
 def describe_reactions(settings: KafkaSettings) -> ReactionsTopic:
@@ -106,7 +111,7 @@ def describe_reactions(settings: KafkaSettings) -> ReactionsTopic:
     with admin_client(brokers) as admin, asking(brokers):
         (topic,) = admin.describe_topics([REACTIONS_TOPIC])
     if topic["error_code"]:
-        raise EmoStreamError(f"there is no topic {REACTIONS_TOPIC}: run `emostream topics apply`.")
+        raise no_topic(REACTIONS_TOPIC)
     numbers = sorted(partition["partition_index"] for partition in topic["partitions"])
     partitions = [TopicPartition(REACTIONS_TOPIC, number) for number in numbers]
     with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):

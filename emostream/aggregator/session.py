@@ -1,6 +1,5 @@
-"""Spark, set up for small batches that come often: its configuration, an executor, and a warm-up."""
+"""Spark, set up for small batches that come often: its configuration, and an executor."""
 
-import math
 import os
 import shutil
 import time
@@ -10,17 +9,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from emostream.aggregator import query
 from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
-from emostream.model import COUNTS_HEADER
 
 _HERE = Path(__file__).parent
-_WARM_UP_RECORDS = 100
-# A reaction waits for the count, on top of half a trigger on average: so the count is to be a small part of that. Yet
-# each round puts off the first swarm.
-_WARM_PART_OF_TRIGGER = 1 / 4
-_WARM_UP_SECONDS = 10.0
 # Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
 _NO_EXECUTOR_SECONDS = 45.0
 _LOOK_SECONDS = 0.25
@@ -38,7 +30,7 @@ _KEPT_FOR_THE_UI = (
 
 
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
-    """A session on the master of the settings, warmed up. Raises EmoStreamError where Spark does not start."""
+    """A session on the master of the settings, with an executor. Raises EmoStreamError where Spark does not start."""
     directory = write_configuration(settings, logs_text=logs_text)
     # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
     os.environ["SPARK_CONF_DIR"] = str(directory)
@@ -47,7 +39,6 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
         _wait_for_executor(session, settings)
-        _warm_up(session, settings.trigger_ms / 1_000)
     except EmoStreamError:
         raise
     except Exception as error:
@@ -168,22 +159,3 @@ def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> N
     while _lacks_executor(session, settings):
         check_executors(session, settings, time.monotonic() - began)
         time.sleep(_LOOK_SECONDS)
-
-
-def _warm_up(session: SparkSession, trigger_seconds: float) -> None:
-    """Count made-up records until that takes a small part of a trigger, so that the first real batches do not lag."""
-    deadline = time.monotonic() + _WARM_UP_SECONDS
-    item = '{"user_id": "warm-up", "emoji_type": "🔥", "timestamp": 0}'
-    counts = f"struct('{COUNTS_HEADER}' AS key, encode('{{\"🔥\": 2}}', 'UTF-8') AS value)"
-    records = session.range(_WARM_UP_RECORDS).selectExpr(
-        f"encode('[{item}, {item}]', 'UTF-8') AS value",
-        # As ingest writes them, and as others may.
-        f"CASE WHEN id % 10 > 0 THEN array({counts}) END AS headers",
-        "CAST(id % 4 AS INT) AS partition",
-        "id AS offset",
-    )
-    seconds = math.inf
-    while seconds > _WARM_PART_OF_TRIGGER * trigger_seconds and time.monotonic() < deadline:
-        began = time.monotonic()
-        query.count(records, _WARM_UP_RECORDS)
-        seconds = time.monotonic() - began

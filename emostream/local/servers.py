@@ -12,9 +12,9 @@ from emostream.local.process import Process
 
 _LOGGING = Path(__file__).parent / "logging"
 HOST = "127.0.0.1"
-# Two dozen processes share one machine here. Where little is done, a quick start counts for more than throughput.
-_LEAN_JVM = ["-XX:+UseSerialGC"]
-_QUICK_JVM = [*_LEAN_JVM, "-XX:TieredStopAtLevel=1"]
+# Two dozen processes share one machine here: a quick start counts for more than throughput, and code that is compiled a
+# second time costs whoever shares the cores more than it gives.
+_LEAN_JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 # How soon a worker that is silent counts as dead (in seconds), and that it asks for its master for ever, as often as at
 # first: by default it goes over to once a minute, and ends after a quarter of an hour.
 _SPARK_LIVENESS = {
@@ -42,7 +42,7 @@ def zookeeper(directory: Path, port: int) -> Process:
     )
     command = _java(
         "zookeeper",
-        [*_QUICK_JVM, "-Xmx128m", f"-Dlogback.configurationFile={_LOGGING / 'zookeeper.xml'}"],
+        [*_LEAN_JVM, "-Xmx128m", f"-Dlogback.configurationFile={_LOGGING / 'zookeeper.xml'}"],
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         str(configuration),
     )
@@ -160,7 +160,7 @@ def _spark_environment(**more: str) -> dict[str, str]:
         "JAVA_HOME": str(java_home()),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_DAEMON_MEMORY": "192m",
-        "SPARK_DAEMON_JAVA_OPTS": " ".join(_QUICK_JVM),
+        "SPARK_DAEMON_JAVA_OPTS": " ".join(_LEAN_JVM),
         **more,
     }
 

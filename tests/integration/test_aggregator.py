@@ -33,6 +33,7 @@ from emostream.model import (
     COUNTS_HEADER,
     DEAD_LETTER_TOPIC,
     REACTIONS_TOPIC,
+    REHEARSAL_TOPIC,
     SWARMS_TOPIC,
     Reaction,
     Swarm,
@@ -90,9 +91,9 @@ class Log:
         offsets = progress_of(self.swarms()[-1]).offsets
         return all(offsets.get(str(partition), 0) == end for partition, end in self.ends().items())
 
-    def ends(self) -> dict[int, int]:
+    def ends(self, topic: str = REACTIONS_TOPIC) -> dict[int, int]:
         with log_reader(self.settings.bootstrap_servers, self.settings.max_record_bytes) as reader:
-            partitions = [TopicPartition(REACTIONS_TOPIC, n) for n in reader.partitions_for_topic(REACTIONS_TOPIC)]
+            partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic)]
             return {partition.partition: end for partition, end in reader.end_offsets(partitions).items()}
 
     def check(self) -> list[Swarm]:
@@ -267,6 +268,15 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     aggregator.process.terminate()
     assert aggregator.end() == 0
     assert not log.check()[-1].reactions
+
+
+def test_what_it_rehearses_with_is_seen_by_nobody(log: Log, start: Start) -> None:
+    start().wait_until_it_leads()
+    assert len(log.swarms()) == 1
+    assert not sum(log.ends().values())
+    rehearsed = log.ends(REHEARSAL_TOPIC)
+    assert len(rehearsed) == len(log.ends())
+    assert all(rehearsed.values())
 
 
 def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log: Log, start: Start) -> None:

@@ -48,12 +48,12 @@ def test_from_nothing_to_a_stream_and_back(
     """One course of events, because each step begins where the one before ended."""
     planned = apply("--check")
     assert planned.exit_code == 1
-    assert planned.output.splitlines()[-1] == "changed=6"
+    assert planned.output.splitlines()[-1] == "changed=7"
     assert names(broker) == set()
 
     made = apply()
     assert made.exit_code == 0, made.output
-    assert made.output.splitlines()[-1] == "changed=6"
+    assert made.output.splitlines()[-1] == "changed=7"
     assert {REACTIONS_TOPIC, "reactions.dead-letter", SWARMS_TOPIC, "near"} <= names(broker)
     assert "far" not in names(broker)
     assert "far" in names(kafka)

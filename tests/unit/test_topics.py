@@ -4,12 +4,12 @@ import pytest
 
 from emostream.config import ClustersSettings, KafkaSettings, load
 from emostream.errors import ConfigurationError, EmoStreamError
-from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC
+from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC
 from emostream.topics import Topic, changes, wanted_topics
 
 SETTINGS = KafkaSettings(reactions_partitions=4, replication_factor=3, min_insync_replicas=2)
-REACTIONS, DEAD_LETTERS, SWARMS, CLUSTER = wanted_topics(
-    SETTINGS, [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, SWARMS_TOPIC, "cluster1"]
+REACTIONS, DEAD_LETTERS, REHEARSAL, SWARMS, CLUSTER = ALL = wanted_topics(
+    SETTINGS, [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC, "cluster1"]
 )
 
 
@@ -20,8 +20,9 @@ def found(topic: Topic, partitions: int | None = None, **configs: str) -> Topic:
     return Topic(topic.name, partitions or topic.partitions, topic.replicas, known)
 
 
-def test_only_reactions_have_partitions_and_an_age() -> None:
-    assert [topic.partitions for topic in (REACTIONS, DEAD_LETTERS, SWARMS, CLUSTER)] == [4, 1, 1, 1]
+def test_only_reactions_real_or_rehearsed_have_partitions_and_an_age() -> None:
+    assert [topic.partitions for topic in ALL] == [4, 1, 4, 1, 1]
+    assert int(REHEARSAL.configs["retention.ms"]) < 3_600_000
     assert REACTIONS.configs["retention.ms"] == str(24 * 3_600_000)
     for topic in (SWARMS, CLUSTER):
         assert topic.configs["retention.ms"] == "-1"
@@ -29,7 +30,7 @@ def test_only_reactions_have_partitions_and_an_age() -> None:
 
 
 def test_an_acknowledged_record_is_never_given_up() -> None:
-    for topic in (REACTIONS, DEAD_LETTERS, SWARMS, CLUSTER):
+    for topic in ALL:
         assert topic.replicas == 3
         assert topic.configs["min.insync.replicas"] == "2"
         assert topic.configs["unclean.leader.election.enable"] == "false"
@@ -50,7 +51,7 @@ def test_a_missing_topic_is_made() -> None:
 
 
 def test_a_topic_as_wanted_needs_nothing() -> None:
-    for topic in (REACTIONS, DEAD_LETTERS, SWARMS, CLUSTER):
+    for topic in ALL:
         assert changes(topic, found(topic)) == []
 
 

@@ -1,0 +1,95 @@
+"""What an aggregator does before its first real batch: it counts made-up records, of a topic of their own.
+
+Spark's JVMs compile their code while it runs, so the first batches take several times as long as later ones, and
+viewers would wait for them. So the whole of it is rehearsed: Kafka's reader, the micro-batches, and the count.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from emostream import model
+from emostream.aggregator import query, stream
+from emostream.aggregator.log import no_topic
+from emostream.aggregator.stream import Plan
+from emostream.config import AggregatorSettings, KafkaSettings
+from emostream.errors import EmoStreamError
+from emostream.kafka import asking, durable_producer, log_reader
+from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
+
+# What a quarter of a second brings, at 1,000 reactions/s from one ingest.
+_RECORDS_PER_BATCH = 50
+# More than there is time for.
+_BATCHES = 60
+# Each batch puts off the first swarm. The first one takes about as long as all others together, and counts for none.
+_SECONDS = 8.0
+# A reaction waits for the batch, on top of half a trigger on average: so the batch is to be a small part of that.
+_PART_OF_TRIGGER = 1 / 4
+# By then Spark has ended a batch, or never will.
+_PATIENCE_SECONDS = 60.0
+_WRITE_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+
+_VALUE = model.encode([Reaction("rehearsal", "🔥", 0)] * 2)
+_HEADERS = [(COUNTS_HEADER, model.encode({"🔥": 2}))]
+
+
+def rehearse(spark: SparkSession, settings: AggregatorSettings, kafka: KafkaSettings, checkpoint: Path) -> None:
+    """Count until a batch takes a small part of a trigger, but for some seconds at most.
+
+    Raises EmoStreamError where there is no topic for it, or Spark cannot count.
+    """
+    plan = Plan(REHEARSAL_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
+    rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000)
+    running = stream.start(spark, kafka, plan, rounds)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while running.isActive and not rounds.are_enough.wait(_LOOK_SECONDS) and time.monotonic() < deadline:
+        pass
+    running.stop()
+    if not rounds.are_enough.is_set():
+        raise EmoStreamError(
+            f"Spark did not rehearse in {_PATIENCE_SECONDS:g} s ({running.exception() or 'no error'}): has "
+            "it an executor, and does that reach Kafka?"
+        )
+
+
+class _Rounds:
+    """Counts batch after batch, until one takes no longer than `limit_seconds`."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self.are_enough = threading.Event()
+        self._limit_seconds = limit_seconds
+        self._left = _BATCHES
+        self._ended = time.monotonic()
+        self._deadline: float | None = None
+
+    def __call__(self, frame: DataFrame, _: int) -> None:
+        # A query is stopped between two batches: in the middle of one it would complain at length.
+        if self.are_enough.is_set():
+            return
+        query.count(frame, _RECORDS_PER_BATCH)
+        self._left -= 1
+        now = time.monotonic()
+        seconds, self._ended = now - self._ended, now
+        self._deadline = self._deadline or now + _SECONDS
+        if seconds <= self._limit_seconds or now > self._deadline or not self._left:
+            self.are_enough.set()
+
+
+def _write_records(kafka: KafkaSettings) -> dict[int, int]:
+    """Write what is to be counted; returns the offset of the first record, by partition."""
+    brokers = kafka.bootstrap_servers
+    with log_reader(brokers, kafka.max_record_bytes) as reader, asking(brokers):
+        partitions = sorted(reader.partitions_for_topic(REHEARSAL_TOPIC) or ())
+    if not partitions:
+        raise no_topic(REHEARSAL_TOPIC)
+    with durable_producer(kafka) as producer, asking(brokers):
+        first = {partition: producer.send(REHEARSAL_TOPIC, _VALUE, partition=partition) for partition in partitions}
+        for number in range(_BATCHES * _RECORDS_PER_BATCH):
+            # Most are as ingest writes them, some as others may.
+            headers = _HEADERS if number % 10 else []
+            producer.send(REHEARSAL_TOPIC, _VALUE, headers=headers, partition=partitions[number % len(partitions)])
+        producer.flush(_WRITE_SECONDS)
+        return {partition: sent.get(0).offset for partition, sent in first.items()}
