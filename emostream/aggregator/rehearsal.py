@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from emostream import model
 from emostream.aggregator import query, stream
 from emostream.aggregator.log import no_topic
+from emostream.aggregator.session import check_executors
 from emostream.aggregator.stream import Plan
 from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
@@ -23,12 +24,13 @@ from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
 _RECORDS_PER_BATCH = 50
 # More than there is time for.
 _BATCHES = 60
-# Each batch puts off the first swarm. The first one takes about as long as all others together, and counts for none.
-_SECONDS = 8.0
+# Each batch puts off the first swarm. After the first one, which takes longer than all others together, batches became
+# shorter for about this long.
+_SECONDS = 4.0
 # A reaction waits for the batch, on top of half a trigger on average: so the batch is to be a small part of that.
 _PART_OF_TRIGGER = 1 / 4
-# By then Spark has ended a batch, or never will.
-_PATIENCE_SECONDS = 60.0
+# By then Spark has ended a batch, on however busy a machine, or never will.
+_PATIENCE_SECONDS = 240.0
 _WRITE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 
@@ -44,15 +46,16 @@ def rehearse(spark: SparkSession, settings: AggregatorSettings, kafka: KafkaSett
     plan = Plan(REHEARSAL_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
     rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000)
     running = stream.start(spark, kafka, plan, rounds)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while running.isActive and not rounds.are_enough.wait(_LOOK_SECONDS) and time.monotonic() < deadline:
-        pass
-    running.stop()
-    if not rounds.are_enough.is_set():
-        raise EmoStreamError(
-            f"Spark did not rehearse in {_PATIENCE_SECONDS:g} s ({running.exception() or 'no error'}): has "
-            "it an executor, and does that reach Kafka?"
-        )
+    began = time.monotonic()
+    try:
+        while not rounds.are_enough.wait(_LOOK_SECONDS):
+            waited_seconds = time.monotonic() - began
+            check_executors(spark, settings, waited_seconds)
+            if not running.isActive or waited_seconds > _PATIENCE_SECONDS:
+                reason = running.exception() or f"a batch takes longer than {_PATIENCE_SECONDS:g} s"
+                raise EmoStreamError(f"Spark could not rehearse ({reason}): does its executor reach Kafka?")
+    finally:
+        running.stop()
 
 
 class _Rounds:
