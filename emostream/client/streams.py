@@ -3,6 +3,7 @@
 Both kinds are used alike: send `request()`, feed what comes, and send what `data_to_send()` has after each piece.
 """
 
+import functools
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Protocol
@@ -139,10 +140,15 @@ def _refusal(answer: WebSocketResponse) -> StreamLostError:
 def _decode(data: bytes) -> Iterator[model.ViewerMessage]:
     """The message; none where it is of a type that only newer viewers know. Raises StreamLostError if it is broken."""
     try:
-        yield model.decode_viewer_message(data)
+        yield _decode_known(data)
     except msgspec.DecodeError as error:
         if _type_of(data) in {*_KNOWN_TYPES, None}:
             raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
+
+
+# All viewers of a process get the same swarm, each at almost the same time: to decode it anew for each of them would be
+# most of what a simulated audience does.
+_decode_known = functools.lru_cache(maxsize=16)(model.decode_viewer_message)
 
 
 def _type_of(data: bytes) -> str | None:
