@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from bench.figures import Figure, Findings, Growth, Hops, number
 
 _REACHED, _SHORT = "#2a9d5c", "#d1495b"
+# A figure that is thousands of times better than its bound must not make all others look alike.
+_LONGEST_BAR = 4
 
 
 def draw(findings: Findings, path: Path) -> None:
@@ -37,28 +39,28 @@ def draw(findings: Findings, path: Path) -> None:
 
 
 def _draw_headroom(axes: Axes, figures: list[Figure]) -> None:
-    headrooms = [figure.headroom or 0 for figure in figures]
+    headrooms = [min(figure.headroom or 0, _LONGEST_BAR) for figure in figures]
     colours = [_REACHED if figure.is_reached else _SHORT for figure in figures]
     bars = axes.barh([f"{figure.part}: {figure.name}" for figure in figures], headrooms, color=colours)
     labels = [f"{number(figure.value)} {figure.unit} ({figure.bound})" for figure in figures]
     # On white, so that the line of the bound does not strike them through.
     axes.bar_label(bars, labels, padding=4, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlim(right=max(headrooms) * 6)
+    axes.set_xlim(right=_LONGEST_BAR * 1.5)
     axes.invert_yaxis()
-    axes.set_title("How many times better than its bound", loc="left")
+    axes.set_title(f"How many times better than its bound (bars end at {_LONGEST_BAR} ×)", loc="left")
 
 
 def _draw_hops(axes: Axes, all_hops: list[Hops]) -> None:
     names = list(all_hops[0].milliseconds)
     labels = [f"trigger {hops.trigger_ms} ms" for hops in all_hops]
     ends = [0.0] * len(all_hops)
+    narrowest_labelled = max(sum(hops.milliseconds.values()) for hops in all_hops) / 40
     for name in names:
         values = [hops.milliseconds[name] for hops in all_hops]
         bars = axes.barh(labels, values, left=ends, label=name)
         axes.bar_label(
-            bars, [f"{value:.0f}" if value > max(ends) / 60 else "" for value in values], label_type="center"
+            bars, [f"{value:.0f}" if value > narrowest_labelled else "" for value in values], label_type="center"
         )
         ends = [end + value for end, value in zip(ends, values, strict=True)]
     axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
