@@ -103,16 +103,14 @@ class Viewers:
                 if events & select.EPOLLOUT:
                     connection.send(self._request)
                     self._epoll.modify(descriptor, select.EPOLLIN)
-                else:
+                elif descriptor in connecting:
                     connecting.remove(descriptor)
                     _check_accepted(connection.recv(_READ_BYTES))
-                    # What comes waits in the socket until all are there: it is the server that is measured.
-                    self._epoll.modify(descriptor, 0)
+                else:
+                    connection.recv(_READ_BYTES)
         for descriptor in list(self._sockets)[:stalled]:
             self._epoll.unregister(descriptor)
             self.stalled.append(self._sockets.pop(descriptor))
-        for descriptor in self._sockets:
-            self._epoll.modify(descriptor, select.EPOLLIN)
 
     def _connect(self, *, is_stalled: bool) -> int:
         connection = socket.socket()
