@@ -27,13 +27,11 @@ class Viewer(Protocol):
     """Kept by the audience alone; None while live."""
     is_paused: bool
     """Whether its buffer is full; the connection sets it before it calls `pause` or `resume`."""
+    write: Callable[[bytes], Any]
 
     @property
     def kind(self) -> int:
         """`frames.SSE` or `frames.WS`."""
-
-    def write(self, data: bytes) -> None:
-        """Send to it; what its connection cannot take at once waits there."""
 
     def unread_bytes(self) -> int:
         """What its connection still holds."""
