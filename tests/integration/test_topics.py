@@ -71,7 +71,12 @@ def test_from_nothing_to_a_stream_and_back(
     monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_PARTITIONS", "5")
     monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS", "3600000")
     grown = apply()
-    assert grown.output == "reactions: grow to 5 partitions\nreactions: set retention.ms=3600000\nchanged=2\n"
+    assert grown.output.splitlines() == [
+        "reactions: grow to 5 partitions",
+        "reactions: set retention.ms=3600000",
+        "reactions.rehearsal: grow to 5 partitions",
+        "changed=3",
+    ]
     assert apply().output == "changed=0\n"
     resource = ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, ["retention.ms"])
     with admin_client(settings.bootstrap_servers) as admin:
