@@ -291,6 +291,28 @@ def topics_apply(check: bool, new_stream: bool) -> None:
         sys.exit(1)
 
 
+@main.group("broker")
+def broker_group() -> None:
+    """Look after a broker of Kafka."""
+
+
+@broker_group.command("await")
+@click.option("--address", required=True, help="Where it answers, as host:port.")
+@click.option("--id", "broker_id", type=int, required=True, help="Its broker.id.")
+@click.option("--data", required=True, type=click.Path(file_okay=False), help="The folder of its logs.")
+@click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
+def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) -> None:
+    """Return once a broker that was started can write transactions; exit 1 where it must be started again."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from emostream import broker  # noqa: PLC0415
+
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        raise click.BadParameter(f"{address} is not host:port.", param_hint="--address")
+    broker.wait_until_ready(host, int(port), broker_id, Path(data), timeout_seconds)
+
+
 @main.command()
 @click.option("--host", help="The address to bind.")
 @click.option("--port", type=int, help="The port to bind.")

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from emostream import broker
 from emostream.errors import EmoStreamError
 from emostream.local.jars import JARS
 from emostream.local.java import java_home
@@ -12,6 +13,7 @@ from emostream.local.process import Process
 
 _LOGGING = Path(__file__).parent / "logging"
 HOST = "127.0.0.1"
+_BROKER_ID = 1
 # Two dozen processes share one machine here: a quick start counts for more than throughput, and code that is compiled a
 # second time costs whoever shares the cores more than it gives.
 _LEAN_JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -60,7 +62,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
     configuration = directory.absolute() / "server.properties"
     content = _properties(
         {
-            "broker.id": 1,
+            "broker.id": _BROKER_ID,
             "listeners": f"PLAINTEXT://{HOST}:{port}",
             "log.dirs": directory / "data",
             "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
@@ -90,7 +92,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
         command,
         files={configuration: content},
         log_file=directory / "kafka.log",
-        probe=lambda: _accepts(port),
+        probe=lambda: broker.is_ready(HOST, port, _BROKER_ID, directory / "data"),
     )
 
 

@@ -119,9 +119,13 @@ class Supervisor:
         return State.READY
 
     def _check_patience(self, part: Part) -> State:
-        waited = time.monotonic() - self._started_at[part.name]
-        if part.name not in self._were_ready and waited > _START_TIMEOUT_SECONDS:
-            raise self._failure(part, f"was not ready in {_START_TIMEOUT_SECONDS} s")
+        waited_seconds = time.monotonic() - self._started_at[part.name]
+        if part.name not in self._were_ready:
+            if waited_seconds > _START_TIMEOUT_SECONDS:
+                raise self._failure(part, f"was not ready in {_START_TIMEOUT_SECONDS} s")
+        elif waited_seconds > part.restart_timeout_seconds:
+            self._tell(f"{part.name} is not ready after {waited_seconds:.0f} s: it is started again")
+            return self._bury(part)
         return State.STARTING
 
     def _note_death(self, part: Part) -> State:
@@ -130,8 +134,11 @@ class Supervisor:
             raise self._failure(part, f"ended with status {status} instead of getting ready")
         if self._states[part.name] is State.READY:
             self._tell(f"{part.name} ended with status {status}: it is started again")
+        return self._bury(part)
+
+    def _bury(self, part: Part) -> State:
         # Whatever it started itself must not go on beside its successor.
-        part.process.stop()
+        part.process.stop(timeout_seconds=0)
         self._died_at[part.name] = time.monotonic()
         return State.DIED
 

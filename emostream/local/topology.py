@@ -36,7 +36,8 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - asked for by LAN=1, and told plainly t
 class Part:
     """One process: its tier, where it answers, and the tiers or processes that must be ready before it starts.
 
-    `runs_once` is for a command that is ready when it has ended well, and is not started again.
+    `runs_once` is for a command that is ready when it has ended well, and is not started again. One that came back, but
+    is not ready by `restart_timeout_seconds` after that, is killed and started once more.
     """
 
     tier: str
@@ -44,6 +45,8 @@ class Part:
     port: int | None = None
     needs: tuple[str, ...] = ()
     runs_once: bool = False
+    # Generous: on a machine that is busy with other work, Spark alone may take minutes.
+    restart_timeout_seconds: float = 240
 
     @property
     def name(self) -> str:
@@ -162,7 +165,7 @@ def _servers(layout: Layout) -> Iterator[Part]:
     directory, ports = layout.directory, layout.ports
     yield Part("zookeeper", servers.zookeeper(directory / "zookeeper", ports.zookeeper), ports.zookeeper)
     kafka = servers.kafka(directory / "kafka", ports.kafka, ports.zookeeper)
-    yield Part("kafka", kafka, ports.kafka, needs=("zookeeper",))
+    yield Part("kafka", kafka, ports.kafka, needs=("zookeeper",), restart_timeout_seconds=60)
     if layout.spark_master:
         return
     spark = directory / "spark"

@@ -1,7 +1,13 @@
-"""The last record of a log is found behind control records, aborted records and an open transaction."""
+"""The last record of a log is found behind control records, aborted records and an open transaction; a broker that cannot
+write transactions is told from one that can."""
 
+import signal
+import socket
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -9,7 +15,10 @@ from kafka.admin import NewTopic
 
 from emostream.config import KafkaSettings
 from emostream.kafka import durable_producer, last_record, log_reader, transactional_producer
-from tests.conftest import Server
+from emostream.local import servers
+from emostream.local.process import Process
+from tests.conftest import Server, running
+from tests.integration.viewers import wait_until
 
 
 @pytest.fixture
@@ -72,3 +81,49 @@ def test_what_a_dead_writer_left_open_is_waited_for_and_not_read(
         with transactional_producer(settings, partition.topic, 10_000) as successor:
             successor.init_transactions()
             assert last_record(reader, partition).value == b"committed"
+
+
+def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_started_again(tmp_path: Path) -> None:
+    zookeeper_port, port = servers.free_port(), servers.free_port()
+    with (
+        running(servers.zookeeper(tmp_path / "zookeeper", zookeeper_port), zookeeper_port) as zookeeper,
+        running(servers.kafka(tmp_path / "kafka", port, zookeeper_port), port) as broker,
+    ):
+        _use_transactions(broker)
+        broker.process.stop()
+        broker.process.start()
+        # It answers, and ZooKeeper must tell it how many partitions there are before it can load their state.
+        wait_until(lambda: _accepts(port), 60)
+        with _stopped(zookeeper.process):
+            # Longer than its session.
+            time.sleep(10)
+        wait_until(lambda: "Uncaught exception in scheduled task 'load-txns" in broker.process.log_text(), 60)
+        # For as long as one cares to look: Kafka has given up.
+        for _ in range(20):
+            assert not broker.process.is_ready()
+            time.sleep(0.1)
+        broker.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not broker.process.is_running())
+        wait_until(broker.is_back, 60, every_seconds=0.5)
+        _use_transactions(broker)
+
+
+def _use_transactions(broker: Server) -> None:
+    settings = KafkaSettings(bootstrap_servers=(broker.address,))
+    for number in range(3):
+        with transactional_producer(settings, f"writer-{number}", 10_000) as producer:
+            producer.init_transactions()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((servers.HOST, port)) == 0
+
+
+@contextmanager
+def _stopped(process: Process) -> Iterator[None]:
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)

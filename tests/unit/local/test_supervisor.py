@@ -87,6 +87,28 @@ def test_a_part_that_fails_at_its_first_start_ends_the_start_with_its_log(
     supervisor.stop()
 
 
+def test_a_part_that_comes_back_and_does_not_get_ready_is_started_once_more(tmp_path: Path, told: list[str]) -> None:
+    log_file = tmp_path / "stuck.log"
+    # Of three processes the second one never gets ready.
+    stuck = Process("stuck", FOREVER, log_file=log_file, probe=lambda: len(pids) != 2)
+    pids: list[int] = []
+    supervisor = Supervisor([Part("stuck", stuck, restart_timeout_seconds=0.2)], tmp_path / "state.json", told.append)
+
+    def note_pid() -> bool:
+        if stuck.is_running() and stuck.pid not in pids:
+            pids.append(stuck.pid)
+        return len(pids) == 3 and supervisor.all_ready()
+
+    try:
+        supervisor.run_until(lambda: note_pid() or supervisor.all_ready())
+        os.kill(pids[0], signal.SIGKILL)
+        supervisor.run_until(note_pid)
+        assert "stuck is not ready after 0 s: it is started again" in told
+        assert not is_alive(pids[1])
+    finally:
+        supervisor.stop()
+
+
 def test_other_commands_find_each_process_in_the_state_file(tmp_path: Path, told: list[str]) -> None:
     supervisor = Supervisor([part(tmp_path, "subscriber@9001")], tmp_path / "state.json", told.append)
     try:

@@ -1,0 +1,59 @@
+"""Whether a broker that answers can do its work: write transactions.
+
+A broker that comes up loads the state of the transactions it coordinates. Kafka 3.9 never tries that again where the
+broker's session in ZooKeeper ends meanwhile: it goes on to answer, and no transaction begins until it is started anew.
+"""
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from emostream.errors import EmoStreamError
+
+_STATE_TOPIC = "__transaction_state"
+_LOOK_SECONDS = 0.2
+# A broker that is stopped takes connections too, so whoever asks must not wait for long.
+_CONNECT_SECONDS = 1.0
+_ANSWER_MS = 2_000
+
+
+def is_ready(host: str, port: int, broker_id: int, data_dir: Path) -> bool:
+    """Whether the broker answers, and has loaded the transactions' state that it may have in `data_dir`.
+
+    Raises OSError where nothing answers.
+    """
+    socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    if not any(data_dir.glob(f"{_STATE_TOPIC}-*")):
+        return True
+    with contextlib.suppress(KafkaError), _admin(f"{host}:{port}") as admin:
+        # It is told of its topics after it was told to load their state.
+        (topic,) = admin.describe_topics([_STATE_TOPIC])
+        admin.list_transactions(broker_ids=[broker_id])
+        return not topic["error_code"]
+    return False
+
+
+def _admin(address: str) -> KafkaAdminClient:
+    return KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=_ANSWER_MS, request_timeout_ms=_ANSWER_MS)
+
+
+def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeout_seconds: float) -> None:
+    """Return once it is. Raises EmoStreamError where that takes longer."""
+    deadline = time.monotonic() + timeout_seconds
+    while not _is_ready_yet(host, port, broker_id, data_dir):
+        if time.monotonic() > deadline:
+            raise EmoStreamError(
+                f"broker {broker_id} at {host}:{port} does not answer, or has not loaded the state of its transactions, "
+                f"after {timeout_seconds:g} s: it must be started again."
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_ready_yet(host: str, port: int, broker_id: int, data_dir: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return is_ready(host, port, broker_id, data_dir)
+    return False
