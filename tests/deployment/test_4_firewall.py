@@ -17,7 +17,7 @@ REACHED_BY: dict[tuple[str, int], set[str]] = {
     ("spark-master1", 7079): {"spark-worker1"},
     ("spark-master1", 7080): {"spark-worker1"},
     ("spark-master1", 8002): {"registry1"},
-    ("spark-master1", 8080): set(),
+    ("spark-master1", 8080): {"spark-worker1"},
     ("spark-worker1", 7078): {"spark-master1"},
     ("spark-worker1", 8081): set(),
     ("ingest1", 8000): {"gateway1", "registry1"},
