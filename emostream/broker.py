@@ -47,7 +47,7 @@ def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeo
     while not _is_ready_yet(host, port, broker_id, data_dir):
         if time.monotonic() > deadline:
             raise EmoStreamError(
-                f"broker {broker_id} at {host}:{port} does not answer, or has not loaded the state of its transactions, "
+                f"broker {broker_id} at {host}:{port} does not answer or has not loaded the state of its transactions "
                 f"after {timeout_seconds:g} s: it must be started again."
             )
         time.sleep(_LOOK_SECONDS)

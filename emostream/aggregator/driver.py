@@ -109,7 +109,7 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
             rehearse(spark, settings, kafka, scratch / "rehearsal")
             return spark
 
-        spark = _result(start, term)
+        spark = _run_watched(start, term)
         if spark is None:
             return
         checkpoint = scratch / "reactions"
@@ -126,8 +126,8 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
             _stop_spark(running, writer, spark)
 
 
-def _result(start: Callable[[], SparkSession], term: _Term) -> SparkSession | None:
-    """What `start` returns, which may take long; None if told to stop meanwhile."""
+def _run_watched(start: Callable[[], SparkSession], term: _Term) -> SparkSession | None:
+    """What `start` returns, which may take long, while the term is watched; None if told to stop meanwhile."""
     started: Future[SparkSession] = Future()
 
     def run() -> None:

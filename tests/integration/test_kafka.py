@@ -1,5 +1,4 @@
-"""The last record of a log is found behind control records, aborted records and an open transaction; a broker that cannot
-write transactions is told from one that can."""
+"""The last record of a log is found behind records that do not count, and a broker of no use is told from others."""
 
 import signal
 import socket
