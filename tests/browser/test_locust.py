@@ -45,7 +45,8 @@ def locust(directory: Path, fault: str = "none") -> Iterator[WebUi]:
         str(password_file),
     ]
     command += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
-    command += ["--seconds", "5", "--viewers", "30", "--reactions", "80", "--results", str(directory / "results")]
+    # Longer than the 5 s within which a stampede comes, so that its last viewers see something too.
+    command += ["--seconds", "8", "--viewers", "30", "--reactions", "80", "--results", str(directory / "results")]
     ui = Process("locust", command, log_file=directory / "locust.log", probe=lambda: accepts(int(web_port)))
     ui.start()
     try:
