@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import prometheus_client
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.frames import CloseCode
 from websockets.http11 import Request as WebSocketRequest
 from websockets.server import ServerProtocol
@@ -142,14 +143,14 @@ class Server:
     def _websocket(self, request: http.Request) -> bytes | Admission:
         if not self._may_watch(request):
             return self._forbidden(request)
-        protocol = ServerProtocol()
-        response = protocol.accept(
-            WebSocketRequest(request.target, Headers(request.headers), request.method, f"HTTP/{request.version}")
-        )
-        headers = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return http.problem(HTTPStatus(response.status_code), str(protocol.handshake_exc), headers)
-        accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, headers)
+        offer = WebSocketRequest(request.target, Headers(request.headers), request.method, f"HTTP/{request.version}")
+        try:
+            key, _, _ = _HANDSHAKES.process_request(offer)
+        except InvalidHandshake as error:
+            response = ServerProtocol().accept(offer)
+            headers = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
+            return http.problem(HTTPStatus(response.status_code), str(error), headers)
+        accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key)])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
         return Admission(WebSocketViewer, accepted, _last_id(request))
@@ -244,7 +245,10 @@ _PREFLIGHT = [
     ("Access-Control-Allow-Headers", "Last-Event-ID"),
     ("Access-Control-Max-Age", "86400"),
 ]
-# Of an answer by `websockets`: those of its body, which ours replaces, and one that `http.head` sets.
+_UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+# Only reads requests, so that one serves all: to make one for each, and its answer, took three times as long.
+_HANDSHAKES = ServerProtocol()
+# Of a refusal by `websockets`: those of its body, which ours replaces, and one that `http.head` sets.
 _REPLACED_HEADERS = frozenset({"Content-Length", "Content-Type", "Date"})
 
 
