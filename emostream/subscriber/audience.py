@@ -26,8 +26,14 @@ class Viewer(Protocol):
     position: Position | None
     """Kept by the audience alone; None while live."""
     is_paused: bool
-    """Whether its buffer is full; the connection sets it before it calls `pause` or `resume`."""
+    """Whether something waits to be sent; the connection sets it before it calls `pause` or `resume`."""
+    send: Callable[[bytes], int]
+    """Give the connection as much as it takes at once, and return how many bytes that was; only while nothing waits.
+
+    Raises OSError where it takes nothing.
+    """
     write: Callable[[bytes], Any]
+    """Send all of it, in its turn. What the connection does not take at once waits, and the viewer is paused."""
 
     @property
     def kind(self) -> int:
@@ -43,8 +49,8 @@ class Viewer(Protocol):
         """Cut the connection now."""
 
 
-class _Full(NamedTuple):
-    """A full buffer: what was unread when it was last seen to shrink, and when that was."""
+class _Paused(NamedTuple):
+    """What was unread when it was last seen to shrink, and when that was."""
 
     unread_bytes: int
     since_ms: int
@@ -74,10 +80,10 @@ class Audience:
         # Together these are bounded by the subscriber's capacity: whoever lets viewers join asks `len` first.
         self._viewers: set[Viewer] = set()
         self._leaving: dict[Viewer, int] = {}  # told goodbye, and when to stop waiting for them to go
-        # Parts of `_viewers`.
-        self._live: tuple[set[Viewer], ...] = tuple(set() for _ in KINDS)
+        # Parts of `_viewers`; the live ones with their `send`, so that the fan-out looks at nothing else of them.
+        self._live: tuple[dict[Viewer, Callable[[bytes], int]], ...] = tuple({} for _ in KINDS)
         self._ahead: set[Viewer] = set()
-        self._full: dict[Viewer, _Full | None] = {}  # those whose buffer is full; None until first looked at
+        self._paused: dict[Viewer, _Paused | None] = {}  # those that are paused; None until first looked at
         self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
 
     def __len__(self) -> int:
@@ -96,7 +102,7 @@ class Audience:
         return sum(viewer.kind == kind for viewer in self._viewers)
 
     def count_behind(self) -> int:
-        """Viewers that read the history, or have a full buffer."""
+        """Viewers that read the history, or are paused."""
         return len(self._viewers) - sum(map(len, self._live)) - len(self._ahead)
 
     def join(self, viewer: Viewer, preamble: bytes, last_id: str | None) -> None:
@@ -147,27 +153,27 @@ class Audience:
         return change
 
     def pause(self, viewer: Viewer) -> None:
-        """Its buffer is full: write no more to it; what it misses it reads from the history later."""
+        """Something waits to be sent: write no more; what the viewer misses it reads from the history later."""
         metrics.PAUSES.inc()
         if viewer in self._viewers:
-            self._full[viewer] = None
+            self._paused[viewer] = None
             if viewer.position is None:
-                self._live[viewer.kind].remove(viewer)
-                # What filled its buffer is in it, so it has the newest swarm.
+                del self._live[viewer.kind][viewer]
+                # What waits ends with the newest swarm.
                 viewer.position = self._state.position
 
     def resume(self, viewer: Viewer) -> None:
-        """Its buffer has drained."""
-        self._full.pop(viewer, None)
+        """All is sent."""
+        self._paused.pop(viewer, None)
         self._advance(viewer)
 
     def sweep(self, now_ms: int) -> None:
         """Do what is due by time: heartbeats, and the end of those who do not read. Call it several times a second."""
         self._beat(now_ms)
-        for viewer, seen in list(self._full.items()):
+        for viewer, seen in list(self._paused.items()):
             unread_bytes = viewer.unread_bytes()
             if seen is None or unread_bytes < seen.unread_bytes:
-                self._full[viewer] = _Full(unread_bytes, now_ms)
+                self._paused[viewer] = _Paused(unread_bytes, now_ms)
             elif now_ms - seen.since_ms >= self._slow_viewer_timeout_ms:
                 metrics.SLOW_CLOSES.inc()
                 self.dismiss(viewer, "slow", now_ms)
@@ -185,22 +191,28 @@ class Audience:
     def _fan_out(self, entry: Entry) -> None:
         for kind, live in enumerate(self._live):
             frame = entry.frames[kind]
-            # A copy, because a write that fills a viewer's buffer takes it out of the set.
-            for viewer in tuple(live):
-                viewer.write(frame)
+            # Before it may shrink: a viewer that does not take all of it is live no more.
             metrics.DELIVERIES.inc(len(live))
             metrics.BYTES.inc(len(live) * len(frame))
+            for viewer, send in zip(tuple(live), tuple(live.values()), strict=True):
+                try:
+                    sent_bytes = send(frame)
+                except OSError:
+                    # Full, or gone: to write tells which.
+                    sent_bytes = 0
+                if sent_bytes < len(frame):
+                    viewer.write(frame[sent_bytes:])
 
     def _restart(self, position: Position) -> None:
         """The history began anew: each live viewer, which had come to `position`, goes on from there as it can."""
         for live in self._live:
             for viewer in tuple(live):
-                live.remove(viewer)
+                del live[viewer]
                 viewer.position = position
                 self._advance(viewer)
 
     def _advance(self, viewer: Viewer) -> None:
-        """Let a viewer that is not live read on, until its buffer is full or it has caught up."""
+        """Let a viewer that is not live read on, until something waits to be sent or it has caught up."""
         if viewer.is_paused or viewer.position is None or viewer not in self._viewers:
             return
         state = self._state
@@ -215,7 +227,7 @@ class Audience:
         elif not viewer.is_paused:
             if viewer.position == state.position:
                 viewer.position = None
-                self._live[viewer.kind].add(viewer)
+                self._live[viewer.kind][viewer] = viewer.send
             else:
                 self._soon(self._advance, viewer)
 
@@ -237,9 +249,9 @@ class Audience:
 
     def _forget(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
-        self._live[viewer.kind].discard(viewer)
+        self._live[viewer.kind].pop(viewer, None)
         self._ahead.discard(viewer)
-        self._full.pop(viewer, None)
+        self._paused.pop(viewer, None)
 
     def _beat(self, now_ms: int) -> None:
         # A swarm is a sign of life to the live viewers, but those that are ahead do not get it.

@@ -23,7 +23,7 @@ LOST_POSITIONS = Counter(
     f"{_PREFIX}_lost_positions_total", "Times the cluster's topic no longer held the offset to read next."
 )
 PAUSES = Counter(
-    f"{_PREFIX}_slow_pauses_total", "Times a viewer's buffer was full, so that it got no more for a while."
+    f"{_PREFIX}_slow_pauses_total", "Times a viewer did not take all at once, so that it got no more for a while."
 )
 SLOW_CLOSES = Counter(f"{_PREFIX}_slow_closes_total", "Viewers closed because they read nothing for too long.")
 REFUSALS = Counter(f"{_PREFIX}_refusals_total", "Viewers refused.", ["reason"])

@@ -112,7 +112,8 @@ class Server:
         self._handshakes.pop(handshake, None)
 
     def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
-        transport.set_write_buffer_limits(high=self._settings.max_viewer_buffer_bytes)
+        # A viewer is paused as soon as something waits to be sent: what may be unread is in the kernel's buffer.
+        transport.set_write_buffer_limits(high=0)
         viewer = admission.viewer_type(transport, self.audience)
         transport.set_protocol(viewer)
         self.audience.join(viewer, admission.preamble, admission.last_id)

@@ -263,6 +263,13 @@ class Connection:
         self.is_paused = False
         subscriber.audience.join(self, b"", last_id)
 
+    def send(self, data: bytes) -> int:
+        assert not self.is_paused, "what waits would be overtaken"
+        if len(self.unread) == BUFFERED_MESSAGES:
+            raise BlockingIOError
+        self.unread.extend(sse_messages(data))
+        return len(data)
+
     def write(self, data: bytes) -> None:
         self.unread.extend(sse_messages(data))
         if len(self.unread) > BUFFERED_MESSAGES and not self.is_paused:

@@ -20,7 +20,7 @@ SLOW_MS = 5_000
 
 
 class FakeViewer:
-    """A connection whose reader takes what is written only when `read` is called."""
+    """A connection whose reader takes what is written only when `read` is called; past some bytes, what comes waits."""
 
     kind = frames.SSE
 
@@ -33,6 +33,14 @@ class FakeViewer:
         self.received = b""
         self.goodbye: str | None = None
         self.is_aborted = False
+
+    def send(self, data: bytes) -> int:
+        assert not self.is_paused, "what waits would be overtaken"
+        taken = data[: BUFFER_BYTES - len(self.buffer)]
+        if not taken:
+            raise BlockingIOError
+        self.buffer += taken
+        return len(taken)
 
     def write(self, data: bytes) -> None:
         self.buffer += data
