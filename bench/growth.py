@@ -17,6 +17,8 @@ CONNECTIONS = (32, 64, 128, 256)
 SUBSCRIBERS = (1_250, 2_500, 5_000, 10_000)
 _SECONDS = 6
 _ASSIGNMENTS = 20_000
+# These take a tenth of a second, in which a machine that others share may stand still for half of it.
+_ROUNDS_OF_ASSIGNMENTS = 5
 _PENDING_SECONDS = 10
 # A subscriber reports each second; in a rush there are this many assignments to a report.
 _ASSIGNMENTS_PER_REPORT = 10
@@ -27,7 +29,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     """Measure all of it; where it has to be quick, assignments alone."""
     growth = [] if quick else _of_servers(directory, tell)
     tell("assignments")
-    growth.append(Growth("registry", "subscribers", "µs an assignment", {n: _assignment_us(n) for n in SUBSCRIBERS}))
+    growth.append(Growth("registry", "subscribers", "µs an assignment", _assignments()))
     return Findings(figures=[_figure(each) for each in growth], growth=growth)
 
 
@@ -56,6 +58,10 @@ def _requests(directory: Path, tell: Tell, core: int) -> dict[int, float]:
             tell(f"{connections} connections")
             costs[connections] = 1e6 / ingest.post_single(tiers, connections, _SECONDS).per_cpu_second
     return costs
+
+
+def _assignments() -> dict[int, float]:
+    return {n: min(_assignment_us(n) for _ in range(_ROUNDS_OF_ASSIGNMENTS)) for n in SUBSCRIBERS}
 
 
 def _assignment_us(subscribers: int) -> float:
