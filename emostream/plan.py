@@ -22,12 +22,12 @@ class Audience:
 class Measured:
     """What one core does; docs/performance.md says how that was measured."""
 
-    requests_per_second: int = 3_700
+    requests_per_second: int = 3_400
     """Single reactions that ingest takes, each acknowledged by Kafka."""
-    counted_per_second: int = 560_000
+    counted_per_second: int = 620_000
     """Reactions that the aggregator counts, where a record holds `reactions_per_record`."""
     reactions_per_record: int = 100
-    deliveries_per_second: int = 84_000
+    deliveries_per_second: int = 96_000
     """Swarms that a subscriber sends, each to one viewer."""
     record_bytes_per_reaction: int = 74
     """In the topic `reactions`."""
