@@ -57,6 +57,14 @@ def test_lxc_hosts_have_the_providers_network_first_and_the_clusters_second() ->
         assert lxc["net.1.ipv4.address"].startswith("192.168.60.")
 
 
+def test_lxc_hosts_keep_hardware_addresses_of_their_own() -> None:
+    machines = [dict(machine["customizations"]) for machine in _asked("vagrant", "lxc").values()]
+    addresses = [machine[f"net.{number}.hwaddr"] for machine in machines for number in (0, 1)]
+    assert len(set(addresses)) == len(addresses)
+    # Given locally, to one interface and not to a group of them.
+    assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
+
+
 def test_an_unknown_inventory_is_named_with_those_that_there_are() -> None:
     done = run(["vagrant", "status"], seconds=120, environment={"EMOSTREAM_INVENTORY": "nowhere"})
     assert done.returncode != 0
