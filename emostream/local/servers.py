@@ -1,6 +1,8 @@
 """ZooKeeper, Kafka and Spark as child processes on loopback, from the jars of build/jars and the pyspark wheel."""
 
 import importlib.util
+import itertools
+import random
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,10 @@ _SPARK_LIVENESS = {
     "spark.worker.initialRegistrationRetries": 1_000_000,
     "spark.worker.maxRegistrationRetries": 1_000_000,
 }
+
+# Below the ports that systems give to outgoing connections (32,768 and up on Linux): one of those may be taken by the
+# time that its server starts. Each comes once in 17,000, in an order of this process's own.
+_PORTS = itertools.cycle(random.SystemRandom().sample(range(15_000, 32_000), 17_000))
 
 
 def zookeeper(directory: Path, port: int) -> Process:
@@ -140,11 +146,17 @@ def spark_home() -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
+    """A port of loopback that nothing listens on now, and that this function has given nobody else in this process."""
+    return next(port for port in _PORTS if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def _properties(properties: Mapping[str, object]) -> str:
