@@ -1,7 +1,9 @@
 """The little of HTTP/1.1 that an edge server needs: a request's head, short answers, and the head of an endless one."""
 
 import email.utils
+import functools
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -47,6 +49,12 @@ def problem(status: HTTPStatus, detail: str, headers: Headers = ()) -> bytes:
 
 def head(status: HTTPStatus, headers: Headers) -> bytes:
     """A status line and headers, with the date. `Connection: close` is there unless `headers` say otherwise."""
-    lines = {"Date": email.utils.formatdate(usegmt=True), "Connection": "close", **dict(headers)}
+    lines = {"Date": _date(int(time.time())), "Connection": "close", **dict(headers)}
     text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"HTTP/1.1 {status.value} {status.phrase}\r\n{text}\r\n".encode("latin-1")
+
+
+@functools.lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    """Of the second, as HTTP writes it: to make it took a quarter of an answer's time, while thousands connect."""
+    return email.utils.formatdate(seconds, usegmt=True)
