@@ -7,6 +7,7 @@ are gone. Losing an election does not stop a leader that is busy: what it writes
 
 import contextlib
 import json
+import platform
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,11 +55,19 @@ def new_client(settings: ZooKeeperSettings) -> KazooClient:
     )
 
 
+def process_identity(host: str, port: int) -> str:
+    """What tells a process from all others that are alive, and stays when it is started again."""
+    return f"{platform.node()}/{host}:{port}"
+
+
 class Election:
     """At most one contender works at a time, as long as its ZooKeeper session lasts.
 
     While the session is SUSPENDED the leader goes on: nobody can be elected before the session ends. It cannot know in
     time when that happens, so its writes must be fenced (aggregator) or harmless when repeated (publisher).
+
+    `identity` (see `process_identity`) is of one process at a time. Who contends with it is a killed one that is back,
+    so the place of the killed one is given up at once, where its session would keep it for seconds.
     """
 
     def __init__(self, client: KazooClient, path: str, identity: str) -> None:
@@ -76,7 +85,7 @@ class Election:
         while not stop.is_set():
             lock = self._client.Lock(self._path, self._identity)
             # In a thread of its own: a wait with a time-out would give up its place in the queue each time.
-            acquiring = threading.Thread(target=_acquire, args=(lock,), daemon=True)
+            acquiring = threading.Thread(target=self._acquire, args=(lock,), daemon=True)
             acquiring.start()
             while acquiring.is_alive():
                 acquiring.join(_ELECTION_POLL_SECONDS)
@@ -90,6 +99,24 @@ class Election:
                 return True
             stop.wait(_ELECTION_POLL_SECONDS)
         return False
+
+    def _acquire(self, lock: Any) -> None:
+        try:
+            self._give_up_earlier_place()
+            lock.acquire()
+        except CancelledError:
+            pass
+        except (KazooException, KazooTimeoutError) as error:
+            log.warning("election is not answered", path=self._path, error=repr(error))
+
+    def _give_up_earlier_place(self) -> None:
+        self._client.ensure_path(self._path)
+        for name in self._client.get_children(self._path):
+            with contextlib.suppress(NoNodeError):
+                node = f"{self._path}/{name}"
+                content, _ = self._client.get(node)
+                if content == self._identity.encode():
+                    self._client.delete(node)
 
     def _holds(self, lock: Any) -> bool:
         """Whether the lock is ours; the session may have been lost just after it was acquired, and the lock with it."""
@@ -122,15 +149,6 @@ class Election:
     def _on_state(self, state: str) -> None:
         if state == KazooState.LOST:
             self._lock = None
-
-
-def _acquire(lock: Any) -> None:
-    try:
-        lock.acquire()
-    except CancelledError:
-        pass
-    except (KazooException, KazooTimeoutError) as error:
-        log.warning("election is not answered", path=lock.path, error=repr(error))
 
 
 def _release(lock: Any) -> None:

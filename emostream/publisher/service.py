@@ -18,7 +18,7 @@ from kazoo.client import KazooState
 from emostream import http, logs, model
 from emostream.background import run_in_thread
 from emostream.config import KafkaSettings, PublisherSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect
+from emostream.coordination import Announcement, Election, connect, process_identity
 from emostream.errors import EmoStreamError
 from emostream.kafka import durable_producer, last_record, log_reader
 from emostream.publisher import metrics
@@ -88,7 +88,8 @@ class Publisher:
         client = connect(self._zookeeper)
         try:
             address = f"{self._settings.host}:{self._settings.port}"
-            self._election = Election(client, f"/elections/publisher/{self._settings.cluster}", address)
+            identity = process_identity(self._settings.host, self._settings.port)
+            self._election = Election(client, f"/elections/publisher/{self._settings.cluster}", identity)
             self._presence = Announcement(client, f"/services/publisher/{self._settings.cluster}@{address}")
             client.add_listener(self._on_state)
             self._on_state(client.state)

@@ -90,6 +90,24 @@ def test_contenders_are_elected_in_the_order_in_which_they_came(connected: Calla
     assert third.is_leader
 
 
+def test_a_killed_contender_that_is_back_does_not_wait_for_its_own_session_to_end(
+    connected: Callable[[], KazooClient],
+) -> None:
+    never = threading.Event()
+    killed, back, standby = (Election(connected(), "/election", name) for name in ("first", "first", "standby"))
+    # Its client goes on, as the session of a killed process does.
+    assert killed.win(never)
+    waiting = threading.Thread(target=standby.win, args=(never,), daemon=True)
+    waiting.start()
+    wait_until(lambda: standby.contenders() == ["first", "standby"])
+    threading.Thread(target=back.win, args=(never,), daemon=True).start()
+    # Sooner than any session ends.
+    waiting.join(2)
+    assert standby.is_leader
+    wait_until(lambda: standby.contenders() == ["standby", "first"])
+    assert not back.is_leader
+
+
 def test_a_contender_that_is_told_to_stop_stops_waiting(connected: Callable[[], KazooClient]) -> None:
     leader, other = (Election(connected(), "/election", name) for name in ("leader", "other"))
     stop = threading.Event()
