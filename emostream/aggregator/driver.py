@@ -1,4 +1,4 @@
-"""The aggregator's life: win the election, fence and read back, let Spark run, and end rather than guess.
+"""The aggregator's life: ready Spark, win the election, fence and read back, count, and end rather than guess.
 
 Nothing is ever retried here. A write whose outcome is unknown, a lost election, a query that failed: each ends the
 process, and its supervisor starts a new one, which reads from `swarms` what happened.
@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from emostream import http, logs
 from emostream.aggregator import metrics, query, session, stream
 from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions
-from emostream.aggregator.rehearsal import rehearse
+from emostream.aggregator.preparation import Preparation, in_background
 from emostream.aggregator.stream import Plan
 from emostream.aggregator.swarms import (
     Batch,
@@ -35,7 +35,7 @@ from emostream.aggregator.swarms import (
     starting_offsets,
 )
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect
+from emostream.coordination import Announcement, Election, connect, process_identity
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import REACTIONS_TOPIC, Swarm
 from emostream.readiness import Readiness
@@ -67,17 +67,24 @@ def run(
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
         announcement = Announcement(client, f"/services/aggregator/{address}")
-        election = Election(client, "/elections/aggregator", address)
+        election = Election(client, "/elections/aggregator", process_identity(settings.host, settings.port))
         announcement.update({"url": f"http://{address}", "leader": False})
-        # Standing by is this process's work while another one leads, and it does it.
-        if not election.win(stop, on_waiting=lambda: readiness.met("batches")):
+        scratch = _scratch(settings)
+        preparation = Preparation(settings, kafka, log_settings, scratch)
+        if not election.win(stop, on_waiting=lambda: _stand_by(preparation, readiness)):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")
         announcement.update({"url": f"http://{address}", "leader": True})
         metrics.LEADER.set(1)
-        _aggregate(settings, kafka, log_settings, _Term(election, readiness, stop))
+        _aggregate(settings, kafka, preparation, scratch, _Term(election, readiness, stop))
     log.info("aggregator ends")
+
+
+def _stand_by(preparation: Preparation, readiness: Readiness) -> None:
+    """Another one leads: to stand by is this process's work. Raises EmoStreamError where it could not take over."""
+    preparation.check()
+    readiness.met("batches")
 
 
 @dataclass(frozen=True)
@@ -96,22 +103,27 @@ class _Term:
             raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
         return True
 
+    def goes_on_until(self, future: Future[Any]) -> bool:
+        """Wait for what may take long, in the same way."""
+        while not future.done():
+            if not self.goes_on_after(_LOOK_SECONDS):
+                return False
+        return True
 
-def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, term: _Term) -> None:
-    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms, _scratch(settings) as scratch:
+
+def _aggregate(
+    settings: AggregatorSettings, kafka: KafkaSettings, preparation: Preparation, scratch: Path, term: _Term
+) -> None:
+    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms:
         last = swarms.last()
-        offsets = starting_offsets(last, describe_reactions(kafka))
+        topic = describe_reactions(kafka)
+        offsets = starting_offsets(last, topic)
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read back", swarm=last.id, offsets=offsets)
-
-        def start() -> SparkSession:
-            spark = session.start(settings, logs_text=logs.writes_text(log_settings))
-            rehearse(spark, settings, kafka, scratch / "rehearsal")
-            return spark
-
-        spark = _run_watched(start, term)
-        if spark is None:
+        ready = in_background(lambda: preparation.finish(is_work_waiting=offsets != topic.ends))
+        if not term.goes_on_until(ready):
             return
+        spark = ready.result()
         checkpoint = scratch / "reactions"
         writer = _Writer(settings, swarms, last, checkpoint)
         plan = Plan(REACTIONS_TOPIC, offsets, settings.max_records_per_trigger, settings.trigger_ms, checkpoint)
@@ -124,23 +136,6 @@ def _aggregate(settings: AggregatorSettings, kafka: KafkaSettings, log_settings:
                 watch.look()
         finally:
             _stop_spark(running, writer, spark)
-
-
-def _run_watched(start: Callable[[], SparkSession], term: _Term) -> SparkSession | None:
-    """What `start` returns, which may take long, while the term is watched; None if told to stop meanwhile."""
-    started: Future[SparkSession] = Future()
-
-    def run() -> None:
-        try:
-            started.set_result(start())
-        except Exception as error:
-            started.set_exception(error)
-
-    threading.Thread(target=run, name="start-spark", daemon=True).start()
-    while not started.done():
-        if not term.goes_on_after(_LOOK_SECONDS):
-            return None
-    return started.result()
 
 
 class _Writer:
@@ -252,7 +247,9 @@ class _Watch:
             metrics.LAG.set(_lag(progress))
         waited_seconds = time.monotonic() - self._seen_at
         if waited_seconds < self._overdue_seconds:
-            self._readiness.met("batches")
+            # As long as none has ended, viewers wait.
+            if self._seen is not None:
+                self._readiness.met("batches")
         else:
             self._readiness.not_met(
                 "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
@@ -278,13 +275,12 @@ def _stop_spark(running: StreamingQuery, writer: _Writer, spark: SparkSession) -
         spark.stop()
 
 
-@contextlib.contextmanager
-def _scratch(settings: AggregatorSettings) -> Iterator[Path]:
+def _scratch(settings: AggregatorSettings) -> Path:
     """An empty folder for Spark's checkpoints, which would override the offsets that we start from if they had any."""
     work = Path(settings.work_dir).resolve()
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     (work / "checkpoints").mkdir(parents=True)
-    yield Path(tempfile.mkdtemp(dir=work / "checkpoints"))
+    return Path(tempfile.mkdtemp(dir=work / "checkpoints"))
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from emostream import model
+from emostream import logs, model
 from emostream.aggregator import query, stream
 from emostream.aggregator.log import no_topic
 from emostream.aggregator.session import check_executors
@@ -19,6 +19,8 @@ from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.kafka import asking, durable_producer, log_reader
 from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
+
+log = logs.get(__name__)
 
 # What a quarter of a second brings, at 1,000 reactions/s from one ingest.
 _RECORDS_PER_BATCH = 50
@@ -38,13 +40,19 @@ _VALUE = model.encode([Reaction("rehearsal", "🔥", 0)] * 2)
 _HEADERS = [(COUNTS_HEADER, model.encode({"🔥": 2}))]
 
 
-def rehearse(spark: SparkSession, settings: AggregatorSettings, kafka: KafkaSettings, checkpoint: Path) -> None:
-    """Count until a batch takes a small part of a trigger, but for some seconds at most.
+def rehearse(
+    spark: SparkSession,
+    settings: AggregatorSettings,
+    kafka: KafkaSettings,
+    checkpoint: Path,
+    until: threading.Event | None = None,
+) -> None:
+    """Count until a batch takes a small part of a trigger, but for some seconds at most, or until the event is set.
 
-    Raises EmoStreamError where there is no topic for it, or Spark cannot count.
+    `checkpoint` is an empty folder of its own. Raises EmoStreamError where there is no topic, or Spark cannot count.
     """
     plan = Plan(REHEARSAL_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
-    rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000)
+    rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000, until or threading.Event())
     running = stream.start(spark, kafka, plan, rounds)
     began = time.monotonic()
     try:
@@ -56,13 +64,15 @@ def rehearse(spark: SparkSession, settings: AggregatorSettings, kafka: KafkaSett
                 raise EmoStreamError(f"Spark could not rehearse ({reason}): does its executor reach Kafka?")
     finally:
         running.stop()
+    log.info("aggregator has rehearsed", seconds=round(time.monotonic() - began, 1))
 
 
 class _Rounds:
     """Counts batch after batch, until one takes no longer than `limit_seconds`."""
 
-    def __init__(self, limit_seconds: float) -> None:
+    def __init__(self, limit_seconds: float, until: threading.Event) -> None:
         self.are_enough = threading.Event()
+        self._until = until
         self._limit_seconds = limit_seconds
         self._left = _BATCHES
         self._ended = time.monotonic()
@@ -77,7 +87,7 @@ class _Rounds:
         now = time.monotonic()
         seconds, self._ended = now - self._ended, now
         self._deadline = self._deadline or now + _SECONDS
-        if seconds <= self._limit_seconds or now > self._deadline or not self._left:
+        if seconds <= self._limit_seconds or now > self._deadline or not self._left or self._until.is_set():
             self.are_enough.set()
 
 

@@ -30,7 +30,7 @@ _KEPT_FOR_THE_UI = (
 
 
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
-    """A session on the master of the settings, with an executor. Raises EmoStreamError where Spark does not start."""
+    """A session on the master of the settings. Raises EmoStreamError where Spark does not start."""
     directory = write_configuration(settings, logs_text=logs_text)
     # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
     os.environ["SPARK_CONF_DIR"] = str(directory)
@@ -38,14 +38,11 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
-        _wait_for_executor(session, settings)
-    except EmoStreamError:
-        raise
     except Exception as error:
         reason = " ".join(str(error).splitlines()[:2])
         raise EmoStreamError(
-            f"Spark did not start on {settings.spark_master} ({reason}); is Java 17 or 21 there, is the master active, "
-            "and has a worker cores left?"
+            f"Spark did not start on {settings.spark_master} ({reason}); is Java 17 or 21 there, and is the master "
+            "active?"
         ) from error
     return session
 
@@ -93,13 +90,35 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
     }
 
 
+def check_alive(session: SparkSession) -> None:
+    """Raises EmoStreamError where Spark has ended the session by itself, which it does when its masters stay away."""
+    context: Any = session.sparkContext
+    if context._jsc.sc().isStopped():
+        raise EmoStreamError("Spark ended its session: is its master active?")
+
+
+def lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
+    """Whether there is no executor that could count."""
+    context: Any = session.sparkContext
+    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
+    return _has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
+
+
+def wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> None:
+    """Return as soon as there is one. Raises EmoStreamError as `check_executors`."""
+    began = time.monotonic()
+    while lacks_executor(session, settings):
+        check_executors(session, settings, time.monotonic() - began)
+        time.sleep(_LOOK_SECONDS)
+
+
 def check_executors(session: SparkSession, settings: AggregatorSettings, waited_seconds: float) -> None:
     """Raises EmoStreamError where there should be an executor and is none, after so long a wait for its work.
 
     A master that was restarted meanwhile may never send one: it takes this application for its predecessor at the same
     address, or believes that it has its executors still.
     """
-    if waited_seconds > _NO_EXECUTOR_SECONDS and _lacks_executor(session, settings):
+    if waited_seconds > _NO_EXECUTOR_SECONDS and lacks_executor(session, settings):
         raise EmoStreamError(
             f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
             "aggregator starts again, as an application that is new to the master."
@@ -146,16 +165,3 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
 def _has_executors(settings: AggregatorSettings) -> bool:
     """Whether executors count, and the driver only plans. With a `local` master the driver does both."""
     return not settings.spark_master.startswith("local")
-
-
-def _lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
-    context: Any = session.sparkContext
-    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
-    return _has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
-
-
-def _wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> None:
-    began = time.monotonic()
-    while _lacks_executor(session, settings):
-        check_executors(session, settings, time.monotonic() - began)
-        time.sleep(_LOOK_SECONDS)

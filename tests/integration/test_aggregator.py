@@ -351,7 +351,6 @@ def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, star
     successor = start()
     successor.process.wait_ready(60)
     assert metric(successor.port, "emostream_aggregator_leader") == 0
-    assert not successor.family()
     frozen.process.send_signal(signal.SIGSTOP)
     log.send("👏", "👏")
     successor.wait_until_it_leads()
@@ -402,7 +401,9 @@ def _refuses(aggregator: Aggregator, reason: str) -> None:
     assert RECOVERY_COMMAND in aggregator.process.log_text()
 
 
-def test_it_runs_on_a_standalone_master_and_leaves_nothing_behind(log: Log, start: Start, tmp_path: Path) -> None:
+def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_behind(
+    log: Log, start: Start, tmp_path: Path
+) -> None:
     port = servers.free_port()
     master = servers.spark_master(tmp_path / "spark", port)
     worker = servers.spark_worker(tmp_path / "spark", port, cores=2, memory_mib=2_048)
@@ -415,11 +416,21 @@ def test_it_runs_on_a_standalone_master_and_leaves_nothing_behind(log: Log, star
         log.check()
         executors = psutil.Process(worker.pid).children(recursive=True)
         assert executors
+        standby = start(spark_master=f"spark://{servers.HOST}:{port}")
+        # Each has a core, and so an executor of its own.
+        wait_until(lambda: _rehearsed(standby), PATIENCE_SECONDS, standby.process.log_tail)
+        assert not standby.leads()
+        family = standby.family()
         first.kill()
-        start(spark_master=f"spark://{servers.HOST}:{port}")
         log.send(*"😂🔥")
         log.check()
+        assert standby.leads()
+        assert standby.family() == family
         wait_until(lambda: not any(_is_alive(executor) for executor in executors), 60, lambda: executors)
     finally:
         worker.stop()
         master.stop()
+
+
+def _rehearsed(aggregator: Aggregator) -> bool:
+    return "aggregator has rehearsed" in aggregator.process.log_text()
