@@ -27,11 +27,8 @@ class Viewer(Protocol):
     """Kept by the audience alone; None while live."""
     is_paused: bool
     """Whether something waits to be sent; the connection sets it before it calls `pause` or `resume`."""
-    send: Callable[[bytes], int]
-    """Give the connection as much as it takes at once, and return how many bytes that was; only while nothing waits.
-
-    Raises OSError where it takes nothing.
-    """
+    descriptor: int
+    """What the audience's `send` knows it by; no other viewer's as long as it is here."""
     write: Callable[[bytes], Any]
     """Send all of it, in its turn. What the connection does not take at once waits, and the viewer is paused."""
 
@@ -59,29 +56,33 @@ class _Paused(NamedTuple):
 class Audience:
     """All viewers of this subscriber."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
         history: History,
         *,
         heartbeat_ms: int,
         slow_viewer_timeout_ms: int,
         replay_chunk_bytes: int,
+        send: Callable[[int, bytes], int],
         soon: Callable[..., Any],
     ) -> None:
         """`replay_chunk_bytes` of the history are sent to one viewer before the others get their turn.
 
+        `send(descriptor, data)` gives a connection, for which nothing waits, as much as it takes at once, and returns
+        how many bytes that was: `os.write`. It raises OSError where the connection takes nothing.
         `soon(function, argument)` calls the function later, after what else is due: an event loop's `call_soon`.
         """
         self._history = history
         self._heartbeat_ms = heartbeat_ms
         self._slow_viewer_timeout_ms = slow_viewer_timeout_ms
         self._replay_chunk_bytes = replay_chunk_bytes
+        self._send = send
         self._soon = soon
         # Together these are bounded by the subscriber's capacity: whoever lets viewers join asks `len` first.
         self._viewers: set[Viewer] = set()
         self._leaving: dict[Viewer, int] = {}  # told goodbye, and when to stop waiting for them to go
-        # Parts of `_viewers`; the live ones with their `send`, so that the fan-out looks at nothing else of them.
-        self._live: tuple[dict[Viewer, Callable[[bytes], int]], ...] = tuple({} for _ in KINDS)
+        # Parts of `_viewers`; the live ones by descriptor, so that the fan-out looks at nothing else of them.
+        self._live: tuple[dict[int, Viewer], ...] = tuple({} for _ in KINDS)
         self._ahead: set[Viewer] = set()
         self._paused: dict[Viewer, _Paused | None] = {}  # those that are paused; None until first looked at
         self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
@@ -158,7 +159,7 @@ class Audience:
         if viewer in self._viewers:
             self._paused[viewer] = None
             if viewer.position is None:
-                del self._live[viewer.kind][viewer]
+                del self._live[viewer.kind][viewer.descriptor]
                 # What waits ends with the newest swarm.
                 viewer.position = self._state.position
 
@@ -189,25 +190,27 @@ class Audience:
         return state
 
     def _fan_out(self, entry: Entry) -> None:
+        send = self._send
         for kind, live in enumerate(self._live):
             frame = entry.frames[kind]
+            size_bytes = len(frame)
             # Before it may shrink: a viewer that does not take all of it is live no more.
             metrics.DELIVERIES.inc(len(live))
-            metrics.BYTES.inc(len(live) * len(frame))
-            for viewer, send in zip(tuple(live), tuple(live.values()), strict=True):
+            metrics.BYTES.inc(len(live) * size_bytes)
+            for descriptor in tuple(live):
                 try:
-                    sent_bytes = send(frame)
+                    sent_bytes = send(descriptor, frame)
                 except OSError:
                     # Full, or gone: to write tells which.
                     sent_bytes = 0
-                if sent_bytes < len(frame):
-                    viewer.write(frame[sent_bytes:])
+                if sent_bytes != size_bytes:
+                    live[descriptor].write(frame[sent_bytes:])
 
     def _restart(self, position: Position) -> None:
         """The history began anew: each live viewer, which had come to `position`, goes on from there as it can."""
         for live in self._live:
-            for viewer in tuple(live):
-                del live[viewer]
+            for viewer in tuple(live.values()):
+                del live[viewer.descriptor]
                 viewer.position = position
                 self._advance(viewer)
 
@@ -227,7 +230,7 @@ class Audience:
         elif not viewer.is_paused:
             if viewer.position == state.position:
                 viewer.position = None
-                self._live[viewer.kind][viewer] = viewer.send
+                self._live[viewer.kind][viewer.descriptor] = viewer
             else:
                 self._soon(self._advance, viewer)
 
@@ -249,7 +252,9 @@ class Audience:
 
     def _forget(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
-        self._live[viewer.kind].pop(viewer, None)
+        # Another one may have its descriptor by now.
+        if self._live[viewer.kind].get(viewer.descriptor) is viewer:
+            del self._live[viewer.kind][viewer.descriptor]
         self._ahead.discard(viewer)
         self._paused.pop(viewer, None)
 
@@ -258,7 +263,7 @@ class Audience:
         if now_ms >= self._live_heartbeat_at_ms:
             self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
             for kind, live in enumerate(self._live):
-                for viewer in tuple(live):
+                for viewer in tuple(live.values()):
                     viewer.write(HEARTBEAT[kind])
         if now_ms >= self._ahead_heartbeat_at_ms:
             self._ahead_heartbeat_at_ms = now_ms + self._heartbeat_ms

@@ -7,8 +7,6 @@ the garbage collector once the transport has let go of it.
 import abc
 import asyncio
 import contextlib
-import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,18 +30,18 @@ _MAX_INCOMING_MESSAGE_BYTES = 4 << 10
 class ViewerConnection(asyncio.Protocol, abc.ABC):
     """What both kinds of viewer share; see `audience.Viewer`."""
 
-    __slots__ = ("_audience", "_transport", "is_paused", "position", "send", "write")
+    __slots__ = ("_audience", "_transport", "descriptor", "is_paused", "position", "write")
 
     kind: ClassVar[int]
     position: Position | None
-    send: Callable[[bytes], int]
+    descriptor: int
     write: Callable[[bytes], Any]
 
     def __init__(self, transport: asyncio.Transport, audience: Audience) -> None:
         self.position = None
         self.is_paused = False
         # The transport closes the socket only after `connection_lost`, from when on nobody sends.
-        self.send = functools.partial(os.write, transport.get_extra_info("socket").fileno())
+        self.descriptor = transport.get_extra_info("socket").fileno()
         self.write = transport.write
         self._transport = transport
         self._audience = audience

@@ -1,6 +1,7 @@
 """The server: which request gets which answer, how many connections there may be, and what is due by time."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class Server:
             slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
             # A part of the buffer, so that a replay hardly overfills it.
             replay_chunk_bytes=settings.max_viewer_buffer_bytes // 2,
+            send=os.write,
             soon=asyncio.get_running_loop().call_soon,
         )
         self.is_draining = False

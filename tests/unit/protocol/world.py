@@ -219,11 +219,13 @@ class Subscriber:
         self._protections = protections
         self._offset = 0
         self._soon: deque[tuple[Callable[..., Any], Any]] = deque()
+        self.connections: dict[int, Connection] = {}
         self.audience = Audience(
             History(keep_ms=NEVER_MS, max_bytes=10**9),
             heartbeat_ms=NEVER_MS,
             slow_viewer_timeout_ms=NEVER_MS,
             replay_chunk_bytes=500,
+            send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self._soon.append((function, argument)),
         )
         # It is announced, and so gets viewers, once its history is filled.
@@ -261,6 +263,8 @@ class Connection:
         self.unread: deque[model.ViewerMessage] = deque()
         self.position: Position | None = None
         self.is_paused = False
+        self.descriptor = id(self)
+        subscriber.connections[self.descriptor] = self
         subscriber.audience.join(self, b"", last_id)
 
     def send(self, data: bytes) -> int:

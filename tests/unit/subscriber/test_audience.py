@@ -27,6 +27,7 @@ class FakeViewer:
     def __init__(self, audience: Audience, start: Position | None) -> None:
         self.audience = audience
         self.start = start
+        self.descriptor = id(self)
         self.position: Position | None = None
         self.is_paused = False
         self.buffer = b""
@@ -73,12 +74,14 @@ class House:
 
     def __init__(self, max_history_bytes: int = 10**9) -> None:
         self.due: list[tuple[Any, FakeViewer]] = []
+        self.connections: dict[int, FakeViewer] = {}
         self.history = History(10**9, max_history_bytes)
         self.audience = Audience(
             self.history,
             heartbeat_ms=HEARTBEAT_MS,
             slow_viewer_timeout_ms=SLOW_MS,
             replay_chunk_bytes=CHUNK_BYTES,
+            send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self.due.append((function, argument)),
         )
 
@@ -89,6 +92,7 @@ class House:
 
     def join(self, last_id: str | None = None) -> FakeViewer:
         viewer = FakeViewer(self.audience, model.parse_message_id(last_id or ""))
+        self.connections[viewer.descriptor] = viewer
         self.audience.join(viewer, b"", last_id)
         return viewer
 
@@ -113,6 +117,18 @@ def test_a_new_viewer_gets_a_snapshot_and_then_each_swarm(house: House) -> None:
     viewer = house.join()
     house.publish("s", 4, 5)
     assert seen(viewer) == ["snapshot s-3", "swarm s-4", "swarm s-5"]
+
+
+def test_a_viewer_that_has_the_descriptor_of_one_that_is_gone_is_not_forgotten_with_it(house: House) -> None:
+    gone = house.join()
+    house.audience.leave(gone)
+    viewer = FakeViewer(house.audience, None)
+    viewer.descriptor = gone.descriptor
+    house.connections[viewer.descriptor] = viewer
+    house.audience.join(viewer, b"", None)
+    house.audience.leave(gone)
+    house.publish("s", 4)
+    assert seen(viewer) == ["snapshot s-3", "swarm s-4"]
 
 
 def test_a_viewer_that_comes_back_gets_what_it_missed(house: House) -> None:
