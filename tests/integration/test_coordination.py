@@ -93,19 +93,22 @@ def test_contenders_are_elected_in_the_order_in_which_they_came(connected: Calla
 def test_a_killed_contender_that_is_back_does_not_wait_for_its_own_session_to_end(
     connected: Callable[[], KazooClient],
 ) -> None:
-    never = threading.Event()
+    stop = threading.Event()
     killed, back, standby = (Election(connected(), "/election", name) for name in ("first", "first", "standby"))
     # Its client goes on, as the session of a killed process does.
-    assert killed.win(never)
-    waiting = threading.Thread(target=standby.win, args=(never,), daemon=True)
-    waiting.start()
+    assert killed.win(stop)
+    taking_over = threading.Thread(target=standby.win, args=(stop,))
+    taking_over.start()
     wait_until(lambda: standby.contenders() == ["first", "standby"])
-    threading.Thread(target=back.win, args=(never,), daemon=True).start()
+    coming_back = threading.Thread(target=back.win, args=(stop,))
+    coming_back.start()
     # Sooner than any session ends.
-    waiting.join(2)
+    taking_over.join(2)
     assert standby.is_leader
     wait_until(lambda: standby.contenders() == ["standby", "first"])
     assert not back.is_leader
+    stop.set()
+    coming_back.join(10)
 
 
 def test_a_contender_that_is_told_to_stop_stops_waiting(connected: Callable[[], KazooClient]) -> None:
