@@ -44,6 +44,8 @@ _WEBSOCKET_SHARE = 5
 _CONNECTIONS = 256
 # Requests under way. What is due beyond them is not sent at all, and counted: nobody can tap into a frozen page.
 _MAX_IN_FLIGHT = 2_000
+# How long the last of them may take to be there.
+_SEATS_SECONDS = 10
 # How long what was accepted may take to be counted and seen everywhere, once the crowd has fallen silent.
 _SETTLE_TIMEOUT_SECONDS = 180
 
@@ -93,12 +95,14 @@ class _Audience:
         follower = SwarmFollower(self._kafka)
         self._account = Account(follower.last)
         with follower.following(loop, self._account.count):
-            if self._plan.reactions_per_second:
-                await self._greet()
-            self._started = loop.time()
-            loop.add_signal_handler(signal.SIGINT, self._silenced.set)
             async with asyncio.TaskGroup() as group:
-                meanwhile = [group.create_task(self._watch()), group.create_task(self._report())]
+                meanwhile = [group.create_task(self._watch())]
+                await self._take_seats()
+                if self._plan.reactions_per_second:
+                    await self._greet()
+                self._started = loop.time()
+                loop.add_signal_handler(signal.SIGINT, self._silenced.set)
+                meanwhile.append(group.create_task(self._report()))
                 await self._tap()
                 seconds = self._elapsed()
                 await self._settle()
@@ -180,6 +184,15 @@ class _Audience:
                 group.create_task(viewer.run())
                 await asyncio.sleep(1 / _VIEWERS_PER_SECOND)
 
+    async def _take_seats(self) -> None:
+        """Wait until all viewers are there, as people are before a match begins, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SEATS_SECONDS + self._plan.viewers / _VIEWERS_PER_SECOND):
+                await _until(lambda: self._seated() == self._plan.viewers)
+
+    def _seated(self) -> int:
+        return sum(viewer.watcher.stream is not None for viewer in self._viewers)
+
     def _see(self, message: model.ViewerMessage) -> None:
         if isinstance(message, model.Swarm):
             self._account.latencies.seen(message.sequence, self._now_ms())
@@ -219,7 +232,7 @@ class _Audience:
             in_flight=account.in_flight,
             unknown=account.unknown.total(),
             refused=self._refused,
-            viewers=sum(watcher.stream is not None for watcher in watchers),
+            viewers=self._seated(),
             swarms=account.swarms,
             delivered=sum(watcher.swarms for watcher in watchers),
             unseen=self._swarms_unseen(),
