@@ -55,9 +55,9 @@ def new_client(settings: ZooKeeperSettings) -> KazooClient:
     )
 
 
-def process_identity(host: str, port: int) -> str:
-    """What tells a process from all others that are alive, and stays when it is started again."""
-    return f"{platform.node()}/{host}:{port}"
+def process_identity(address: str) -> str:
+    """What tells the process at this `host:port` from all others alive, and stays when it is started again."""
+    return f"{platform.node()}/{address}"
 
 
 class Election:

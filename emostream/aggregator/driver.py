@@ -67,7 +67,7 @@ def run(
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
         announcement = Announcement(client, f"/services/aggregator/{address}")
-        election = Election(client, "/elections/aggregator", process_identity(settings.host, settings.port))
+        election = Election(client, "/elections/aggregator", process_identity(address))
         announcement.update({"url": f"http://{address}", "leader": False})
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)

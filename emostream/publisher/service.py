@@ -88,8 +88,8 @@ class Publisher:
         client = connect(self._zookeeper)
         try:
             address = f"{self._settings.host}:{self._settings.port}"
-            identity = process_identity(self._settings.host, self._settings.port)
-            self._election = Election(client, f"/elections/publisher/{self._settings.cluster}", identity)
+            path = f"/elections/publisher/{self._settings.cluster}"
+            self._election = Election(client, path, process_identity(address))
             self._presence = Announcement(client, f"/services/publisher/{self._settings.cluster}@{address}")
             client.add_listener(self._on_state)
             self._on_state(client.state)
