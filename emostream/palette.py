@@ -1,12 +1,17 @@
-"""Which emoji are allowed, and the one way each is written: fully qualified, as Unicode names it."""
+"""Which emoji are allowed, in which spellings. Each emoji is stored fully qualified, as Unicode names it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import product
 
 import emoji
 
 _COMMON = "🔥 ❤️ 😂 👏 🎉 😍 😮 😢 😡 👍 👎 🙌 💯 🤯 🥳 🤩 😎 😭 🙏 💪 🚀 ⚽ 🏆 🥅 🟥 🟨 🧤 📣 🎶 💔 👀 🤝"
 DEFAULT = tuple(_COMMON.split())
+
+# Unicode's variation selectors: what follows a character to ask for its look as an emoji, or as text.
+EMOJI_STYLE = "\ufe0f"
+TEXT_STYLE = "\ufe0e"
 
 
 def accepted(words: Iterable[str]) -> Mapping[str, str]:
@@ -34,9 +39,31 @@ def buttons(words: Iterable[str]) -> list[str]:
 
 @cache
 def all_spellings() -> Mapping[str, str]:
-    """Every emoji there is in every spelling, with or without its variation selectors, to the fully qualified one."""
-    usable = {emoji.STATUS["fully_qualified"], emoji.STATUS["minimally_qualified"], emoji.STATUS["unqualified"]}
-    qualified = {
-        data["en"]: text for text, data in emoji.EMOJI_DATA.items() if data["status"] == emoji.STATUS["fully_qualified"]
-    }
-    return {text: qualified[data["en"]] for text, data in emoji.EMOJI_DATA.items() if data["status"] in usable}
+    """Every spelling of every emoji, to the fully qualified one.
+
+    A character that has a variation selector in Unicode's emoji-variation-sequences.txt may be followed by U+FE0F, by
+    U+FE0E or by none. Keyboards use all three.
+    """
+    return {spelling: emoji for emoji in _fully_qualified() for spelling in _spellings(emoji)}
+
+
+def _fully_qualified() -> Iterator[str]:
+    status = emoji.STATUS["fully_qualified"]
+    return (text for text, data in emoji.EMOJI_DATA.items() if data["status"] == status)
+
+
+def _spellings(text: str) -> Iterator[str]:
+    bases = _bases_of_selectors()
+    choices = [[each, each + EMOJI_STYLE, each + TEXT_STYLE] if each in bases else [each] for each in _bare(text)]
+    return map("".join, product(*choices))
+
+
+@cache
+def _bases_of_selectors() -> frozenset[str]:
+    variants = {_bare(text) for text, data in emoji.EMOJI_DATA.items() if data.get("variant")}
+    # The library lists keycaps as whole sequences, so it does not mark the digits in them.
+    return frozenset(variants | set("0123456789#*"))
+
+
+def _bare(text: str) -> str:
+    return text.replace(EMOJI_STYLE, "").replace(TEXT_STYLE, "")

@@ -20,7 +20,13 @@ def document(settings: IngestSettings, spellings: Iterable[str]) -> dict[str, An
     return openapi.document("EmoStream ingest", paths, {"Reaction": reaction, "Problem": _PROBLEM})
 
 
-_EMOJI_TYPE = {"type": "string", "description": "One emoji of the palette, with or without its variation selectors."}
+_EMOJI_TYPE = {
+    "type": "string",
+    "description": (
+        "One emoji of the palette. U+FE0F, U+FE0E or neither may stand wherever Unicode allows a variation selector; "
+        "all spellings of an emoji are counted as one."
+    ),
+}
 _REACTION: dict[str, Any] = {
     "type": "object",
     "description": "One tap of one viewer. Fields besides these are ignored.",

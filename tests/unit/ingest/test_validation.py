@@ -24,6 +24,8 @@ from hypothesis.strategies import (
 )
 
 from emostream import model, palette
+from emostream.config import IngestSettings
+from emostream.ingest import openapi
 from emostream.ingest.validation import MAX_LISTED_ITEMS, MAX_TIMESTAMP_MS, InvalidError, NotJsonError, parse
 
 PALETTE = palette.accepted(("default",))
@@ -155,6 +157,16 @@ def test_one_bad_reaction_refuses_the_request_and_each_bad_one_is_listed_up_to_a
     many = refusal(json.dumps([reaction(timestamp=-1)] * 1_000).encode())
     assert len(many.items) == MAX_LISTED_ITEMS
     assert "1000 of 1000" in many.detail
+
+
+def test_every_spelling_that_the_document_promises_is_counted_as_the_fully_qualified_emoji() -> None:
+    spellings = palette.accepted(("any",))
+    document = openapi.document(IngestSettings(), spellings)
+    promised = document["components"]["schemas"]["Reaction"]["properties"]["emoji_type"]["enum"]
+    assert {"⚽", "⚽\ufe0f", "⚽\ufe0e"} <= set(promised)
+    for spelling in promised:
+        batch = parse(json.dumps(reaction(emoji_type=spelling)).encode(), spellings)
+        assert batch.counts == {spellings[spelling]: 1}
 
 
 def test_a_long_wrong_emoji_is_not_sent_back_whole() -> None:
