@@ -1,0 +1,1 @@
+"""What every process shares: HTTP, Kafka, ZooKeeper, readiness, logs, and work in threads."""
