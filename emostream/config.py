@@ -294,7 +294,11 @@ class SubscriberSettings(Section):
     slow_viewer_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."
     )
-    heartbeat_ms: int = Field(15_000, ge=100, description="Silence after which a viewer gets a heartbeat.")
+    heartbeat_ms: int = Field(
+        3_000,
+        ge=100,
+        description="Silence after which a viewer gets a heartbeat. Clients that ask for it get this time in `hello`.",
+    )
     retry_ms: int = Field(2_000, ge=0, description="Mean of the jittered delay before a viewer connects again.")
     handshake_timeout_ms: int = Field(5_000, ge=100, description="How long a client may take to send its request.")
     drain_timeout_ms: int = Field(

@@ -105,6 +105,16 @@ class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     reason: GoodbyeReason = "draining"
 
 
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First to a viewer that asks for visible heartbeats (`?heartbeats=1`): after how long a silence it gets one."""
+
+    heartbeat_ms: int
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """Nothing has happened for `heartbeat_ms`, and the connection lives; only to viewers that ask for it."""
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """Where the registry sends a viewer; `subscriber` is `<cluster>/<name>`."""
 
@@ -115,6 +125,8 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 ViewerMessage = Swarm | Snapshot | Reset | Goodbye
+SignOfLife = Hello | Heartbeat
+"""Only to viewers that ask for it, and without an id; a client that needs neither may ignore both."""
 
 _encoder = msgspec.json.Encoder()
 _viewer_message_decoder: msgspec.json.Decoder[ViewerMessage] = msgspec.json.Decoder(ViewerMessage)

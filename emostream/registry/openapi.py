@@ -43,7 +43,17 @@ _REQUEST = {
         },
     },
 }
-_ASSIGNMENT = _object(subscriber=_STRING, cluster=_STRING, sse_url=_URL, ws_url=_URL)
+_STREAM_QUERY = (
+    " The query takes `last_event_id=<id>`, to resume after that message, and `heartbeats=1`: "
+    'then `{"type":"hello","heartbeat_ms":3000}` comes before the first message, and `{"type":"heartbeat"}` after each '
+    "silence of that time, in place of a comment or a ping."
+)
+_ASSIGNMENT = _object(
+    subscriber=_STRING,
+    cluster=_STRING,
+    sse_url={**_URL, "description": f"The swarms as server-sent events.{_STREAM_QUERY}"},
+    ws_url={**_URL, "description": f"The same messages by WebSocket.{_STREAM_QUERY}"},
+)
 _STALE_SINCE = {
     "type": ["integer", "null"],
     "description": "Since when ZooKeeper is away, and this perhaps outdated, in ms since the epoch; else null.",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from emostream import model
 from emostream.subscriber import metrics
-from emostream.subscriber.frames import HEARTBEAT, KINDS
+from emostream.subscriber.frames import KINDS
 from emostream.subscriber.history import Change, Entry, History, Position, State
 
 # How long a viewer that was told goodbye may take to read it and close, before its connection is cut.
@@ -29,6 +29,8 @@ class Viewer(Protocol):
     """Whether something waits to be sent; the connection sets it before it calls `pause` or `resume`."""
     descriptor: int
     """What the audience's `send` knows it by; no other viewer's as long as it is here."""
+    heartbeat: bytes
+    """What it gets after a silence: `frames.HEARTBEAT` or `frames.VISIBLE_HEARTBEAT` of its kind."""
     write: Callable[[bytes], Any]
     """Send all of it, in its turn. What the connection does not take at once waits, and the viewer is paused."""
 
@@ -262,11 +264,11 @@ class Audience:
         # A swarm is a sign of life to the live viewers, but those that are ahead do not get it.
         if now_ms >= self._live_heartbeat_at_ms:
             self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
-            for kind, live in enumerate(self._live):
+            for live in self._live:
                 for viewer in tuple(live.values()):
-                    viewer.write(HEARTBEAT[kind])
+                    viewer.write(viewer.heartbeat)
         if now_ms >= self._ahead_heartbeat_at_ms:
             self._ahead_heartbeat_at_ms = now_ms + self._heartbeat_ms
             for viewer in self._ahead:
                 if not viewer.is_paused:
-                    viewer.write(HEARTBEAT[viewer.kind])
+                    viewer.write(viewer.heartbeat)

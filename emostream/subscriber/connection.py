@@ -30,14 +30,16 @@ _MAX_INCOMING_MESSAGE_BYTES = 4 << 10
 class ViewerConnection(asyncio.Protocol, abc.ABC):
     """What both kinds of viewer share; see `audience.Viewer`."""
 
-    __slots__ = ("_audience", "_transport", "descriptor", "is_paused", "position", "write")
+    __slots__ = ("_audience", "_transport", "descriptor", "heartbeat", "is_paused", "position", "write")
 
     kind: ClassVar[int]
     position: Position | None
     descriptor: int
+    heartbeat: bytes
     write: Callable[[bytes], Any]
 
-    def __init__(self, transport: asyncio.Transport, audience: Audience) -> None:
+    def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
+        self.heartbeat = heartbeat
         self.position = None
         self.is_paused = False
         # The transport closes the socket only after `connection_lost`, from when on nobody sends.
@@ -86,8 +88,8 @@ class WebSocketViewer(ViewerConnection):
 
     kind = frames.WS
 
-    def __init__(self, transport: asyncio.Transport, audience: Audience) -> None:
-        super().__init__(transport, audience)
+    def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
+        super().__init__(transport, audience, heartbeat)
         # Made when first needed: most viewers send nothing but the close.
         self._protocol: ServerProtocol | None = None
 
@@ -130,10 +132,14 @@ class WebSocketViewer(ViewerConnection):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that becomes a viewer: what it is sent before its first message, and the id that it resumes from."""
+    """A request that becomes a viewer.
+
+    `preamble` is sent before its first message, `heartbeat` after each silence; `last_id` is what it resumes from.
+    """
 
     viewer_type: type[ViewerConnection]
     preamble: bytes
+    heartbeat: bytes
     last_id: str | None
 
 

@@ -17,11 +17,8 @@ class Frames(NamedTuple):
 SSE, WS = range(2)
 KINDS = Frames._fields
 
-# What a viewer gets after a silence: it keeps proxies from closing the connection, and no client shows it.
-HEARTBEAT = Frames(sse=b":\n\n", ws=Frame(Opcode.PING, b"").serialize(mask=False))
 
-
-def of(message: model.ViewerMessage) -> Frames:
+def of(message: model.ViewerMessage | model.SignOfLife) -> Frames:
     """The message as an SSE event named by its type, and as a WebSocket text frame."""
     data = model.encode(message)
     kind = message.__struct_config__.tag
@@ -31,6 +28,12 @@ def of(message: model.ViewerMessage) -> Frames:
         sse=f"event: {kind}\n{id_line}data: ".encode() + data + b"\n\n",
         ws=Frame(Opcode.TEXT, data).serialize(mask=False),
     )
+
+
+# What a viewer gets after a silence: it keeps proxies from closing the connection, and no client shows it.
+HEARTBEAT = Frames(sse=b":\n\n", ws=Frame(Opcode.PING, b"").serialize(mask=False))
+# The same for a viewer that asks for heartbeats that it can see: JavaScript sees no comment and no ping.
+VISIBLE_HEARTBEAT = of(model.Heartbeat())
 
 
 def close(code: CloseCode, reason: str) -> bytes:

@@ -48,6 +48,7 @@ class Server:
             send=os.write,
             soon=asyncio.get_running_loop().call_soon,
         )
+        self._hello = frames.of(model.Hello(settings.heartbeat_ms))
         self.is_draining = False
         # When each is to be expired; all have the same time, so the first is always the next.
         self._handshakes: dict[Handshake, float] = {}
@@ -116,7 +117,7 @@ class Server:
     def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
         # A viewer is paused as soon as something waits to be sent: what may be unread is in the kernel's buffer.
         transport.set_write_buffer_limits(high=0)
-        viewer = admission.viewer_type(transport, self.audience)
+        viewer = admission.viewer_type(transport, self.audience, admission.heartbeat)
         transport.set_protocol(viewer)
         self.audience.join(viewer, admission.preamble, admission.last_id)
 
@@ -141,7 +142,7 @@ class Server:
             return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers)
         head = http.head(HTTPStatus.OK, [*_EVENT_STREAM, *self._cors(request)])
         delay_ms = int(self._settings.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-        return Admission(SseViewer, head + frames.retry(delay_ms), _last_id(request))
+        return self._admission(request, SseViewer, head + frames.retry(delay_ms))
 
     def _websocket(self, request: http.Request) -> bytes | Admission:
         if not self._may_watch(request):
@@ -156,7 +157,7 @@ class Server:
         accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key)])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
-        return Admission(WebSocketViewer, accepted, _last_id(request))
+        return self._admission(request, WebSocketViewer, accepted)
 
     def _trace(self, request: http.Request) -> bytes:
         query = {name: request.query.get(name, "") for name in ("sequence", "partition", "offset")}
@@ -196,6 +197,14 @@ class Server:
     def _metrics(self, request: http.Request) -> bytes:
         content_type = prometheus_client.CONTENT_TYPE_LATEST
         return http.answer(HTTPStatus.OK, content_type, prometheus_client.generate_latest(), self._cors(request))
+
+    def _admission(
+        self, request: http.Request, viewer_type: type[SseViewer | WebSocketViewer], preamble: bytes
+    ) -> Admission:
+        kind = viewer_type.kind
+        if request.query.get("heartbeats") != "1":
+            return Admission(viewer_type, preamble, frames.HEARTBEAT[kind], _last_id(request))
+        return Admission(viewer_type, preamble + self._hello[kind], frames.VISIBLE_HEARTBEAT[kind], _last_id(request))
 
     def _refusal(self) -> str:
         """Why no viewer is taken in now, counted; empty if one is."""

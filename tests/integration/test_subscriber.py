@@ -209,6 +209,23 @@ def test_a_viewer_resumes_by_header_or_query_without_gap_or_repeat(new_cluster: 
         assert by_query.wait_for("swarm s-200") == everything
 
 
+def test_a_viewer_that_asks_is_told_the_heartbeat_and_can_see_it(new_cluster: NewCluster, start: Start) -> None:
+    cluster = new_cluster(1)
+    subscriber = start(cluster.name, heartbeat_ms=200)
+    hello, heartbeat = {"type": "hello", "heartbeat_ms": 200}, {"type": "heartbeat"}
+    with Connection(subscriber.port, "/v1/stream?heartbeats=1") as by_sse, subscriber.watch() as not_asking:
+        wait_until(lambda: by_sse.body.count(b'event: heartbeat\ndata: {"type":"heartbeat"}\n\n') >= 2)
+        events = by_sse.body.split(b"\n\n")
+        assert events[1] == b'event: hello\ndata: {"type":"hello","heartbeat_ms":200}'
+        assert events[2].startswith(b"event: snapshot\nid: s-1\n")
+        wait_until(lambda: b":\n\n" in not_asking.body)
+        assert b":\n\n" not in by_sse.body
+        assert not_asking.seen() == ["snapshot s-1"]
+    with connect_websocket(f"{subscriber.url}?heartbeats=1") as by_websocket:
+        first, second, third = (json.loads(by_websocket.recv(20)) for _ in range(3))
+        assert (first, second["type"], third) == (hello, "snapshot", heartbeat)
+
+
 @pytest.mark.parametrize("last_id", ["other-1", "nonsense"])
 def test_an_unknown_id_gets_a_reset(new_cluster: NewCluster, start: Start, last_id: str) -> None:
     cluster = new_cluster(1, 2)

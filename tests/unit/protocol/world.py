@@ -264,6 +264,7 @@ class Connection:
         self.position: Position | None = None
         self.is_paused = False
         self.descriptor = id(self)
+        self.heartbeat = b""
         subscriber.connections[self.descriptor] = self
         subscriber.audience.join(self, b"", last_id)
 

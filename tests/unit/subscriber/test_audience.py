@@ -28,6 +28,7 @@ class FakeViewer:
         self.audience = audience
         self.start = start
         self.descriptor = id(self)
+        self.heartbeat = frames.HEARTBEAT.sse
         self.position: Position | None = None
         self.is_paused = False
         self.buffer = b""
@@ -237,6 +238,17 @@ def test_heartbeats_come_in_silence_only(house: House) -> None:
     assert ahead.buffer == frames.HEARTBEAT.sse
     house.audience.sweep(1_900)
     assert live.buffer == frames.HEARTBEAT.sse
+
+
+def test_each_viewer_gets_the_heartbeat_that_it_asked_for(house: House) -> None:
+    asking, asking_ahead, other = house.join(), house.join("s-9"), house.join()
+    for viewer in (asking, asking_ahead):
+        viewer.heartbeat = frames.VISIBLE_HEARTBEAT.sse
+    for viewer in (asking, asking_ahead, other):
+        viewer.read()
+    house.audience.sweep(10 * HEARTBEAT_MS)
+    assert asking.buffer == asking_ahead.buffer == frames.VISIBLE_HEARTBEAT.sse
+    assert other.buffer == frames.HEARTBEAT.sse
 
 
 def test_who_was_told_goodbye_gets_nothing_more(house: House) -> None:

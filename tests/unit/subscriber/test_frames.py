@@ -41,6 +41,17 @@ def test_a_heartbeat_is_a_comment_or_a_ping() -> None:
     assert received(frames.HEARTBEAT.ws) == [(Opcode.PING, b"")]
 
 
+def test_a_heartbeat_that_a_page_can_see_is_a_message_without_an_id() -> None:
+    assert frames.VISIBLE_HEARTBEAT.sse == b'event: heartbeat\ndata: {"type":"heartbeat"}\n\n'
+    assert received(frames.VISIBLE_HEARTBEAT.ws) == [(Opcode.TEXT, b'{"type":"heartbeat"}')]
+
+
+def test_hello_says_after_how_long_a_silence_a_heartbeat_comes() -> None:
+    hello = frames.of(model.Hello(3_000))
+    assert hello.sse == b'event: hello\ndata: {"type":"hello","heartbeat_ms":3000}\n\n'
+    assert received(hello.ws) == [(Opcode.TEXT, b'{"type":"hello","heartbeat_ms":3000}')]
+
+
 def test_a_close_frame_carries_code_and_reason() -> None:
     (opcode, data), *_ = received(frames.close(CloseCode.TRY_AGAIN_LATER, "full"))
     assert opcode is Opcode.CLOSE
