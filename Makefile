@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-faults test-deploy clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-faults test-deploy test-deploy-quick clean
 
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
@@ -31,6 +31,9 @@ help: ## Say what there is
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
 	@echo '  WORKERS=2         Locust processes that make the load, one a core'
 	@echo '  OWN=1             start a pipeline for it even where one runs'
+	@echo
+	@echo 'Settings of make test-faults:'
+	@echo '  FAULTS=25         how many; they are always those of SEED=1'
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
@@ -84,12 +87,15 @@ test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
 	$(BIN)/python -m pytest --quiet tests/browser
 
-test-faults: ## Break every process of a pipeline, 25 times, and account for every reaction
+test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test
 	$(BIN)/python -m pytest --quiet tests/faults
 
 test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy them again
 	$(BIN)/python -m pytest --quiet --timeout 5400 tests/deployment
+
+test-deploy-quick: setup ## The main part of it: a deployment, its units and firewall, a killed unit, moving viewers
+	$(BIN)/python -m pytest --quiet --timeout 5400 -m quick tests/deployment
 
 clean: ## Remove the state of local runs, but not what was downloaded
 	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis

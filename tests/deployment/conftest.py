@@ -1,6 +1,7 @@
 """The machines of the default inventory: made bare, deployed to once, shared by all tests, and destroyed in the end.
 
-Tests that break something mend it before they end, so that each finds a whole system.
+Tests that break something mend it before they end, so that each finds a whole system. Those marked `quick` are the ones
+of `make test-deploy-quick`; each of them also works without the others.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,15 +46,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Iterator[Hosts]
 
 
 @pytest.fixture(scope="session")
-def bare_check(hosts: Hosts, say: Say) -> PlaybookRun:  # noqa: ARG001 - they have to be there
-    """site.yml in check mode on bare hosts. It makes the archives, which the first run then finds."""
-    checked = control.play("site.yml", "--check", seconds=2_400)
-    say(f"site.yml --check on bare hosts: {checked.summary}")
-    return checked
-
-
-@pytest.fixture(scope="session")
-def first_run(bare_check: PlaybookRun, say: Say) -> PlaybookRun:  # noqa: ARG001 - the hosts are bare until then
+def first_run(hosts: Hosts, say: Say) -> PlaybookRun:  # noqa: ARG001 - they have to be there
     """site.yml on bare hosts."""
     done = control.play("site.yml", seconds=2_400)
     say(f"site.yml on bare hosts: {done.summary}")

@@ -8,6 +8,8 @@ import pytest
 
 from tests.deployment.hosts import MACHINES, UNITS, Hosts, Unit
 
+pytestmark = pytest.mark.quick
+
 every_unit = pytest.mark.parametrize("unit", UNITS, ids=str)
 PYTHON_TIERS = [unit for unit in UNITS if unit.port]
 

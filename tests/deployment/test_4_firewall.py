@@ -5,7 +5,11 @@ import shlex
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.deployment.hosts import EDGES, MACHINES, Hosts
+
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("system")]
 
 ALL = set(MACHINES)
 PYTHON = {"spark-master1", "ingest1", "registry1", "publisher1", *EDGES}

@@ -39,6 +39,7 @@ def test_the_gateway_keeps_what_is_for_the_tiers_to_them(path: str) -> None:
     refusal.value.close()
 
 
+@pytest.mark.quick
 def test_viewers_move_without_a_gap_when_their_subscriber_is_stopped(system: Hosts) -> None:
     edge, leaving = system["edge1"], "cluster1/edge1-1"
 

@@ -30,6 +30,17 @@ def _wait_until_all_are_back(hosts: Hosts, say: Say, since: float, what: str) ->
     say(f"{what}: back after {time.monotonic() - since:.0f} s")
 
 
+@pytest.mark.quick
+def test_a_unit_that_is_killed_comes_back_and_the_system_goes_on(system: Hosts, say: Say) -> None:
+    [broker] = [unit for unit in UNITS if unit.name == "kafka"]
+    before = system.units()[broker].pid
+    started = time.monotonic()
+    system[broker.host].check_output(f"systemctl kill --signal KILL {broker.name}")
+    wait_until(lambda: system.units()[broker].pid not in {0, before}, 120)
+    _wait_until_all_are_back(system, say, started, f"{broker} killed")
+    _verify()
+
+
 def test_all_units_come_back_when_all_are_killed_at_once(system: Hosts, say: Say) -> None:
     before = system.units()
     started = time.monotonic()

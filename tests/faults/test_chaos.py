@@ -1,5 +1,6 @@
 """Every process gets broken, in bursts: nothing is lost, nothing is counted twice, and everything comes back."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ from emostream.local.chaos import run
 from emostream.local.chaos.report import Report
 
 SEED = 1
-FAULTS = 25
+FAULTS = int(os.environ.get("FAULTS", "25"))
 
 
 @pytest.mark.spark
