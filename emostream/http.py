@@ -22,6 +22,7 @@ import uvloop
 from flask import Flask, Request, Response, jsonify, request
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.net import SocketHolder
 from granian.rsgi import ProtocolClosed, ProtocolError
 from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
@@ -29,7 +30,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from emostream import logs
-from emostream.errors import EmoStreamError
 from emostream.readiness import Readiness
 
 log = logs.get(__name__)
@@ -139,19 +139,28 @@ def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] 
     return response
 
 
-async def serve(app: Flask, host: str, port: int, stop: asyncio.Event, limits: Limits | None = None) -> None:
-    """Answer requests until `stop` is set. Raises EmoStreamError where the address cannot be bound."""
-    _check_bindable(host, port)
+class _ListeningServer(Server):  # type: ignore[misc]
+    """Granian's server on a socket that listens already. Its own sockets share their port with any other process."""
+
+    def __init__(self, target: "Edge", listener: socket.socket, **options: Any) -> None:
+        super().__init__(target, **options)
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        # Granian closes it in the end.
+        self._shd = SocketHolder(self._listener.detach(), False, self.backlog)
+
+
+async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits: Limits | None = None) -> None:
+    """Answer requests on this socket, which is closed in the end, until `stop` is set."""
     limits = limits or Limits()
-    server = Server(
+    server = _ListeningServer(
         Edge(app, limits),
-        address=host,
-        port=port,
+        listener,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS),
         websockets=False,
-        backlog=1_024,
         backpressure=limits.connections,
         log_enabled=False,
     )
@@ -168,14 +177,12 @@ class ThreadedServer:
     """A server in a thread of its own, for a tier whose main thread does other work."""
 
     app: Flask
-    host: str
-    port: int
+    listener: socket.socket
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _stop: asyncio.Event | None = field(default=None, init=False)
     _started: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
-        _check_bindable(self.host, self.port)
         self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="http", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -189,12 +196,12 @@ class ThreadedServer:
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
-        await serve(self.app, self.host, self.port, self._stop)
+        await serve(self.app, self.listener, self._stop)
 
 
-def serve_in_thread(app: Flask, host: str, port: int) -> ThreadedServer:
-    """Answer requests beside the main thread. Raises EmoStreamError where the address cannot be bound."""
-    return ThreadedServer(app, host, port)
+def serve_in_thread(app: Flask, listener: socket.socket) -> ThreadedServer:
+    """Answer requests on this socket beside the main thread."""
+    return ThreadedServer(app, listener)
 
 
 class Edge:
@@ -311,16 +318,3 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
             response.headers["Access-Control-Allow-Headers"] = "Content-Type"
             response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
         return response
-
-
-def _check_bindable(host: str, port: int) -> None:
-    """Granian's own refusal is a traceback; this one says what to do."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise EmoStreamError(
-                f"{host}:{port} cannot be bound ({error.strerror}): end what listens there, or choose another port."
-            ) from error

@@ -39,6 +39,7 @@ from emostream.coordination import Announcement, Election, connect, process_iden
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import REACTIONS_TOPIC, Swarm
 from emostream.readiness import Readiness
+from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 
@@ -58,16 +59,18 @@ def run(
     stop = threading.Event()
     _stop_on_signals(stop)
     readiness = Readiness("zookeeper", "batches")
-    address = f"{settings.host}:{settings.port}"
     with contextlib.ExitStack() as cleanup:
-        server = http.serve_in_thread(http.create_app("aggregator", readiness), settings.host, settings.port)
+        listener = cleanup.enter_context(listen(settings.host, settings.port))
+        address = address_of(listener)
+        server = http.serve_in_thread(http.create_app("aggregator", readiness), listener)
         cleanup.callback(server.stop)
         client = connect(zookeeper)
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
-        announcement = Announcement(client, f"/services/aggregator/{address}")
-        election = Election(client, "/elections/aggregator", process_identity(address))
+        identity = process_identity(address)
+        announcement = Announcement(client, f"/services/aggregator/{address}", identity)
+        election = Election(client, "/elections/aggregator", identity)
         announcement.update({"url": f"http://{address}", "leader": False})
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)

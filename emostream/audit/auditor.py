@@ -11,11 +11,12 @@ from emostream import http, logs
 from emostream.audit import metrics
 from emostream.audit.ledger import Ledger, counts_of
 from emostream.config import AuditSettings, KafkaSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client
+from emostream.coordination import Announcement, new_client, process_identity
 from emostream.errors import EmoStreamError
 from emostream.kafka import last_record, log_reader
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, decode_swarm
 from emostream.readiness import Readiness
+from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 
@@ -34,14 +35,17 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     readiness = Readiness("kafka")
-    address = f"{settings.host}:{settings.port}"
     with contextlib.ExitStack() as cleanup:
-        server = http.serve_in_thread(http.create_app("audit", readiness), settings.host, settings.port)
+        listener = cleanup.enter_context(listen(settings.host, settings.port))
+        address = address_of(listener)
+        server = http.serve_in_thread(http.create_app("audit", readiness), listener)
         cleanup.callback(server.stop)
         client = new_client(zookeeper)
         cleanup.callback(client.stop)
         client.start_async()
-        Announcement(client, f"/services/audit/{address}").update({"url": f"http://{address}", "leader": False})
+        Announcement(client, f"/services/audit/{address}", process_identity(address)).update(
+            {"url": f"http://{address}", "leader": False}
+        )
         reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
         _Auditor(reader, readiness).follow(stop)
 

@@ -2,26 +2,31 @@
 
 import asyncio
 import signal
+import socket
 
 import uvloop
 
 from emostream import coordination, garbage, http, logs
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
-from emostream.coordination import Announcement
+from emostream.coordination import Announcement, process_identity
 from emostream.http import Limits
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
 from emostream.readiness import Readiness
+from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 
 
 def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    uvloop.run(_run(settings, kafka, zookeeper))
+    with listen(settings.host, settings.port) as listener:
+        uvloop.run(_run(listener, settings, kafka, zookeeper))
 
 
-async def _run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+async def _run(
+    listener: socket.socket, settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+) -> None:
     told_to_stop, drained = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
@@ -29,12 +34,13 @@ async def _run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKee
     committer = Committer(settings, kafka, readiness)
     app = create_app(settings, readiness, committer.submit)
     limits = Limits(settings.max_body_bytes, settings.body_timeout_ms / 1000, settings.max_connections)
-    serving = asyncio.create_task(http.serve(app, settings.host, settings.port, drained, limits))
+    address = address_of(listener)
+    serving = asyncio.create_task(http.serve(app, listener, drained, limits))
     committer.start()
     presence = coordination.new_client(zookeeper)
     presence.start_async()
-    address = f"{settings.host}:{settings.port}"
-    Announcement(presence, f"/services/ingest/{address}").update({"url": f"http://{address}", "leader": False})
+    announcement = Announcement(presence, f"/services/ingest/{address}", process_identity(address))
+    announcement.update({"url": f"http://{address}", "leader": False})
     garbage.collect_rarely()
     log.info("serving", address=address)
     stopping = asyncio.create_task(told_to_stop.wait())

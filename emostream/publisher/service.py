@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from emostream.kafka import durable_producer, last_record, log_reader
 from emostream.publisher import metrics
 from emostream.publisher.relay import Decision, Place, Relay, place_of
 from emostream.readiness import Readiness
+from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 
@@ -44,20 +46,23 @@ _TIMESTAMP_HEADER = "swarms-timestamp"
 
 def run(settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Relay, or stand by, until SIGTERM or SIGINT. Raises EmoStreamError where it cannot start."""
-    uvloop.run(_serve(settings, kafka, zookeeper))
+    with listen(settings.host, settings.port) as listener:
+        uvloop.run(_serve(listener, settings, kafka, zookeeper))
 
 
-async def _serve(settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+async def _serve(
+    listener: socket.socket, settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     readiness = Readiness("election", "relay")
-    publisher = Publisher(settings, kafka, zookeeper, readiness)
+    publisher = Publisher(address_of(listener), settings, kafka, zookeeper, readiness)
     publishing = run_in_thread("publisher", publisher.run)
     publishing.add_done_callback(lambda _: stop.set())
     try:
-        await http.serve(http.create_app("publisher", readiness), settings.host, settings.port, stop)
+        await http.serve(http.create_app("publisher", readiness), listener, stop)
     finally:
         publisher.stop()
         # A broker that is away may hold it up; nothing is lost by not waiting for it.
@@ -68,11 +73,17 @@ async def _serve(settings: PublisherSettings, kafka: KafkaSettings, zookeeper: Z
 
 
 class Publisher:
-    """Contends for the cluster's election, and relays in each term that it wins."""
+    """Contends for the cluster's election, and relays in each term that it wins. It holds `address`, a `host:port`."""
 
     def __init__(
-        self, settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, readiness: Readiness
+        self,
+        address: str,
+        settings: PublisherSettings,
+        kafka: KafkaSettings,
+        zookeeper: ZooKeeperSettings,
+        readiness: Readiness,
     ) -> None:
+        self._address = address
         self._settings = settings
         self._kafka = kafka
         self._zookeeper = zookeeper
@@ -87,10 +98,9 @@ class Publisher:
         """Work until stopped. Raises EmoStreamError when no ZooKeeper answers at first."""
         client = connect(self._zookeeper)
         try:
-            address = f"{self._settings.host}:{self._settings.port}"
-            path = f"/elections/publisher/{self._settings.cluster}"
-            self._election = Election(client, path, process_identity(address))
-            self._presence = Announcement(client, f"/services/publisher/{self._settings.cluster}@{address}")
+            cluster, identity = self._settings.cluster, process_identity(self._address)
+            self._election = Election(client, f"/elections/publisher/{cluster}", identity)
+            self._presence = Announcement(client, f"/services/publisher/{cluster}@{self._address}", identity)
             client.add_listener(self._on_state)
             self._on_state(client.state)
             self._announce(is_leader=False)
@@ -130,7 +140,7 @@ class Publisher:
         return self._election.is_leader and not self._stop.is_set()
 
     def _announce(self, *, is_leader: bool) -> None:
-        self._presence.update({"url": f"http://{self._settings.host}:{self._settings.port}", "leader": is_leader})
+        self._presence.update({"url": f"http://{self._address}", "leader": is_leader})
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -12,12 +13,13 @@ import uvloop
 from emostream import http, logs
 from emostream.background import run_in_thread
 from emostream.config import RegistrySettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client
+from emostream.coordination import Announcement, new_client, process_identity
 from emostream.readiness import Readiness
 from emostream.registry import metrics
 from emostream.registry.app import create_app
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
+from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 
@@ -27,10 +29,11 @@ _END_SECONDS = 2.0
 
 def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    uvloop.run(_serve(settings, zookeeper))
+    with listen(settings.host, settings.port) as listener:
+        uvloop.run(_serve(listener, settings, zookeeper))
 
 
-async def _serve(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
+async def _serve(listener: socket.socket, settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,16 +42,17 @@ async def _serve(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> No
     readiness.not_met(_CONDITION, f"no ZooKeeper of {','.join(zookeeper.hosts)} has answered yet")
     topology = Topology(settings.pending_seconds, random.random)
     client = new_client(zookeeper)
-    address = f"{settings.host}:{settings.port}"
+    address = address_of(listener)
     scribe = _Scribe(topology, readiness, loop)
     scribe.is_stale()
     watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), scribe)
     client.start_async()
-    Announcement(client, f"/services/registry/{address}").update({"url": f"http://{address}", "leader": False})
+    announcement = Announcement(client, f"/services/registry/{address}", process_identity(address))
+    announcement.update({"url": f"http://{address}", "leader": False})
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
     log.info("registry listens", address=address)
-    await http.serve(create_app(settings, readiness, topology, time.monotonic), settings.host, settings.port, stop)
+    await http.serve(create_app(settings, readiness, topology, time.monotonic), listener, stop)
     # ZooKeeper, should it be away, may not hold up the end.
     watch.stop()
     await asyncio.wait((run_in_thread("end", client.stop), watching), timeout=_END_SECONDS)

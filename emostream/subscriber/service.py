@@ -10,9 +10,10 @@ import uvloop
 from emostream import garbage, logs, model
 from emostream.background import run_in_thread
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client
+from emostream.coordination import Announcement, new_client, process_identity
 from emostream.errors import EmoStreamError
 from emostream.readiness import Readiness
+from emostream.runtime.listener import address_of, listen
 from emostream.subscriber import feed
 from emostream.subscriber.connection import Handshake
 from emostream.subscriber.feed import Feed
@@ -52,13 +53,13 @@ async def _serve(
         asyncio.run_coroutine_threadsafe(publish(entry, totals), loop).result()
 
     topic_feed = Feed(settings, kafka, readiness, publish_from_thread)
-    presence = _Presence(settings, zookeeper, server, readiness, port=listener.getsockname()[1])
+    presence = _Presence(settings, zookeeper, server, readiness, address_of(listener))
     async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
         sweeping = asyncio.create_task(server.sweep_forever())
         reading = run_in_thread("feed", topic_feed.run)
         announcing = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
-        log.info("subscriber listens", address="{}:{}".format(*listener.getsockname()), url=presence.url)
+        log.info("subscriber listens", address=address_of(listener), url=presence.url)
         garbage.collect_rarely()
         # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
         parts = (sweeping, reading, announcing)
@@ -89,23 +90,28 @@ class _Presence:
         zookeeper: ZooKeeperSettings,
         server: Server,
         readiness: Readiness,
-        port: int,
+        address: str,
     ) -> None:
-        self.url = settings.advertised_url or f"http://{settings.host}:{port}"
+        self.url = settings.advertised_url or f"http://{address}"
         self._capacity = settings.capacity
         self._server = server
         self._readiness = readiness
         self._client = new_client(zookeeper)
-        path = f"/subscribers/{settings.cluster}/{settings.name or port}"
-        self._announcement = Announcement(self._client, path)
+        name = settings.name or address.rpartition(":")[2]
+        path = f"/subscribers/{settings.cluster}/{name}"
+        self._announcement = Announcement(self._client, path, process_identity(address))
         self._hosts = ",".join(zookeeper.hosts)
+        self._variable = settings.variable("name")
 
     async def keep(self) -> None:
         """Announce, and keep the number of clients up to date, until cancelled; ZooKeeper may come and go."""
         self._client.start_async()
         announced = None
         while True:
-            if self._announcement.was_made:
+            if self._announcement.holder:
+                reason = f"its name is taken by {self._announcement.holder}: choose another one by {self._variable}"
+                self._readiness.not_met(self.CONDITION, reason)
+            elif self._announcement.was_made:
                 self._readiness.met(self.CONDITION)
             elif announced is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
@@ -133,16 +139,10 @@ class _Presence:
 
 def _listen(settings: SubscriberSettings) -> socket.socket:
     """The listening socket. Raises EmoStreamError where the address cannot be bound."""
-    try:
-        listener = socket.create_server((settings.host, settings.port), backlog=MAX_HANDSHAKES)
-    except OSError as error:
-        raise EmoStreamError(
-            f"{settings.host}:{settings.port} cannot be bound ({error.strerror}): another process may have it; "
-            f"{settings.variable('host')} and {settings.variable('port')} choose the address."
-        ) from error
+    variables = f"{settings.variable('host')}, {settings.variable('port')}"
+    listener = listen(settings.host, settings.port, backlog=MAX_HANDSHAKES, variables=variables)
     # Connections inherit it. Without it the kernel would buffer megabytes for each viewer that does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.max_viewer_buffer_bytes)
-    listener.setblocking(False)
     return listener
 
 

@@ -2,18 +2,20 @@
 
 import json
 import signal
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kazoo.client import KazooClient
+from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import NoNodeError
 
 from emostream.config import ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect
+from emostream.coordination import Announcement, Election, connect, process_identity
 from emostream.errors import EmoStreamError
 from emostream.local import servers
 from tests.conftest import Server, running
@@ -147,14 +149,16 @@ def test_a_leader_resigns_and_closes_in_seconds_while_zookeeper_is_away(tmp_path
 
 def test_an_announcement_is_updated_survives_a_lost_session_and_goes(connected: Callable[[], KazooClient]) -> None:
     client, observer = connected(), connected()
-    announcement = Announcement(client, "/subscribers/a")
+    announcement = Announcement(client, "/subscribers/a", "first")
 
     def announced() -> tuple[object, int] | None:
         try:
             value, stat = observer.get("/subscribers/a")
         except NoNodeError:
             return None
-        return json.loads(value), stat.ephemeralOwner
+        content = json.loads(value)
+        assert content.pop("process") == "first"
+        return content, stat.ephemeralOwner
 
     def is_announced(content: object, besides: int = 0) -> bool:
         now = announced()
@@ -169,6 +173,164 @@ def test_an_announcement_is_updated_survives_a_lost_session_and_goes(connected: 
     wait_until(lambda: is_announced({"clients": 2}, besides=old_session))
     announcement.withdraw()
     wait_until(lambda: announced() is None)
+
+
+def content(client: KazooClient, path: str) -> dict[str, Any]:
+    """What a node announces; empty where there is none."""
+    try:
+        announced: dict[str, Any] = json.loads(client.get(path)[0])
+    except NoNodeError:
+        return {}
+    return announced
+
+
+def holder(client: KazooClient, path: str) -> str | None:
+    """The identity of the process whose node this is."""
+    return content(client, path).get("process")
+
+
+def test_an_announcement_outlives_a_connection_that_is_lost_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = servers.free_port()
+    with running(servers.zookeeper(tmp_path / "zookeeper", port), port) as server:
+        settings = ZooKeeperSettings(hosts=(server.address,), session_timeout_ms=4_000)
+        client = connect(settings)
+        announcement = Announcement(client, "/services/a", "first")
+        announcement.update({"n": 1})
+        wait_until(lambda: holder(client, "/services/a") == "first")
+        get, interrupted = client.get, threading.Event()
+
+        def answer_and_lose_connection(path: str) -> Any:
+            answer = get(path)
+            if not interrupted.is_set():
+                server.process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: not client.connected)
+                interrupted.set()
+            return answer
+
+        monkeypatch.setattr(client, "get", answer_and_lose_connection)
+        announcement.update({"n": 2})
+        assert interrupted.wait(15)
+        server.process.send_signal(signal.SIGCONT)
+        observer = connect(settings)
+        wait_until(lambda: content(observer, "/services/a").get("n") == 2)
+        for each in (client, observer):
+            each.stop()
+            each.close()
+
+
+def test_a_node_of_an_earlier_session_may_vanish_while_it_is_replaced(
+    connected: Callable[[], KazooClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, observer = connected(), connected()
+    stale = json.dumps({"process": "first"}).encode()
+    observer.create("/services/a", stale, ephemeral=True, makepath=True)
+    delete = client.delete
+
+    def delete_what_is_gone(path: str) -> None:
+        observer.delete(path)
+        delete(path)
+
+    monkeypatch.setattr(client, "delete", delete_what_is_gone)
+    Announcement(client, "/services/a", "first").update({"n": 2})
+    wait_until(lambda: content(observer, "/services/a").get("n") == 2)
+
+
+def test_a_killed_process_that_is_back_replaces_its_node_at_once(connected: Callable[[], KazooClient]) -> None:
+    killed, back = connected(), connected()
+    killed.create("/services/a", json.dumps({"process": "first"}).encode(), ephemeral=True, makepath=True)
+    Announcement(back, "/services/a", "first").update({})
+    # The session of the killed one goes on.
+    wait_until(lambda: back.get("/services/a")[1].ephemeralOwner == back.client_id[0])
+
+
+def test_a_name_that_is_taken_stays_with_its_first_holder(connected: Callable[[], KazooClient]) -> None:
+    first_client, second_client, observer = connected(), connected(), connected()
+    first = Announcement(first_client, "/services/a", "first")
+    first.update({})
+    wait_until(lambda: holder(observer, "/services/a") == "first")
+    second = Announcement(second_client, "/services/a", "second")
+    second.update({"n": 1})
+    wait_until(lambda: second.holder == "first")
+    second.withdraw()
+    second.update({"n": 2})
+    first.update({"n": 1})
+    wait_until(lambda: content(observer, "/services/a") == {"n": 1, "process": "first"})
+    assert not second.was_made
+    first.withdraw()
+    wait_until(lambda: holder(observer, "/services/a") == "second")
+    assert not second.holder
+
+
+def test_a_node_that_was_deleted_is_made_again(connected: Callable[[], KazooClient]) -> None:
+    client, observer = connected(), connected()
+    announcement = Announcement(client, "/services/a", "first")
+    for n in range(3):
+        announcement.update({"n": n})
+    wait_until(lambda: content(observer, "/services/a").get("n") == 2)
+    made = observer.get("/services/a")[1].czxid
+    observer.delete("/services/a")
+
+    def is_made_again() -> bool:
+        stat = observer.exists("/services/a")
+        return stat is not None and stat.czxid > made
+
+    wait_until(is_made_again)
+
+
+def test_a_leader_whose_node_is_deleted_leads_no_more_and_can_be_elected_again(
+    connected: Callable[[], KazooClient],
+) -> None:
+    never = threading.Event()
+    observer = connected()
+    election, waiting = (Election(connected(), "/election", name) for name in ("leader", "waiting"))
+    assert election.win(never)
+    contending = threading.Thread(target=waiting.win, args=(never,), daemon=True)
+    contending.start()
+    wait_until(lambda: election.contenders() == ["leader", "waiting"])
+    _delete_place_of(observer, "leader")
+    wait_until(lambda: not election.is_leader)
+    contending.join(10)
+    assert waiting.is_leader
+    again = threading.Thread(target=election.win, args=(never,), daemon=True)
+    again.start()
+    wait_until(lambda: waiting.contenders() == ["waiting", "leader"])
+    _delete_place_of(observer, "leader")
+    waiting.resign()
+    again.join(10)
+    assert election.is_leader
+
+
+def _delete_place_of(client: KazooClient, identity: str) -> None:
+    [place] = [
+        f"/election/{name}"
+        for name in client.get_children("/election")
+        if client.get(f"/election/{name}")[0] == identity.encode()
+    ]
+    client.delete(place)
+
+
+def test_a_leader_notices_the_loss_of_its_node_after_a_lost_connection_too(
+    connected: Callable[[], KazooClient],
+) -> None:
+    client, observer = connected(), connected()
+    states: list[str] = []
+    client.add_listener(states.append)
+    election = Election(client, "/election", "leader")
+    assert election.win(threading.Event())
+    client._connection._socket.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: states == [KazooState.SUSPENDED, KazooState.CONNECTED])
+    assert election.is_leader
+    _delete_place_of(observer, "leader")
+    wait_until(lambda: not election.is_leader)
+
+
+def test_processes_at_one_address_of_different_hosts_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = process_identity("0.0.0.0:8101")
+    assert own == process_identity("0.0.0.0:8101") != process_identity("0.0.0.0:8102")
+    monkeypatch.setattr("emostream.coordination._network_namespace", lambda: "net:[1]")
+    assert process_identity("0.0.0.0:8101") != own
 
 
 def test_no_server_is_told_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:

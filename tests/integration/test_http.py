@@ -15,6 +15,7 @@ from emostream.errors import EmoStreamError
 from emostream.http import Deferred, Limits, ThreadedServer, create_app, problem, serve
 from emostream.local import servers
 from emostream.readiness import Readiness
+from emostream.runtime.listener import listen
 
 HOST = servers.HOST
 LIMITS = Limits(body_bytes=1_000, body_timeout_seconds=0.5)
@@ -59,7 +60,7 @@ def port(readiness: Readiness) -> Iterator[int]:
         event = asyncio.Event()
         stop.append((asyncio.get_running_loop(), event))
         started.set()
-        await serve(make_app(readiness), HOST, free, event, LIMITS)
+        await serve(make_app(readiness), listen(HOST, free), event, LIMITS)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
@@ -234,12 +235,12 @@ def test_a_page_of_an_allowed_origin_may_send_and_another_may_not(port: int) -> 
 
 def test_a_port_in_use_is_told_in_one_sentence(port: int) -> None:
     with pytest.raises(EmoStreamError, match=f"{HOST}:{port} cannot be bound"):
-        ThreadedServer(make_app(Readiness()), HOST, port)
+        listen(HOST, port)
 
 
 def test_a_server_in_a_thread_answers_and_ends() -> None:
     free = servers.free_port()
-    server = ThreadedServer(make_app(Readiness()), HOST, free)
+    server = ThreadedServer(make_app(Readiness()), listen(HOST, free))
     wait_listening(free)
     assert ask(free, "GET", "/healthz").status == 200
     server.stop()

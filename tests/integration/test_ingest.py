@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -268,7 +270,22 @@ def test_it_announces_itself_and_is_gone_when_it_ends(start: Start, zookeeper: S
     try:
         wait_until(lambda: observer.exists(path))
         url = f"http://{servers.HOST}:{ingest.port}"
-        assert json.loads(observer.get(path)[0]) == {"url": url, "leader": False}
+        announced = json.loads(observer.get(path)[0])
+        assert announced.pop("process")
+        assert announced == {"url": url, "leader": False}
+        # A second process at this address ends before it announces itself.
+        made = observer.get(path)[1]
+        second = subprocess.run(
+            [sys.executable, "-m", "emostream", "ingest", "--port", str(ingest.port)],
+            env={**os.environ, "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert "cannot be bound" in second.stderr
+        assert observer.get(path)[1] == made
         ingest.process.stop()
         wait_until(lambda: not observer.exists(path))
     finally:

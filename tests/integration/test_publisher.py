@@ -1,6 +1,10 @@
 """A publisher relays each swarm once and in order, whatever happens to it, to its log or to the brokers."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,11 +15,13 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
+from kazoo.client import KazooClient
 
 from emostream import model
 from emostream.config import KafkaSettings
 from emostream.kafka import durable_producer, log_reader, records_until
 from emostream.local.process import Process
+from emostream.local.servers import HOST
 from tests.conftest import RunTier, Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
@@ -127,15 +133,19 @@ def cluster(kafka: Server) -> Cluster:
 
 
 @pytest.fixture
-def start(source: Server, cluster: Cluster, zookeeper: Server, run_tier: RunTier) -> Start:
-    """Starts a publisher of the cluster and waits until it is ready."""
-    environment = {
+def environment(source: Server, cluster: Cluster, zookeeper: Server) -> dict[str, str]:
+    return {
         "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": source.address,
         "EMOSTREAM_PUBLISHER_BOOTSTRAP_SERVERS": cluster.broker.address,
         "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
         "EMOSTREAM_ZOOKEEPER_ROOT": f"/{cluster.name}",
         "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
     }
+
+
+@pytest.fixture
+def start(cluster: Cluster, environment: dict[str, str], run_tier: RunTier) -> Start:
+    """Starts a publisher of the cluster and waits until it is ready."""
 
     def make() -> Publisher:
         tier = run_tier("publisher", "--cluster", cluster.name, environment=environment)
@@ -186,6 +196,36 @@ def test_a_standby_is_ready_and_takes_over(swarms: Swarms, cluster: Cluster, sta
     swarms.write(1)
     wait_until(lambda: cluster.ids() == ["s-0", "s-1"])
     assert standby.leads()
+
+
+def test_a_second_one_at_the_same_port_ends_and_leaves_the_leader_alone(
+    swarms: Swarms, cluster: Cluster, start: Start, environment: dict[str, str], zookeeper: Server
+) -> None:
+    swarms.write(0)
+    leader = start()
+    wait_until(leader.leads)
+    observer = KazooClient(zookeeper.address)
+    observer.start()
+    try:
+        path = f"/{cluster.name}/services/publisher/{cluster.name}@{HOST}:{leader.port}"
+        wait_until(lambda: observer.exists(path) and json.loads(observer.get(path)[0])["leader"])
+        made = observer.get(path)[1]
+        second = subprocess.run(
+            [sys.executable, "-m", "emostream", "publisher", "--cluster", cluster.name, "--port", str(leader.port)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert "cannot be bound" in second.stderr
+        assert observer.get(path)[1] == made
+    finally:
+        observer.stop()
+        observer.close()
+    assert leader.leads()
+    assert leader.metric("terms_total") == 1
 
 
 def test_one_that_wakes_up_after_it_was_replaced_relays_no_more(swarms: Swarms, cluster: Cluster, start: Start) -> None:
