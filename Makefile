@@ -3,6 +3,12 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-faults test-deploy test-deploy-quick clean
 
+# One after the other even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
+.NOTPARALLEL:
+
+# Packages of another installation, as of a Spark whose folder is on PYTHONPATH, would come before those of .venv.
+unexport PYTHONPATH PYTHONHOME
+
 BIN := .venv/bin
 set_up = @python3 -m emostream.local.bootstrap
 

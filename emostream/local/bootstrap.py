@@ -4,6 +4,8 @@ It runs before anything is installed, so it needs Python's standard library only
 says what it will install and how much that downloads, and then does it; where nothing is missing it says nothing.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shlex
@@ -11,23 +13,36 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emostream import output
 from emostream.errors import EmoStreamError
-from emostream.local import jars, java
+from emostream.local import checkout, jars, java
 
 REPOSITORY = jars.REPOSITORY
 VENV = REPOSITORY / ".venv"
 OLDEST_PYTHON = (3, 11)
 LOG = REPOSITORY / "build" / "set-up.log"
+LOCK = REPOSITORY / "build" / "set-up.lock"
 # nginx with the module nchan, which `make bench` compares our subscribers with.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
 # Built into the module: its setting for another folder is refused as a duplicate.
 _NCHAN_MESSAGES = Path("/var/lib/nginx/body")
 NEEDED_DISK_GB = 4
+# How long unattended-upgrades, say, may keep apt to itself.
+_APT_PATIENCE_SECONDS = 900
+_APT_RETRY_SECONDS = 5.0
+# The settings of pip by which it reaches packages. All others, as PIP_USER or PIP_TARGET, are for other installations.
+_PIP_KEPT = {
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "NO_INDEX", "FIND_LINKS", "TRUSTED_HOST", "CERT", "CLIENT_CERT", "PROXY"),
+        *("TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE", "KEYRING_PROVIDER"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -136,12 +151,27 @@ def _apt_install(packages: Sequence[str]) -> None:
     line = f"apt-get install --yes --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
         raise EmoStreamError(
-            "there is no apt-get here: install Java 17 or 21, Maven and Python's venv by other means (Fedora: "
+            "there is no apt-get here: install Java 17, 21 or 25, Maven and Python's venv by other means (Fedora: "
             "`sudo dnf install java-21-openjdk-headless maven`) and start again."
         )
     # The lists are as old as the machine, and what they name may be gone.
-    _run_as_root("apt-get update --quiet", remedy=line)
-    _run_as_root(f"{line} --quiet", remedy=line)
+    _apt_update(remedy=line)
+    _run_as_root(f"{line} --quiet -o DPkg::Lock::Timeout={_APT_PATIENCE_SECONDS}", remedy=line)
+
+
+def _apt_update(remedy: str) -> None:
+    """apt waits by itself for those who install packages, but not for those who renew its lists."""
+    deadline = time.monotonic() + _APT_PATIENCE_SECONDS
+    while True:
+        try:
+            return _run_as_root("apt-get update --quiet", remedy)
+        except EmoStreamError:
+            if "Could not get lock" not in _log_tail(5) or time.monotonic() > deadline:
+                raise
+        print(
+            f"apt is at work for somebody else ({_log_tail(2).splitlines()[0]}): waiting until it is done", flush=True
+        )
+        time.sleep(_APT_RETRY_SECONDS)
 
 
 def _run_as_root(line: str, remedy: str) -> None:
@@ -152,9 +182,10 @@ def _run_as_root(line: str, remedy: str) -> None:
     if as_root:
         # Asks for the password now, where no progress overwrites the question.
         subprocess.run(["sudo", "--validate"], check=False)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # sudo hands on no environment, and we read what apt says.
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
     failed = f"`{line}` failed: run `{remedy}` as root and start again."
-    _run([*as_root, *shlex.split(line)], failed, environment)
+    _run([*as_root, *environment, *shlex.split(line)], failed)
 
 
 def _pip_install(name: str) -> None:
@@ -164,8 +195,9 @@ def _pip_install(name: str) -> None:
     # Spark unpacks to 1 GB while it is built, which a /tmp in memory may not hold.
     build_dir = REPOSITORY / "build" / "tmp"
     build_dir.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "TMPDIR": str(build_dir)}
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
+    environment = {**pip_environment(os.environ), "TMPDIR": str(build_dir)}
+    # A pip.conf with `user = true` would put the packages elsewhere.
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--no-user"]
     hashed = [*pip, "--require-hashes", "-r"]
     failed = "pip could not install {}: is the network there, and room on the disk? Start again to go on."
     # What builds wheels is pinned like the rest, instead of whatever is newest today.
@@ -175,6 +207,15 @@ def _pip_install(name: str) -> None:
     _run([*pip, "--no-deps", "--no-build-isolation", "--quiet", "-e", "."], failed.format("emostream"), environment)
     shutil.rmtree(build_dir)
     _marker(name).write_text(_fingerprint(name))
+
+
+def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of an environment, all but what would have pip install elsewhere, or see packages of elsewhere as installed."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PIP_KEPT or not (name.startswith("PIP_") or name in {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE"})
+    }
 
 
 def _fetch_jars() -> None:
@@ -189,7 +230,7 @@ def _unpack_nchan() -> None:
     for leftover in (unpacked, NCHAN):
         shutil.rmtree(leftover, ignore_errors=True)
     unpacked.mkdir(parents=True)
-    _run_as_root("apt-get update --quiet", remedy="apt-get update")
+    _apt_update(remedy="apt-get update")
     own_folder = f"install --directory --owner={os.geteuid()} {_NCHAN_MESSAGES}"
     _run_as_root(own_folder, remedy=own_folder)
     _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
@@ -229,7 +270,7 @@ def _run(
     with LOG.open("ab") as log:
         child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
     started = time.monotonic()
-    interval_seconds = 0.5 if sys.stdout.isatty() else 15
+    interval_seconds = 0.5 if output.can_rewrite() else 15
     while True:
         try:
             status = child.wait(interval_seconds)
@@ -237,7 +278,7 @@ def _run(
             _show_progress(f"{time.monotonic() - started:4.0f} s  {_log_tail(1)}")
         else:
             break
-    if sys.stdout.isatty():
+    if output.can_rewrite():
         print(end="\r\033[K")
     if status != 0:
         raise EmoStreamError(f"{failed}\nThe end of {LOG}:\n{_log_tail(12)}")
@@ -245,14 +286,14 @@ def _run(
 
 def _show_progress(text: str) -> None:
     line = text[: shutil.get_terminal_size().columns - 1]
-    if sys.stdout.isatty():
+    if output.can_rewrite():
         print(end=f"\r\033[K{line}", flush=True)
     else:
         print(line, flush=True)
 
 
 def _log_tail(lines: int) -> str:
-    written = LOG.read_text(errors="replace").splitlines()
+    written = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if LOG.exists() else []
     return "\n".join([line.strip() for line in written if line.strip()][-lines:])
 
 
@@ -266,9 +307,30 @@ def _check_disk(steps: Sequence[Step]) -> None:
 
 def prepare(purpose: Purpose) -> None:
     """Do what is missing, saying so first. Raises EmoStreamError with what to do where a step fails."""
-    steps = plan(purpose)
-    if not steps:
+    if not plan(purpose):
         return
+    build = LOG.parent
+    checkout.check(REPOSITORY, [REPOSITORY, VENV, build, *build.glob("*")])
+    build.mkdir(exist_ok=True)
+    with _alone():
+        # Another set-up may have done all of it meanwhile.
+        if steps := plan(purpose):
+            _carry_out(steps)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two set-ups at once would delete each other's files: wait until any other one of this checkout is done."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another set-up is at work in this checkout: waiting until it is done.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _carry_out(steps: Sequence[Step]) -> None:
     _check_disk(steps)
     print("Before the first start, EmoStream installs what is missing here:", flush=True)
     for number, step in enumerate(steps, 1):
@@ -281,6 +343,7 @@ def prepare(purpose: Purpose) -> None:
 
 
 def main() -> None:
+    output.tolerate_encoding()
     if sys.version_info < OLDEST_PYTHON:
         sys.exit(f"set-up: Python {sys.version.split()[0]} is too old: 3.11 or later is needed as python3.")
     try:

@@ -1,5 +1,6 @@
 """Which Java runs Kafka, ZooKeeper and Spark here. Standard library only: the set-up asks too."""
 
+import functools
 import os
 import re
 import shutil
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 
-# What Spark 4.2 is tested with; Kafka 3.9 and ZooKeeper 3.9 run on both.
-SUPPORTED = (17, 21)
+# Spark 4.2, Kafka 3.9 and ZooKeeper 3.9 run on each of them.
+SUPPORTED = (17, 21, 25)
 
 
+@functools.cache
 def java_home() -> Path:
     """The home of the first Java that fits: JAVA_HOME's, the PATH's, then those of /usr/lib/jvm.
 
@@ -25,7 +27,7 @@ def java_home() -> Path:
             return home
         seen.append(f"{home} is {version or 'no Java'}")
     raise EmoStreamError(
-        "Java 17 or 21 is missing"
+        "Java 17, 21 or 25 is missing"
         + (f" ({', '.join(seen)})" if seen else "")
         + ": run `make demo`, which installs it on Debian and Ubuntu, or set JAVA_HOME to one."
     )

@@ -1,6 +1,7 @@
 """The set-up finds what is missing, says it first, and is silent on a machine that has everything."""
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatc
 
 @pytest.mark.usefixtures("bare_machine")
 def test_without_apt_the_error_says_what_to_install() -> None:
-    with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17 or 21"):
+    with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17, 21 or 25"):
         bootstrap._apt_install(["maven"])
 
 
@@ -104,3 +105,64 @@ def test_a_jar_that_is_not_as_pinned_makes_its_set_incomplete(monkeypatch: pytes
     (tmp_path / name).mkdir()
     (tmp_path / name / file).write_bytes(b"another")
     assert file in jars.missing_or_wrong(name)
+
+
+def test_settings_of_pip_for_other_installations_do_not_reach_ours() -> None:
+    environment = {"PIP_USER": "1", "PIP_TARGET": "/opt", "PIP_INDEX_URL": "https://pypi.example", "PYTHONPATH": "/opt"}
+    assert bootstrap.pip_environment({**environment, "HOME": "/home/ada"}) == {
+        "PIP_INDEX_URL": "https://pypi.example",
+        "HOME": "/home/ada",
+    }
+
+
+@pytest.fixture
+def busy_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An apt-get that somebody else keeps from its lists at the first call; returns the file of its calls."""
+    calls = tmp_path / "calls"
+    command = tmp_path / "bin" / "apt-get"
+    command.parent.mkdir()
+    command.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {calls}
+[ "$(wc -l < {calls})" -gt 1 ] && exit 0
+echo 'E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (unattended-upgr)'
+echo 'E: Unable to lock directory /var/lib/apt/lists/'
+exit 100
+"""
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "set-up.log")
+    monkeypatch.setattr(bootstrap, "_APT_RETRY_SECONDS", 0)
+    return calls
+
+
+def test_the_set_up_waits_for_whoever_uses_apt(busy_apt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap._apt_install(["maven"])
+    update, again, install = busy_apt.read_text().splitlines()
+    assert update == again == "update --quiet"
+    assert "DPkg::Lock::Timeout=900" in install
+    assert "process 7 (unattended-upgr)): waiting until it is done" in capsys.readouterr().out
+
+
+def test_two_set_ups_at_once_come_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "LOCK", tmp_path / "lock")
+    entered = threading.Event()
+    order: list[str] = []
+
+    def second() -> None:
+        with bootstrap._alone():
+            order.append("second")
+
+    with bootstrap._alone():
+        other = threading.Thread(target=second)
+        other.start()
+        while "Another set-up is at work" not in capfd.readouterr().out:
+            assert other.is_alive()
+            entered.wait(0.01)
+        order.append("first")
+    other.join(30)
+    assert order == ["first", "second"]
