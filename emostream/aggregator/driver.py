@@ -200,7 +200,7 @@ def _planned_ends(checkpoint: Path, batch_id: int) -> dict[int, int]:
 
     The records alone do not tell: offsets that the end of a transaction took up have none.
     """
-    lines = (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()
+    lines = (checkpoint / "offsets" / str(batch_id)).read_text(encoding="utf-8").splitlines()
     return {int(partition): end for partition, end in json.loads(lines[2])[REACTIONS_TOPIC].items()}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from emostream.config import AggregatorSettings
@@ -35,14 +36,18 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
     os.environ["SPARK_CONF_DIR"] = str(directory)
     os.environ["SPARK_LOCAL_IP"] = settings.host
+    # The Spark that is imported here, whichever other one the environment names.
+    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
+    os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
     except Exception as error:
         reason = " ".join(str(error).splitlines()[:2])
+        java = os.environ.get("JAVA_HOME", "that of PATH, as JAVA_HOME is not set")
         raise EmoStreamError(
-            f"Spark did not start on {settings.spark_master} ({reason}); is Java 17 or 21 there, and is the master "
-            "active?"
+            f"Spark did not start on {settings.spark_master} ({reason}); is the master active, and is the Java that it "
+            f"was started with ({java}) a 17, 21 or 25?"
         ) from error
     return session
 
@@ -60,8 +65,9 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
         # A driver that only plans starts sooner with code that is compiled quickly, once.
-        "spark.driver.extraJavaOptions": _java_options(_has_executors(settings)),
-        "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick"),
+        "spark.driver.extraJavaOptions": _java_options(_has_executors(settings), _unpacked(settings)),
+        # The folder of its own in which a worker starts it.
+        "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick", Path()),
         # A standalone master gives an application every core there is, and none is left for its successor.
         "spark.cores.max": settings.cores,
         # A lost executor or master is noticed within the time in which viewers would.
@@ -129,15 +135,22 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
     """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as `configuration`."""
     directory = Path(settings.work_dir, "conf").resolve()
     directory.mkdir(parents=True, exist_ok=True)
+    _unpacked(settings).mkdir(exist_ok=True)
     shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
     file = directory / "spark-defaults.conf"
     file.touch(mode=0o600)
-    file.write_text("".join(f"{key} {value}\n" for key, value in configuration(settings).items()))
+    properties = "".join(f"{key} {value}\n" for key, value in configuration(settings).items())
+    file.write_text(properties, encoding="utf-8")
     return directory
 
 
-def _java_options(is_quick: bool) -> str:
-    return " ".join([_SMALL_HEAP, *([_QUICK_COMPILER] if is_quick else [])])
+def _java_options(is_quick: bool, unpacked: Path) -> str:
+    # Libraries in machine code (zstd, lz4, snappy) are unpacked and run there. /tmp, the default, may forbid to run.
+    return " ".join([_SMALL_HEAP, f'"-Djava.io.tmpdir={unpacked}"', *([_QUICK_COMPILER] if is_quick else [])])
+
+
+def _unpacked(settings: AggregatorSettings) -> Path:
+    return Path(settings.work_dir, "unpacked").resolve()
 
 
 def _connector_jars(settings: AggregatorSettings) -> list[str]:

@@ -33,7 +33,8 @@ def start(spark: SparkSession, kafka: KafkaSettings, plan: Plan, on_batch: OnBat
     batches = spark.readStream.format("kafka").options(**_options(kafka, plan)).load().writeStream
     return (
         batches.foreachBatch(on_batch)
-        .option("checkpointLocation", plan.checkpoint.as_uri())
+        # Hadoop takes the path as it stands: with a space as %20 it would name another folder.
+        .option("checkpointLocation", f"file://{plan.checkpoint}")
         .trigger(processingTime=f"{plan.trigger_ms} milliseconds")
         .start()
     )

@@ -1,19 +1,22 @@
 """`emostream load`: Locust without its web UI, against the pipeline that runs, or against one of its own."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
+from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.local import servers, topology
 from emostream.local.demo import sole_owner
+from emostream.local.display import Display
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
 
@@ -44,12 +47,13 @@ def run(wishes: Wishes, client: ClientSettings) -> int:
         raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
     if not wishes.own and _answers(client.registry_url):
         return _drive(wishes, _addresses(client), None)
-    _tell(f"Starting a pipeline for this run below {_STACK}.")
+    tell = Display().tell
+    tell(f"Starting a pipeline for this run below {_STACK}.")
     layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
     with sole_owner(layout.directory):
         shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True)
-        supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", _tell)
+        supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)
         try:
             supervisor.run_until(supervisor.all_ready)
             return _drive(wishes, topology.environment(layout), supervisor)
@@ -89,11 +93,15 @@ def _addresses(client: ClientSettings) -> dict[str, str]:
 
 def _answers(registry_url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{registry_url}/healthz", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError):
+        # Our own client, which never goes through a proxy.
+        return asyncio.run(_ask_health(Address.of(f"{registry_url}/healthz")))
+    except (OSError, ConnectionEndedError):
         return False
 
 
-def _tell(sentence: str) -> None:
-    print(sentence, flush=True)
+async def _ask_health(address: Address) -> bool:
+    connection = await HttpConnection.connect(address)
+    try:
+        return (await connection.exchange(get(address, {}), _ANSWER_SECONDS)).status == HTTPStatus.OK
+    finally:
+        connection.close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,17 @@ from emostream.errors import EmoStreamError
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 25
 _LOG_TAIL_COLUMNS = 300
+
+# Settings of another installation of Spark or Python, and proxies: everything here is ours and on this machine.
+_FOREIGN = re.compile(
+    r"(SPARK|PYSPARK|HADOOP|YARN)_.*|PYTHON(PATH|HOME|IOENCODING)|CLASSPATH|(?i:(http|https|all)_proxy)"
+)
+
+
+def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a child gets of this environment: no setting of another installation, and UTF-8 for paths and logs."""
+    kept = {name: value for name, value in environment.items() if not _FOREIGN.fullmatch(name)}
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
 
 
 class Process:
@@ -37,7 +49,7 @@ class Process:
         self.name = name
         self.log_file = log_file
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = {**inherited_environment(os.environ), **(environment or {})}
         self._files = files or {}
         self._probe = probe
         self._popen: subprocess.Popen[bytes] | None = None
@@ -52,7 +64,7 @@ class Process:
         """Start it, or start it again after its end; the log file is appended to."""
         for path, content in self._files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
+            path.write_text(content, encoding="utf-8")
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._log_offset = log.tell()

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import random
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,7 +161,12 @@ def _is_free(port: int) -> bool:
 
 
 def _properties(properties: Mapping[str, object]) -> str:
-    return "".join(f"{key}={value}\n" for key, value in properties.items())
+    return "".join(f"{key}={_escaped(str(value))}\n" for key, value in properties.items())
+
+
+def _escaped(value: str) -> str:
+    """Java reads a file of properties as Latin-1, and other characters by their number in UTF-16."""
+    return re.sub(r"[^ -~]", lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
 def _java(jars: str, options: list[str], main_class: str, argument: str) -> list[str]:
@@ -168,10 +174,14 @@ def _java(jars: str, options: list[str], main_class: str, argument: str) -> list
     return [java, *options, "-cp", str(JARS / jars / "*"), main_class, argument]
 
 
+def chosen_installations() -> dict[str, str]:
+    """The Spark and the Java that every process gets, whichever others the environment names."""
+    return {"SPARK_HOME": str(spark_home()), "JAVA_HOME": str(java_home())}
+
+
 def _spark_environment(**more: str) -> dict[str, str]:
     return {
-        "SPARK_HOME": str(spark_home()),
-        "JAVA_HOME": str(java_home()),
+        **chosen_installations(),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_DAEMON_MEMORY": "192m",
         "SPARK_DAEMON_JAVA_OPTS": " ".join(_LEAN_JVM),

@@ -133,6 +133,7 @@ def environment(layout: Layout) -> dict[str, str]:
     """The settings by which any command, ours or the user's, finds this topology."""
     ports = layout.ports
     return {
+        **servers.chosen_installations(),
         "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{ports.kafka}",
         "EMOSTREAM_ZOOKEEPER_HOSTS": f"{HOST}:{ports.zookeeper}",
         "EMOSTREAM_CLUSTERS_NAMES": ",".join(layout.clusters),

@@ -24,3 +24,7 @@ def test_a_port_that_is_listened_on_is_not_given() -> None:
 def test_no_outgoing_connection_can_take_a_port_that_was_given() -> None:
     first, _ = map(int, _OUTGOING.read_text().split())
     assert max(servers.free_port() for _ in range(1_000)) < first
+
+
+def test_a_file_of_properties_holds_any_path_as_java_reads_it() -> None:
+    assert servers._properties({"dataDir": "/home/zoë/emo stream"}) == "dataDir=/home/zo\\u00eb/emo stream\n"
