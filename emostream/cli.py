@@ -10,13 +10,17 @@ from typing import Any, BinaryIO
 
 import click
 
-from emostream import config, logs
+from emostream import config, logs, output
 from emostream.errors import ConfigurationError, EmoStreamError
 from emostream.load.shapes import SHAPES
 
 
 class Command(click.Group):
     """Prints an operator's error as its one sentence, instead of a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        output.tolerate_encoding()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -70,7 +74,7 @@ def config_reference() -> None:
     """Print docs/configuration.md: every setting and metric."""
     from emostream import reference  # noqa: PLC0415
 
-    click.echo(reference.configuration_page(), nl=False)
+    click.echo(reference.configuration_page().encode(), nl=False)
 
 
 def start_tier(tier: str, **context: Any) -> None:
@@ -210,7 +214,7 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
 
     units_by_host = msgspec.json.decode(units.read(), type=dict[str, list[str]])
     planned = host_faults.schedule(seed, count, host_faults.kinds_of(kinds), units_by_host)
-    click.echo(msgspec.json.encode(planned).decode())
+    click.echo(msgspec.json.encode(planned))
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Logging of every process: one JSON object a line in a service, plain text on a terminal, always to standard error."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ def configure(settings: LogSettings, **context: Any) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")]
         if writes_text(settings)
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )

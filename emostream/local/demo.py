@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
-from emostream.local import figures, lan, topology
+from emostream.local import checkout, figures, lan, topology
 from emostream.local.display import Display
 from emostream.local.process import Process
 from emostream.local.servers import HOST
@@ -52,7 +52,7 @@ def run(wishes: Wishes, layout: Layout) -> int:
         if not wishes.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True, exist_ok=True)
-        display = Display()
+        display = Display(on_reader_gone=signals.stop)
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
             display.tell(f"Starting {len(parts)} processes; their logs are below {layout.directory}.")
@@ -89,11 +89,16 @@ def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: 
 
     try:
         supervisor.run_until(is_over)
+        if signals.interrupted and audience.is_running():
+            display.tell("The crowd stops, and its account follows. Ctrl-C again ends everything at once.")
+            audience.send_signal(signal.SIGINT)
+            supervisor.run_until(lambda: signals.terminated or not audience.is_running())
     finally:
         audience.stop()
-    if signals.received:
-        return 0
     account = figures.read(figures_file)
+    if signals.received and (account is None or not account.is_final):
+        # It was stopped before it had sent anything, or somebody does not want to wait for it.
+        return 0
     if account is None or not account.is_final:
         raise EmoStreamError(f"the crowd ended with status {audience.exit_status}:\n{audience.log_tail()}")
     display.tell("\n" + figures.summary(account) + "\n")
@@ -143,9 +148,14 @@ def _check_machine(directory: Path, parts: list[Part]) -> None:
 
 @contextlib.contextmanager
 def sole_owner(directory: Path) -> Iterator[None]:
-    """Two demos in one folder would delete each other's data."""
+    """Two demos in one folder would delete each other's data.
+
+    Raises EmoStreamError where another one has it, and where nothing could run in it.
+    """
+    lock_file = directory.with_suffix(".lock")
+    checkout.check(directory.absolute(), [directory.parent, directory, lock_file])
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with directory.with_suffix(".lock").open("w") as lock:
+    with lock_file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -154,24 +164,37 @@ def sole_owner(directory: Path) -> Iterator[None]:
 
 
 class Signals:
-    """Whether somebody asked this process to stop."""
+    """Whether somebody asked this process to stop: `interrupted` by Ctrl-C, `terminated` in any other way."""
 
-    received = False
+    interrupted = False
+    terminated = False
 
-    def note(self, *_: object) -> None:
+    @property
+    def received(self) -> bool:
+        return self.interrupted or self.terminated
+
+    def stop(self) -> None:
+        """Do as after SIGTERM."""
+        self.terminated = True
+
+    def note(self, number: int, _: object) -> None:
         if self.received:
             # Asked twice: the children die with this process.
             os._exit(1)
-        self.received = True
+        if number == signal.SIGINT:
+            self.interrupted = True
+        else:
+            self.terminated = True
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Signals]:
-    """Note them in this block instead of ending at once."""
+    """Note them in this block instead of ending at once. A hang-up that is ignored, as by `nohup`, stays ignored."""
     signals = Signals()
-    previous = {
-        number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, signals.note) for number in numbers}
     try:
         yield signals
     finally:

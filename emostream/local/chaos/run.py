@@ -53,9 +53,9 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
 
     SIGINT or SIGTERM ends the faults early, which counts as a failure; the account is made all the same.
     """
-    tell = Display().tell
-    tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
     with demo.sole_owner(layout.directory), demo.stop_signals() as signals:
+        tell = Display(on_reader_gone=signals.stop).tell
+        tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
         shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True)
         timeline = Timeline(tell)
