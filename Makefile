@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-faults test-deploy test-deploy-quick clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick clean
 
 # One after the other even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -10,6 +10,9 @@
 unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
+JOBS ?= 4
+# Whole files, the longest first: tests/conftest.py says which.
+side_by_side = --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 set_up = @python3 -m emostream.local.bootstrap
 
 help: ## Say what there is
@@ -37,6 +40,9 @@ help: ## Say what there is
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
 	@echo '  WORKERS=2         Locust processes that make the load, one a core'
 	@echo '  OWN=1             start a pipeline for it even where one runs'
+	@echo
+	@echo 'Settings of make test and of its integration tests:'
+	@echo '  JOBS=4            how many tests run at the same time; each takes up to 2 GB'
 	@echo
 	@echo 'Settings of make test-faults:'
 	@echo '  FAULTS=25         how many; they are always those of SEED=1'
@@ -70,7 +76,7 @@ setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test
 	@scripts/setup
 
-test: lint test-unit test-integration test-browser ## Check everything: lint, types, unit, integration and browser tests
+test: lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
 
 lint: ## Check style and types, of Python and of the deployment
 	$(set_up) test
@@ -87,11 +93,15 @@ test-unit: ## Test the pure parts, in seconds
 
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
-	$(BIN)/python -m pytest --quiet tests/integration
+	$(BIN)/python -m pytest --quiet $(side_by_side) tests/integration
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
 	$(BIN)/python -m pytest --quiet tests/browser
+
+test-system: ## The integration and the browser tests, side by side
+	$(set_up) browser
+	$(BIN)/python -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test

@@ -1,4 +1,7 @@
-"""The real servers that integration tests share: started once a session, on free ports, their logs shown on failure."""
+"""The real servers that integration tests share: started on free ports, their logs shown on failure.
+
+What has the scope `session` is started once in each worker of pytest, so no two workers share a server.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +16,20 @@ from emostream.local.process import Process
 from emostream.local.supervisor import Supervisor
 from emostream.local.topology import Layout, Ports
 from tests.integration import asking
+
+SPARK_GROUPS = ("spark-1", "spark-2")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker of `make test` whole files, and those files first that take longest.
+
+    The tests of a file run on one worker, in their order. Files with the same `xdist_group` do too: there are two such
+    groups of those that start Spark, so that no more than two of them run at the same time.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] not in SPARK_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def zookeeper(server_dir: Path) -> Iterator[Server]:
-    """A ZooKeeper of its own for this test session."""
+    """A ZooKeeper that the tests of this worker share."""
     port = servers.free_port()
     with running(servers.zookeeper(server_dir / "zookeeper", port), port) as server:
         yield server
@@ -73,7 +90,7 @@ def zookeeper(server_dir: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
-    """A broker of its own for this test session. Tests that share it use topics of their own names."""
+    """A broker that the tests of this worker share. They use topics of their own names."""
     port = servers.free_port()
     with running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port) as server:
         yield server

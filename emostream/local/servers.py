@@ -1,11 +1,12 @@
 """ZooKeeper, Kafka and Spark as child processes on loopback, from the jars of build/jars and the pyspark wheel."""
 
+import functools
 import importlib.util
 import itertools
 import random
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from emostream import broker
@@ -29,8 +30,10 @@ _SPARK_LIVENESS = {
 }
 
 # Below the ports that systems give to outgoing connections (32,768 and up on Linux): one of those may be taken by the
-# time that its server starts. Each comes once in 17,000, in an order of this process's own.
-_PORTS = itertools.cycle(random.SystemRandom().sample(range(15_000, 32_000), 17_000))
+# time that its server starts.
+_FIRST_PORT = 15_000
+_PORT_BLOCKS = 34
+_PORTS_IN_BLOCK = 500
 
 
 def zookeeper(directory: Path, port: int) -> Process:
@@ -147,8 +150,29 @@ def spark_home() -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now, and that this function has given nobody else in this process."""
-    return next(port for port in _PORTS if _is_free(port))
+    """A port of loopback that nothing listens on now. No other process gets it here, and this one not soon again.
+
+    Raises EmoStreamError where 34 processes have ports already.
+    """
+    return next(port for port in _own_ports() if _is_free(port))
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of a block that this process alone has, over and over."""
+    for block in random.SystemRandom().sample(range(_PORT_BLOCKS), _PORT_BLOCKS):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract name belongs to one process of this machine, or of this network namespace, as ports do.
+            claim.bind(f"\0emostream-ports-{block}")
+        except OSError:
+            claim.close()
+            continue
+        # It stays open until the process ends.
+        claim.detach()
+        first = _FIRST_PORT + block * _PORTS_IN_BLOCK
+        return itertools.cycle(range(first, first + _PORTS_IN_BLOCK))
+    raise EmoStreamError(f"{_PORT_BLOCKS} processes have free ports of this machine already: end some of them.")
 
 
 def _is_free(port: int) -> bool:

@@ -13,7 +13,7 @@ from emostream.local.servers import HOST
 from tests.browser.chromium import Browser
 from tests.browser.conftest import Pipeline
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-1")]
 
 
 def open_page(browser: Browser, pipeline: Pipeline) -> Browser:

@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
 
-@pytest.mark.spark
+
 @pytest.mark.timeout(600)
 def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
     command = [sys.executable, "-m", "emostream", "load", "--own", "true", "--shape", "churn"]

@@ -17,6 +17,8 @@ from emostream.local import demo, figures
 from emostream.local.demo import Wishes
 from emostream.local.topology import Layout, Ports
 
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
@@ -71,7 +73,6 @@ class Killer(threading.Thread):
         return row["state"] == "ready" and row["pid"] != old_pid
 
 
-@pytest.mark.spark
 @pytest.mark.timeout(600)
 def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     layout: Layout, capsys: pytest.CaptureFixture[str]

@@ -14,12 +14,13 @@ CURL_TIMED_OUT = 28
 
 BLOCKS = [block for block in re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL) if "curl" in block]
 
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+
 
 def test_the_readme_has_curl_lines() -> None:
     assert len(BLOCKS) >= 6
 
 
-@pytest.mark.spark
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_a_block_of_curl_lines_works_as_pasted(pipeline: Layout, tmp_path: Path, block: str) -> None:
     # An answer of 400 or more is a failure of curl's own, by this file.

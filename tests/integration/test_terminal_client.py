@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pyte
+import pytest
 
 from emostream.local import topology
 from emostream.local.topology import Layout
 
 CLIENT = [sys.executable, "-m", "emostream", "client"]
 TIMEOUT_SECONDS = 60
+
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
 
 
 class Terminal:
