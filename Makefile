@@ -13,7 +13,7 @@ BIN := .venv/bin
 JOBS ?= 4
 # Whole files, the longest first: tests/conftest.py says which.
 side_by_side = --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
-set_up = @python3 -m emostream.local.bootstrap
+set_up = @python3 -m emostream_lab.machine.bootstrap
 
 help: ## Say what there is
 	@echo 'make TARGET [SETTING=value ...]'
@@ -50,27 +50,27 @@ help: ## Say what there is
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
 # The demo ends with this command by whatever way it ends, SIGKILL included.
-	@setpriv --pdeathsig TERM -- $(BIN)/emostream demo
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab demo
 
 break: ## Kill a process of the running demo, and see it come back
 	$(set_up) demo
-	@$(BIN)/emostream break
+	@$(BIN)/emostream-lab break
 
 chaos: ## Break every process of a topology of its own, and account for every reaction
 	$(set_up) test
-	@setpriv --pdeathsig TERM -- $(BIN)/emostream chaos
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab chaos
 
 load: ## Put an audience of Locust's on the running pipeline, or on one of its own
 	$(set_up) test
-	@setpriv --pdeathsig TERM -- $(BIN)/emostream load
+	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab load
 
 bench: ## Measure every tier, beside others of its kind: a table, a picture and JSON, in 15 minutes
 	$(set_up) bench
-	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench
 
 bench-quick: ## The main figures of it, in 3 minutes and with fewer viewers
 	$(set_up) bench
-	@setpriv --pdeathsig TERM -- $(BIN)/python -m bench --quick
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench --quick
 
 setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test

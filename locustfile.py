@@ -1,16 +1,16 @@
 """The audience that drives EmoStream: `make load`, or `locust` and its web UI.
 
-Everything is chosen by flags, which are fields of the web UI too: `locust --help` names them. emostream/load/ is the
-library behind it; docs/performance.md tells what it measures and how.
+Everything is chosen by flags, which are fields of the web UI too: `locust --help` names them. emostream_lab/load/ is
+the library behind it; docs/performance.md tells what it measures and how.
 """
 
 from gevent import sleep
 from gevent.pool import Pool
 from locust import LoadTestShape, User, events, task
 
-from emostream.load import options, plugin
-from emostream.load.sender import Portion
-from emostream.load.viewer import Kind
+from emostream_lab.load import options, plugin
+from emostream_lab.load.sender import Portion
+from emostream_lab.load.viewer import Kind
 
 # Of all reactions, those that come one by one; the others come in batches, as from apps that collect taps.
 SINGLE_SHARE = 0.5

@@ -4,15 +4,14 @@ Each subcommand imports its tier only when it runs, so that no tier needs what a
 """
 
 import asyncio
-import secrets
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
-from emostream import config, logs, output
+from emostream import config
 from emostream.errors import ConfigurationError, EmoStreamError
-from emostream.load.shapes import SHAPES
+from emostream.runtime import logs, output
 
 
 class Command(click.Group):
@@ -26,14 +25,14 @@ class Command(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
-            click.echo(f"emostream: {error}", err=True)
+            click.echo(f"{self.name}: {error}", err=True)
             sys.exit(2)
         except EmoStreamError as error:
-            click.echo(f"emostream: {error}", err=True)
+            click.echo(f"{self.name}: {error}", err=True)
             sys.exit(1)
 
 
-@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("emostream", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emostream")
 def main() -> None:
     """Live emoji reactions for an audience of thousands.
@@ -72,7 +71,7 @@ def config_check(tier: str) -> None:
 @config_group.command("reference")
 def config_reference() -> None:
     """Print docs/configuration.md: every setting and metric."""
-    from emostream import reference  # noqa: PLC0415
+    from emostream.operate import reference  # noqa: PLC0415
 
     click.echo(reference.configuration_page().encode(), nl=False)
 
@@ -126,7 +125,7 @@ def status(registry_url: str | None) -> None:
     """Show every live process, and what is missing; exit 1 where something is."""
     settings = config.load(config.ClientSettings, registry_url=registry_url)
     start_tier("status")
-    from emostream.registry import status as registry_status  # noqa: PLC0415
+    from emostream.operate import status as registry_status  # noqa: PLC0415
 
     view = registry_status.fetch(settings.registry_url)
     click.echo(registry_status.table(view))
@@ -143,107 +142,9 @@ def status(registry_url: str | None) -> None:
 def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, timeout_seconds: int) -> None:
     """React, and see all of it arrive at a viewer of every subscriber, counted exactly."""
     settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
-    from emostream import verify as verification  # noqa: PLC0415
+    from emostream.operate import verify as verification  # noqa: PLC0415
 
     click.echo(asyncio.run(verification.verify(settings, subscribers, timeout_seconds)))
-
-
-@main.command()
-@click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after so many seconds.")
-@click.option("--crowd", envvar="CROWD", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
-@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0, 9_000), default=500, help="Connected viewers.")
-@click.option(
-    "--trigger-ms", envvar="TRIGGER_MS", type=click.IntRange(250, 60_000), default=2_000, help="Time between swarms."
-)
-@click.option("--only", envvar="ONLY", default="", help="Tiers to start, comma-separated, instead of all.")
-@click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
-@click.option("--lan", "lan_wish", envvar="LAN", default="", help="1, or an address: serve viewers on the network too.")
-def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
-    for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool, lan_wish: str
-) -> None:
-    """Run every tier on this machine, with a simulated crowd; each option is a variable too (`FOR=60 make demo`)."""
-    for tier in config.TIERS:
-        config.check(tier)
-    from emostream.local import demo as local_demo  # noqa: PLC0415
-    from emostream.local import lan  # noqa: PLC0415
-    from emostream.local.servers import HOST  # noqa: PLC0415
-    from emostream.local.topology import Layout  # noqa: PLC0415
-
-    tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
-    wishes = local_demo.Wishes(for_seconds, crowd, viewers, tiers, keep)
-    public_address = lan.address(lan_wish) if lan_wish else HOST
-    layout = Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms, public_address=public_address)
-    sys.exit(local_demo.run(wishes, layout))
-
-
-@main.command("break")
-@click.option("--what", envvar="WHAT", default="", help="The tier or process to kill; any by default.")
-def break_(what: str) -> None:
-    """Kill a process of the running demo, and tell how it comes back (`WHAT=kafka make break`)."""
-    from emostream.local import breaker, demo  # noqa: PLC0415
-
-    breaker.run(demo.STATE_DIR / "topology.json", what, secrets.choice, click.echo)
-
-
-@main.command()
-@click.option("--seed", envvar="SEED", type=int, default=1, help="The same seed gives the same faults.")
-@click.option("--faults", envvar="FAULTS", type=click.IntRange(1), default=25, help="How many faults.")
-@click.option("--burst", envvar="BURST", type=click.IntRange(1), default=8, help="How many may overlap; 1 for none.")
-def chaos(seed: int, faults: int, burst: int) -> None:
-    """Break every process of a topology of its own, and account for every reaction (`SEED=7 make chaos`)."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from emostream.local.chaos import run as local_chaos  # noqa: PLC0415
-
-    sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos")), burst))
-
-
-@main.command()
-@click.option("--seed", type=int, default=1, help="The same seed gives the same faults.")
-@click.option("--count", type=click.IntRange(1), default=10, help="How many faults.")
-@click.option("--kinds", default="kill,stop,inbound,outbound,disk", help="Which kinds of faults.")
-@click.argument("units", type=click.File("rb"), default="-")
-def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
-    """Print as JSON which faults are to befall deployed hosts, for playbooks/chaos.yml to carry out.
-
-    UNITS is a file with the units of each host, as JSON: {"kafka1": ["kafka.service"]}.
-    """
-    import msgspec  # noqa: PLC0415
-
-    from emostream import faults as host_faults  # noqa: PLC0415
-
-    units_by_host = msgspec.json.decode(units.read(), type=dict[str, list[str]])
-    planned = host_faults.schedule(seed, count, host_faults.kinds_of(kinds), units_by_host)
-    click.echo(msgspec.json.encode(planned))
-
-
-@main.command()
-@click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after so many seconds; else run for ever.")
-@click.option("--crowd", "rate", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
-@click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")
-@click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures are kept instead of shown.")
-def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | None) -> None:
-    """Be a simulated audience of a running topology, and account for all that it sent."""
-    start_tier("crowd")
-    from emostream.local import crowd as local_crowd  # noqa: PLC0415
-
-    sys.exit(local_crowd.run(local_crowd.Plan(for_seconds, rate, viewers), figures_file))
-
-
-@main.command()
-@click.argument("figures_file", type=click.Path(dir_okay=False))
-def account(figures_file: str) -> None:
-    """Print the account that a crowd left in its FIGURES_FILE; exit 1 unless it is exact."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from emostream.local import figures  # noqa: PLC0415
-
-    found = figures.read(Path(figures_file))
-    if found is None or not found.is_final:
-        raise EmoStreamError(f"the crowd has left no account in {figures_file}: its log tells why it ended.")
-    click.echo(figures.summary(found))
-    if not found.is_exact:
-        sys.exit(1)
 
 
 @main.command()
@@ -282,7 +183,7 @@ def topics_group() -> None:
 @click.option("--new-stream", is_flag=True, help="Begin a new stream of swarms, from what was not counted yet.")
 def topics_apply(check: bool, new_stream: bool) -> None:
     """Make the topics of the settings, grow their partitions and set their limits; the last line is `changed=N`."""
-    from emostream import topics  # noqa: PLC0415
+    from emostream.operate import topics  # noqa: PLC0415
 
     start_tier("topics")
     sentences = topics.apply(
@@ -309,7 +210,7 @@ def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) 
     """Return once a broker that was started can write transactions; exit 1 where it must be started again."""
     from pathlib import Path  # noqa: PLC0415
 
-    from emostream import broker  # noqa: PLC0415
+    from emostream.operate import broker  # noqa: PLC0415
 
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
@@ -327,35 +228,6 @@ def audit(host: str | None, port: int | None) -> None:
     from emostream.audit import auditor  # noqa: PLC0415
 
     auditor.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
-
-
-@main.command()
-@click.option("--shape", envvar="SHAPE", type=click.Choice(list(SHAPES)), default="steady", help="How it behaves.")
-@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0), default=1_000, help="Viewers at the height.")
-@click.option("--reactions", envvar="REACTIONS", type=click.IntRange(1), default=500, help="Per second at the height.")
-@click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that it stays.")
-@click.option("--workers", envvar="WORKERS", type=click.IntRange(1), default=2, help="Locust processes, one a core.")
-@click.option("--own", envvar="OWN", type=bool, default=False, help="Use a pipeline of its own although one runs.")
-def load(  # noqa: PLR0913, PLR0917 - a parameter an option
-    shape: str, viewers: int, reactions: int, seconds: int, workers: int, own: bool
-) -> None:
-    """Put an audience of Locust's on the pipeline that runs, or on one of its own; each option is a variable too."""
-    config.check("client")
-    from emostream.load import command  # noqa: PLC0415
-
-    wishes = command.Wishes(shape, viewers, reactions, seconds, workers, own)
-    sys.exit(command.run(wishes, config.load(config.ClientSettings)))
-
-
-@main.command("plan")
-@click.option("--viewers", type=click.IntRange(1), required=True, help="Connected at the same time.")
-@click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the height.")
-def plan_(viewers: int, reactions_per_second: int) -> None:
-    """Say how many hosts an audience needs, from what one core was measured to do."""
-    from emostream import plan  # noqa: PLC0415
-
-    found = plan.plan(plan.Audience(viewers, reactions_per_second))
-    click.echo(f"{plan.report(found)}\n\n{plan.basis()}")
 
 
 @main.command()

@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ARTIFACTS = REPOSITORY / "build" / "artifacts"
 JARS = REPOSITORY / "build" / "jars"
 REQUIREMENTS = REPOSITORY / "requirements"
-LOGGING = REPOSITORY / "emostream" / "local" / "logging"
-# Where the application lies on a host.
-APPLICATION = "/opt/emostream/app/current"
+LOGGING = REPOSITORY / "emostream_lab" / "processes" / "logging"
+# Our own packages by the archive that holds them. Each is a command too, with - for _. Load generators get both.
+PACKAGES = {"app": "emostream", "lab": "emostream_lab"}
 _SITE = "lib/python{}/site-packages"
 
 
@@ -54,14 +54,15 @@ class Archive:
 
 
 def archives() -> list[Archive]:
-    """Everything that hosts get: servers' jars, the packages of three requirements, and EmoStream."""
+    """Everything that hosts get: servers' jars, the packages of three requirements, EmoStream, and its lab."""
     return [
         Archive("zookeeper", _jar_sources("zookeeper", "zookeeper.xml"), _fill_zookeeper),
         Archive("kafka", _jar_sources("kafka", "kafka.properties"), _fill_kafka),
-        _packages("base"),
-        _packages("spark", jars="spark"),
-        _packages("load"),
-        _application(),
+        _requirements("base"),
+        _requirements("spark", jars="spark"),
+        _requirements("load", code=("app", "lab")),
+        _code("app", "pyproject.toml"),
+        _code("lab", "locustfile.py"),
     ]
 
 
@@ -102,24 +103,25 @@ def _jar_sources(name: str, log_configuration: str) -> tuple[Path, ...]:
     return (REQUIREMENTS / "jars" / name / "SHA256SUMS", LOGGING / log_configuration)
 
 
-def _application() -> Archive:
-    """EmoStream itself, apart from the packages it needs, because it changes far more often."""
-    package = sorted(path for path in (REPOSITORY / "emostream").rglob("*") if _is_shipped(path))
-    sources = [REPOSITORY / "pyproject.toml", REPOSITORY / "locustfile.py", *package]
+def _code(name: str, *others: str) -> Archive:
+    """One of PACKAGES and other files of the repository. What they need is apart, because it changes far less often."""
+    package = sorted(path for path in (REPOSITORY / PACKAGES[name]).rglob("*") if _is_shipped(path))
+    sources = [*(REPOSITORY / other for other in others), *package]
 
     def fill(folder: Path, target: Target) -> None:
         for path in sources:
             copied = folder / path.relative_to(REPOSITORY)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)
-        _describe_distribution(folder)
+        if name == "app":
+            _describe_distribution(folder)
         _compile(folder, target)
 
-    return Archive("app", tuple(sources), fill)
+    return Archive(name, tuple(sources), fill)
 
 
-def _packages(name: str, jars: str = "") -> Archive:
-    """A virtual environment with the packages of requirements/NAME.txt, which finds EmoStream in its own folder."""
+def _requirements(name: str, jars: str = "", code: Sequence[str] = ("app",)) -> Archive:
+    """A virtual environment with the packages of requirements/NAME.txt, which finds our code in the archives `code`."""
     sources = [REQUIREMENTS / f"{name}.txt"]
     if jars:
         sources.append(REQUIREMENTS / "jars" / jars / "SHA256SUMS")
@@ -127,10 +129,10 @@ def _packages(name: str, jars: str = "") -> Archive:
     def fill(folder: Path, target: Target) -> None:
         site = folder / _SITE.format(target.python)
         _install(name, site, target)
-        (site / "emostream.pth").write_text(f"{APPLICATION}\n")
+        (site / "emostream.pth").write_text("".join(f"/opt/emostream/{archive}/current\n" for archive in code))
         if jars:
             shutil.copytree(JARS / jars, folder / "jars", ignore=shutil.ignore_patterns(".*"))
-        _make_environment(folder)
+        _make_environment(folder, [PACKAGES[archive] for archive in code])
         _compile(folder, target)
 
     return Archive(name, tuple(sources), fill)
@@ -163,16 +165,17 @@ def _install(name: str, site: Path, target: Target) -> None:
         sys.exit(f"artifacts: the packages of requirements/{name}.txt could not be had: is the network there?")
 
 
-def _make_environment(folder: Path) -> None:
-    """Make the folder a virtual environment of the hosts' own Python, wherever it lies."""
+def _make_environment(folder: Path, packages: Iterable[str]) -> None:
+    """Make the folder a virtual environment of the hosts' own Python, wherever it lies, with commands of `packages`."""
     binaries = folder / "bin"
     # Scripts that packages brought name this machine's Python; `bin/python -m` does the same.
     binaries.mkdir(exist_ok=True)
     (binaries / "python").symlink_to("/usr/bin/python3")
     (folder / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
-    launcher = binaries / "emostream"
-    launcher.write_text('#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m emostream "$@"\n')
-    launcher.chmod(0o755)
+    for package in packages:
+        launcher = binaries / package.replace("_", "-")
+        launcher.write_text(f'#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m {package} "$@"\n')
+        launcher.chmod(0o755)
 
 
 def _compile(folder: Path, target: Target) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.browser.chromium import Browser
+from emostream_lab.machine.chromium import Browser
 
 MEDIA = Path(__file__).parent.parent / "docs" / "media"
 SCREEN = (1280, 800)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from emostream.local import servers, topology
-from emostream.local.process import Process
-from emostream.local.supervisor import Supervisor
-from emostream.local.topology import Layout, Ports
+from emostream_lab.processes import servers, topology
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Ports
 from tests.integration import asking
 
 SPARK_GROUPS = ("spark-1", "spark-2")

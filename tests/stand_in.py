@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from emostream import model
-from emostream.local.process import Process
-from emostream.local.servers import HOST, free_port
 from emostream.subscriber import frames
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.servers import HOST, free_port
 
 TRIGGER_SECONDS = 0.25
 PALETTE = ["🔥", "❤️", "😂", "👏"]

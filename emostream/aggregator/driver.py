@@ -21,12 +21,18 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from emostream import http, logs
 from emostream.aggregator import metrics, query, session, stream
-from emostream.aggregator.log import DeadLetter, SwarmLog, describe_reactions
 from emostream.aggregator.preparation import Preparation, in_background
 from emostream.aggregator.stream import Plan
-from emostream.aggregator.swarms import (
+from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
+from emostream.errors import EmoStreamError, OutcomeUnknownError
+from emostream.model import REACTIONS_TOPIC, Swarm
+from emostream.runtime import http, logs
+from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
+from emostream.swarms.log import DeadLetter, SwarmLog, describe_reactions
+from emostream.swarms.rules import (
     Batch,
     Compression,
     next_swarm,
@@ -34,12 +40,6 @@ from emostream.aggregator.swarms import (
     offsets_without_record,
     starting_offsets,
 )
-from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect, process_identity
-from emostream.errors import EmoStreamError, OutcomeUnknownError
-from emostream.model import REACTIONS_TOPIC, Swarm
-from emostream.readiness import Readiness
-from emostream.runtime.listener import address_of, listen
 
 log = logs.get(__name__)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from emostream import logs
 from emostream.aggregator import session
 from emostream.aggregator.rehearsal import rehearse
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings
+from emostream.runtime import logs
 
 _LOOK_SECONDS = 0.25
 

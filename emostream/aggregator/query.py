@@ -14,9 +14,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from emostream.aggregator.log import DeadLetter
-from emostream.aggregator.swarms import Group
 from emostream.model import COUNTS_HEADER
+from emostream.swarms.log import DeadLetter
+from emostream.swarms.rules import Group
 
 # So much of a bad record is kept. The whole of it stays in `reactions`, at the offset that the dead letter names.
 MAX_DEAD_LETTER_BYTES = 4_096

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from emostream import logs, model
+from emostream import model
 from emostream.aggregator import query, stream
-from emostream.aggregator.log import no_topic
 from emostream.aggregator.session import check_executors
 from emostream.aggregator.stream import Plan
 from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
-from emostream.kafka import asking, durable_producer, log_reader
 from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
+from emostream.runtime import logs
+from emostream.runtime.kafka import asking, durable_producer, log_reader
+from emostream.swarms.log import no_topic
 
 log = logs.get(__name__)
 

@@ -158,7 +158,7 @@ def _connector_jars(settings: AggregatorSettings) -> list[str]:
     if not jars:
         raise EmoStreamError(
             f"{settings.connector_jars_dir} holds no jar: EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR must name the folder "
-            "with Spark's Kafka connector, which `python3 -m emostream.local.jars` makes."
+            "with Spark's Kafka connector, which `python3 -m emostream_lab.machine.jars` makes."
         )
     return jars
 

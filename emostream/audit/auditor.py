@@ -7,16 +7,16 @@ import threading
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from emostream import http, logs
 from emostream.audit import metrics
 from emostream.audit.ledger import Ledger, counts_of
 from emostream.config import AuditSettings, KafkaSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client, process_identity
 from emostream.errors import EmoStreamError
-from emostream.kafka import last_record, log_reader
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, decode_swarm
-from emostream.readiness import Readiness
+from emostream.runtime import http, logs
+from emostream.runtime.coordination import Announcement, new_client, process_identity
+from emostream.runtime.kafka import last_record, log_reader
 from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 

@@ -6,13 +6,14 @@ from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
 
-from emostream import http, model, palette
+from emostream import model, palette
 from emostream.config import IngestSettings
-from emostream.http import Deferred, problem
 from emostream.ingest import metrics, openapi
 from emostream.ingest.committer import Committed, NotAccepted, Outcome
 from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
-from emostream.readiness import Readiness
+from emostream.runtime import http
+from emostream.runtime.http import Deferred, problem
+from emostream.runtime.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]

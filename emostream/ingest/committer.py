@@ -12,16 +12,16 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from emostream import logs
-from emostream.background import run_in_thread
 from emostream.config import IngestSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.ingest import metrics
 from emostream.ingest.groups import Group, Groups, NoRoomError
 from emostream.ingest.validation import Batch
-from emostream.kafka import abandon, durable_producer, log_reader
 from emostream.model import REACTIONS_TOPIC
-from emostream.readiness import Readiness
+from emostream.runtime import logs
+from emostream.runtime.background import run_in_thread
+from emostream.runtime.kafka import abandon, durable_producer, log_reader
+from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 

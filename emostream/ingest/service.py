@@ -6,14 +6,14 @@ import socket
 
 import uvloop
 
-from emostream import coordination, garbage, http, logs
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, process_identity
-from emostream.http import Limits
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
-from emostream.readiness import Readiness
+from emostream.runtime import coordination, garbage, http, logs
+from emostream.runtime.coordination import Announcement, process_identity
+from emostream.runtime.http import Limits
 from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 

@@ -16,16 +16,17 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from kazoo.client import KazooState
 
-from emostream import http, logs, model
-from emostream.background import run_in_thread
+from emostream import model
 from emostream.config import KafkaSettings, PublisherSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect, process_identity
 from emostream.errors import EmoStreamError
-from emostream.kafka import durable_producer, last_record, log_reader
 from emostream.publisher import metrics
 from emostream.publisher.relay import Decision, Place, Relay, place_of
-from emostream.readiness import Readiness
+from emostream.runtime import http, logs
+from emostream.runtime.background import run_in_thread
+from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream.runtime.kafka import durable_producer, last_record, log_reader
 from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 

@@ -7,15 +7,16 @@ from typing import Annotated
 import msgspec
 from flask import Flask, Response, jsonify, request
 
-from emostream import http, model
+from emostream import model
 from emostream.config import RegistrySettings
-from emostream.http import Deferred, problem
 from emostream.model import UserId
-from emostream.readiness import Readiness
 from emostream.registry import metrics, openapi, page
 from emostream.registry.live import Collector
 from emostream.registry.openapi import MAX_EXCLUDED, MAX_NAME_CHARACTERS
 from emostream.registry.topology import Topology
+from emostream.runtime import http
+from emostream.runtime.http import Deferred, problem
+from emostream.runtime.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]

@@ -10,16 +10,16 @@ from collections.abc import Callable
 import msgspec
 import uvloop
 
-from emostream import http, logs
-from emostream.background import run_in_thread
 from emostream.config import RegistrySettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client, process_identity
-from emostream.readiness import Readiness
 from emostream.registry import metrics
 from emostream.registry.app import create_app
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
+from emostream.runtime import http, logs
+from emostream.runtime.background import run_in_thread
+from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 

@@ -8,7 +8,7 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 
-from emostream import logs
+from emostream.runtime import logs
 
 log = logs.get(__name__)
 

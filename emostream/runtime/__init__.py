@@ -1,1 +1,1 @@
-"""What every process shares: HTTP, Kafka, ZooKeeper, readiness, logs, and work in threads."""
+"""What every process shares: HTTP, Kafka, ZooKeeper, readiness, logs, output, and work in threads."""

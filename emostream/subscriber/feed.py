@@ -9,11 +9,12 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from emostream import logs, model
+from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings
 from emostream.errors import EmoStreamError
-from emostream.kafka import last_record, log_reader
-from emostream.readiness import Readiness
+from emostream.runtime import logs
+from emostream.runtime.kafka import last_record, log_reader
+from emostream.runtime.readiness import Readiness
 from emostream.subscriber import frames, metrics
 from emostream.subscriber.history import Entry
 

@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 
 from emostream import model
 from emostream.config import SubscriberSettings
-from emostream.readiness import Readiness
+from emostream.runtime.readiness import Readiness
 from emostream.subscriber import frames, http, metrics
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer

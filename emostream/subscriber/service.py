@@ -7,13 +7,14 @@ import socket
 
 import uvloop
 
-from emostream import garbage, logs, model
-from emostream.background import run_in_thread
+from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
-from emostream.coordination import Announcement, new_client, process_identity
 from emostream.errors import EmoStreamError
-from emostream.readiness import Readiness
+from emostream.runtime import garbage, logs
+from emostream.runtime.background import run_in_thread
+from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.listener import address_of, listen
+from emostream.runtime.readiness import Readiness
 from emostream.subscriber import feed
 from emostream.subscriber.connection import Handshake
 from emostream.subscriber.feed import Feed

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import emostream.web
-from emostream.local import topology
-from emostream.local.servers import HOST
-from emostream.local.supervisor import Supervisor
-from emostream.local.topology import Layout, Part, Ports
-from tests.browser.chromium import Browser
+from emostream_lab.machine.chromium import Browser
+from emostream_lab.processes import topology
+from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Part, Ports
 
 WEB = Path(emostream.web.__file__).parent
 

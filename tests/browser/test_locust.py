@@ -9,9 +9,9 @@ from pathlib import Path
 from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.remote.webelement import WebElement
 
-from emostream.local import servers
-from emostream.local.process import Process
-from tests.browser.chromium import Browser
+from emostream_lab.machine.chromium import Browser
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.stand_in import accepts, stand_in
 
 ROOT = Path(__file__).parents[2]

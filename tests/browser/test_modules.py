@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import Browser
+from emostream_lab.machine.chromium import Browser
 
 
 def swarm(sequence: int, stream: str = "s", totals: dict[str, int] | None = None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import requests
 from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
-from emostream.local.servers import HOST
-from tests.browser.chromium import Browser
+from emostream_lab.machine.chromium import Browser
+from emostream_lab.processes.servers import HOST
 from tests.browser.conftest import Pipeline
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-1")]

@@ -9,7 +9,7 @@ from emostream import model
 from emostream.client.outcome import Accepted
 from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Live, Viewer
-from emostream.registry import status
+from emostream.operate import status
 from tests.deployment.hosts import GATEWAY_URL
 
 EMOJI = "🚀"

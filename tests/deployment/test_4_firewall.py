@@ -16,7 +16,7 @@ PYTHON = {"spark-master1", "ingest1", "registry1", "publisher1", *EDGES}
 # Who reaches which port of which host; nobody else does.
 REACHED_BY: dict[tuple[str, int], set[str]] = {
     ("zookeeper1", 2181): {"kafka1", *PYTHON},
-    ("kafka1", 9092): {"spark-worker1", *(PYTHON - {"registry1"})},
+    ("kafka1", 9092): {"spark-worker1", "loadgen1", *(PYTHON - {"registry1"})},
     ("spark-master1", 7077): {"spark-worker1"},
     ("spark-master1", 7079): {"spark-worker1"},
     ("spark-master1", 7080): {"spark-worker1"},

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from emostream.local.chaos import run
-from emostream.local.chaos.report import Report
+from emostream_lab.chaos import run
+from emostream_lab.chaos.report import Report
 
 SEED = 1
 FAULTS = int(os.environ.get("FAULTS", "25"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from emostream.client import http1
 from emostream.client.connection import ConnectionEndedError, HttpConnection
 from emostream.client.http1 import Address, Response
-from emostream.local.servers import HOST
+from emostream_lab.processes.servers import HOST
 
 
 def address(port: int, target: str) -> Address:

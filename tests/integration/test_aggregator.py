@@ -19,16 +19,10 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
-from emostream import model, topics
+from emostream import model
 from emostream.aggregator.driver import EXIT_OUTCOME_UNKNOWN
-from emostream.aggregator.log import SwarmLog
-from emostream.aggregator.swarms import RECOVERY_COMMAND, progress_of, read_record, stream_of
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.errors import OutcomeUnknownError
-from emostream.kafka import admin_client, durable_producer, log_reader, records_until
-from emostream.local import servers
-from emostream.local.jars import JARS
-from emostream.local.process import Process
 from emostream.model import (
     COUNTS_HEADER,
     DEAD_LETTER_TOPIC,
@@ -39,6 +33,13 @@ from emostream.model import (
     Swarm,
     encode,
 )
+from emostream.operate import topics
+from emostream.runtime.kafka import admin_client, durable_producer, log_reader, records_until
+from emostream.swarms.log import SwarmLog
+from emostream.swarms.rules import RECOVERY_COMMAND, progress_of, read_record, stream_of
+from emostream_lab.machine.jars import JARS
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until

@@ -20,8 +20,8 @@ from kafka.admin import NewTopic
 from emostream import model
 from emostream.client.viewer import Live, Viewer
 from emostream.config import KafkaSettings
-from emostream.kafka import durable_producer
-from emostream.local.servers import HOST
+from emostream.runtime.kafka import durable_producer
+from emostream_lab.processes.servers import HOST
 from tests.conftest import RunTier, Server, Tier
 from tests.integration.asking import get, metric
 from tests.integration.viewers import wait_until

@@ -15,9 +15,9 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import NoNodeError
 
 from emostream.config import ZooKeeperSettings
-from emostream.coordination import Announcement, Election, connect, process_identity
 from emostream.errors import EmoStreamError
-from emostream.local import servers
+from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream_lab.processes import servers
 from tests.conftest import Server, running
 
 
@@ -329,12 +329,12 @@ def test_a_leader_notices_the_loss_of_its_node_after_a_lost_connection_too(
 def test_processes_at_one_address_of_different_hosts_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     own = process_identity("0.0.0.0:8101")
     assert own == process_identity("0.0.0.0:8101") != process_identity("0.0.0.0:8102")
-    monkeypatch.setattr("emostream.coordination._network_namespace", lambda: "net:[1]")
+    monkeypatch.setattr("emostream.runtime.coordination._network_namespace", lambda: "net:[1]")
     assert process_identity("0.0.0.0:8101") != own
 
 
 def test_no_server_is_told_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emostream.coordination._CONNECT_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("emostream.runtime.coordination._CONNECT_TIMEOUT_SECONDS", 1)
     settings = ZooKeeperSettings(hosts=(f"{servers.HOST}:{servers.free_port()}",))
     with pytest.raises(EmoStreamError, match="EMOSTREAM_ZOOKEEPER_HOSTS"):
         connect(settings)

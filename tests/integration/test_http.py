@@ -12,10 +12,10 @@ import pytest
 from flask import Flask, Response, request
 
 from emostream.errors import EmoStreamError
-from emostream.http import Deferred, Limits, ThreadedServer, create_app, problem, serve
-from emostream.local import servers
-from emostream.readiness import Readiness
+from emostream.runtime.http import Deferred, Limits, ThreadedServer, create_app, problem, serve
 from emostream.runtime.listener import listen
+from emostream.runtime.readiness import Readiness
+from emostream_lab.processes import servers
 
 HOST = servers.HOST
 LIMITS = Limits(body_bytes=1_000, body_timeout_seconds=0.5)

@@ -25,12 +25,13 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kazoo.client import KazooClient
 
-from emostream import palette, topics
+from emostream import palette
 from emostream.config import ClustersSettings, KafkaSettings
-from emostream.kafka import log_reader, records_until
-from emostream.local import servers
-from emostream.local.process import Process
 from emostream.model import COUNTS_HEADER, REACTIONS_TOPIC
+from emostream.operate import topics
+from emostream.runtime.kafka import log_reader, records_until
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import Server, own_broker
 from tests.integration.viewers import wait_until
 

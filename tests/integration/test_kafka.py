@@ -13,9 +13,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 
 from emostream.config import KafkaSettings
-from emostream.kafka import durable_producer, last_record, log_reader, transactional_producer
-from emostream.local import servers
-from emostream.local.process import Process
+from emostream.runtime.kafka import durable_producer, last_record, log_reader, transactional_producer
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import Server, running
 from tests.integration.viewers import wait_until
 

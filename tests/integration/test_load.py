@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from emostream.load.shapes import SHAPES
-from emostream.local import servers
+from emostream_lab.load.shapes import SHAPES
+from emostream_lab.processes import servers
 from tests.stand_in import FAULTS, stand_in
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""`emostream load` as an operator runs it: it starts a pipeline, puts an audience on it, judges, and leaves nothing."""
+"""`emostream-lab load` as an operator runs it: it starts a pipeline, puts an audience on it, judges and cleans up."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
 
 @pytest.mark.timeout(600)
 def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
-    command = [sys.executable, "-m", "emostream", "load", "--own", "true", "--shape", "churn"]
+    command = [sys.executable, "-m", "emostream_lab", "load", "--own", "true", "--shape", "churn"]
     command += ["--viewers", "100", "--reactions", "200", "--for", "15"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emostream.local import demo, figures
-from emostream.local.demo import Wishes
-from emostream.local.topology import Layout, Ports
+from emostream_lab import demo
+from emostream_lab.account import figures
+from emostream_lab.demo import Wishes
+from emostream_lab.processes.topology import Layout, Ports
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
 
@@ -100,8 +101,8 @@ def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
     ports = layout.ports
     code = (
         "from pathlib import Path\n"
-        "from emostream.local import demo\n"
-        "from emostream.local.topology import Layout, Ports\n"
+        "from emostream_lab import demo\n"
+        "from emostream_lab.processes.topology import Layout, Ports\n"
         f"layout = Layout(Path({str(layout.directory)!r}), {ports!r})\n"
         "raise SystemExit(demo.run(demo.Wishes(only=('zookeeper', 'kafka', 'spark')), layout))\n"
     )

@@ -19,9 +19,9 @@ from kazoo.client import KazooClient
 
 from emostream import model
 from emostream.config import KafkaSettings
-from emostream.kafka import durable_producer, log_reader, records_until
-from emostream.local.process import Process
-from emostream.local.servers import HOST
+from emostream.runtime.kafka import durable_producer, log_reader, records_until
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.servers import HOST
 from tests.conftest import RunTier, Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream.local.topology import Layout
+from emostream_lab.processes.topology import Layout
 
 README = Path(__file__).parents[2] / "README.md"
 CURL_TIMED_OUT = 28

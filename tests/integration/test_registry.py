@@ -19,8 +19,8 @@ from kazoo.client import KazooClient
 
 from emostream import model
 from emostream.client.http1 import Response, post_json
-from emostream.local import servers
-from emostream.local.process import Process
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import RunTier, Server
 from tests.integration.asking import address, ask, ask_all, get, post, unreadiness
 from tests.integration.viewers import wait_until

@@ -24,9 +24,9 @@ from websockets.sync.client import connect as connect_websocket
 from emostream import model
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
-from emostream.kafka import durable_producer
-from emostream.local import servers
-from emostream.local.process import Process
+from emostream.runtime.kafka import durable_producer
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import Server
 from tests.integration.viewers import Connection, get, wait_until
 from tests.unit.subscriber.examples import swarm

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import pyte
 import pytest
 
-from emostream.local import topology
-from emostream.local.topology import Layout
+from emostream_lab.processes import topology
+from emostream_lab.processes.topology import Layout
 
 CLIENT = [sys.executable, "-m", "emostream", "client"]
 TIMEOUT_SECONDS = 60

@@ -9,11 +9,11 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from emostream import cli
-from emostream.aggregator.log import describe_reactions, last_swarm
-from emostream.aggregator.swarms import progress_of
 from emostream.config import KafkaSettings
-from emostream.kafka import admin_client, durable_producer
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC
+from emostream.runtime.kafka import admin_client, durable_producer
+from emostream.swarms.log import describe_reactions, last_swarm
+from emostream.swarms.rules import progress_of
 from tests.conftest import Server, own_broker
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emostream import model
-from emostream.local import servers
+from emostream_lab.processes import servers
 
 
 def wait_until(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emostream import reference
+from emostream.operate import reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,8 +7,8 @@ from typing import Any
 
 from emostream.client.outcome import Accepted, Outcome, Record, Refused, Unknown
 from emostream.client.reactions import ReactionSender
-from emostream.local import servers
 from emostream.model import Reaction
+from emostream_lab.processes import servers
 
 REACTION = Reaction("u1", "🔥", 1)
 BODY = b'{"accepted": 1, "record": {"partition": 1, "offset": 7, "timestamp": 9}}'

@@ -8,8 +8,8 @@ import pytest
 
 from emostream import model
 from emostream.client.viewer import Live, Viewer, ViewerState, Waiting
-from emostream.local import servers
 from emostream.subscriber import frames, http
+from emostream_lab.processes import servers
 
 WINDOW = model.Window(0, 1)
 HEAD = http.head(HTTPStatus.OK, [("Content-Type", "text/event-stream")])

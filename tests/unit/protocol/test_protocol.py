@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from emostream.aggregator.swarms import progress_of
 from emostream.model import Swarm
+from emostream.swarms.rules import progress_of
 from tests.unit.protocol import world
 from tests.unit.protocol.world import PARTITIONS, Aggregator, Broker, ClusterRecord, Protections, Publisher, Subscriber
 

@@ -1,7 +1,7 @@
 """A small world for the production code's pure cores to live in: logs, processes that die or sleep, lost answers.
 
 It decides nothing about swarms itself. What to count, where to go on, what to relay, and what a viewer gets is decided
-by `aggregator.swarms`, `publisher.relay`, `subscriber.audience` and `client.watcher`. Each protection that the world
+by `swarms.rules`, `publisher.relay`, `subscriber.audience` and `client.watcher`. Each protection that the world
 gives (not one of these) can be taken away, to see that it is needed.
 """
 
@@ -13,7 +13,14 @@ from typing import Any
 import msgspec
 
 from emostream import model
-from emostream.aggregator.swarms import (
+from emostream.client.watcher import Verdict, Watcher
+from emostream.errors import EmoStreamError
+from emostream.publisher.relay import Decision, Place, Relay, place_of
+from emostream.subscriber import frames
+from emostream.subscriber.audience import Audience
+from emostream.subscriber.feed import read_record
+from emostream.subscriber.history import Change, History, Position
+from emostream.swarms.rules import (
     Batch,
     Compression,
     Group,
@@ -23,13 +30,6 @@ from emostream.aggregator.swarms import (
     progress_of,
     starting_offsets,
 )
-from emostream.client.watcher import Verdict, Watcher
-from emostream.errors import EmoStreamError
-from emostream.publisher.relay import Decision, Place, Relay, place_of
-from emostream.subscriber import frames
-from emostream.subscriber.audience import Audience
-from emostream.subscriber.feed import read_record
-from emostream.subscriber.history import Change, History, Position
 from tests.unit.subscriber.examples import sse_messages
 
 PARTITIONS = (0, 1)

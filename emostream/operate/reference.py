@@ -1,0 +1,113 @@
+"""Writes docs/configuration.md: every setting and every metric, from the code that defines them."""
+
+import importlib.util
+import pkgutil
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
+
+import emostream
+from emostream import config
+
+_HEAD = """\
+# Settings and metrics
+
+This page is written by `emostream config reference`, from the code; a test fails where it is not up to date.
+
+## Settings
+
+Each setting is an environment variable. A variable that starts with `EMOSTREAM_` and is no setting stops the start, so
+a misspelt one is never ignored. `emostream config show TIER` prints the values that a tier would start with, and
+`emostream config check TIER` exits 2, saying what to change, where it could not.
+"""
+_METRICS_HEAD = """\
+
+## Metrics
+
+Every service answers `GET /metrics` in Prometheus' text format.
+"""
+
+
+def configuration_page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join([_HEAD, *_settings(), _METRICS_HEAD, *_metrics()]) + "\n"
+
+
+def metric_names() -> list[str]:
+    """The metrics of all tiers, as Prometheus shows them."""
+    return [name for _, rows in _metrics_by_tier() for name, *_ in rows]
+
+
+def _settings() -> Iterator[str]:
+    for section in config.SECTIONS:
+        tiers = [tier for tier, sections in config.TIERS.items() if section in sections]
+        yield f"### {section.title[0].upper()}{section.title[1:]}\n"
+        yield f"{(section.__doc__ or '').splitlines()[0]} Read by {', '.join(f'`{tier}`' for tier in tiers)}.\n"
+        yield from _table(
+            ("variable", "default", "type", "meaning"),
+            (
+                (f"`{section.variable(name)}`", _default(field.default), _kind(field), str(field.description))
+                for name, field in section.model_fields.items()
+            ),
+        )
+
+
+def _default(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"`{text}`" if text else "(empty)"
+
+
+def _kind(field: Any) -> str:
+    """What may stand there: the type and its bounds."""
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return " \\| ".join(f"`{choice}`" for choice in get_args(annotation))
+    name = "list" if get_origin(annotation) is tuple else {str: "text", int: "integer", float: "number"}[annotation]
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(bound, key):,}"
+        for bound in field.metadata
+        for key, sign in signs.items()
+        if hasattr(bound, key)
+    ]
+    return " ".join([name, ", ".join(bounds)]).strip()
+
+
+def _metrics() -> Iterator[str]:
+    for tier, rows in _metrics_by_tier():
+        yield f"### {tier}\n"
+        yield from _table(("metric", "type", "labels", "meaning"), rows)
+
+
+def _metrics_by_tier() -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """For each module that counts something: its name in the page, and a row a metric."""
+    found = []
+    for name in ["emostream.runtime.http", *_metrics_modules()]:
+        values = vars(importlib.import_module(name)).values()
+        title = name.removeprefix("emostream.").removeprefix("runtime.").removesuffix(".metrics")
+        found.append((title, [_row(value) for value in values if isinstance(value, MetricWrapperBase)]))
+    return found
+
+
+def _metrics_modules() -> Iterator[str]:
+    for tier in pkgutil.iter_modules(emostream.__path__, "emostream."):
+        if tier.ispkg and importlib.util.find_spec(f"{tier.name}.metrics"):
+            yield f"{tier.name}.metrics"
+
+
+def _row(metric: Any) -> tuple[str, str, str, str]:
+    name = metric._name + ("_total" if isinstance(metric, Counter) else "")
+    return f"`{name}`", metric._type, ", ".join(metric._labelnames), metric._documentation
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield _line(head)
+    yield _line(["---"] * len(head))
+    yield from map(_line, rows)
+    yield ""
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

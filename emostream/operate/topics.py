@@ -1,0 +1,216 @@
+"""`emostream topics apply`: makes the topics, keeps their sizes and settings as configured, and begins a stream.
+
+What must change is worked out apart from doing it, so that `--check` shows exactly what would be done.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import BrokerResponseError
+
+from emostream.config import ClustersSettings, KafkaSettings
+from emostream.errors import EmoStreamError
+from emostream.model import (
+    DEAD_LETTER_TOPIC,
+    REACTIONS_TOPIC,
+    REHEARSAL_TOPIC,
+    SWARMS_TOPIC,
+    Swarm,
+    new_stream_id,
+)
+from emostream.runtime.kafka import admin_client, asking
+from emostream.swarms.log import SwarmLog, describe_reactions, last_swarm
+from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
+
+# All others are one ordered log each. What is rehearsed is to be as it will be.
+_PARTITIONED = {REACTIONS_TOPIC, REHEARSAL_TOPIC}
+
+_DEAD_LETTER_RETENTION_MS = 7 * 24 * 3_600_000
+_DEAD_LETTER_RETENTION_BYTES = 1 << 30
+# Nobody needs its records once they are counted. A segment of the time, because whole segments go.
+_REHEARSAL_RETENTION_MS = 600_000
+_TRANSACTION_TIMEOUT_MS = 10_000
+_CREATE_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it should be, or as it is; `configs` are Kafka's names and values."""
+
+    name: str
+    partitions: int
+    replicas: int
+    configs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to do to a topic: to make it (`create`), or to change its `partitions` or `configs`."""
+
+    topic: Topic
+    create: bool = False
+    partitions: int = 0
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.create:
+            return f"{self.topic.name}: make it, with {_plural(self.topic.partitions, 'partition')}"
+        if self.partitions:
+            return f"{self.topic.name}: grow to {_plural(self.partitions, 'partition')}"
+        return f"{self.topic.name}: set " + ", ".join(f"{name}={value}" for name, value in self.configs.items())
+
+
+def wanted_topics(settings: KafkaSettings, names: Iterable[str]) -> list[Topic]:
+    """The topics of these names as the settings want them; a name that is none of the fixed ones is a cluster's."""
+    return [_wanted(settings, name) for name in names]
+
+
+def changes(wanted: Topic, found: Topic | None) -> list[Change]:
+    """What makes `found` as wanted. Kafka cannot take partitions away, so too many of them are no change.
+
+    Raises EmoStreamError where a topic that is one ordered log has several partitions.
+    """
+    if found is None:
+        return [Change(wanted, create=True)]
+    if wanted.partitions == 1 < found.partitions and wanted.name not in _PARTITIONED:
+        raise EmoStreamError(
+            f"{wanted.name} has {found.partitions} partitions, but its order needs it to have one: delete the topic "
+            "and apply again."
+        )
+    needed = []
+    if found.partitions < wanted.partitions:
+        needed.append(Change(wanted, partitions=wanted.partitions))
+    configs = {name: value for name, value in wanted.configs.items() if found.configs.get(name) != value}
+    if configs:
+        needed.append(Change(wanted, configs=configs))
+    return needed
+
+
+def apply(
+    kafka: KafkaSettings, clusters: ClustersSettings, *, new_stream: bool = False, check: bool = False
+) -> list[str]:
+    """Do (or with `check` only find) what is needed, and say it, a sentence a change; none where all is as wanted.
+
+    A stream begins, with record 0 of `swarms`, where `swarms` is made or `new_stream` asks for it; that fences an
+    aggregator that runs. Raises EmoStreamError where a broker refuses, and where `swarms` is empty and nobody asked.
+    """
+    done = []
+    for brokers, names in _places(kafka, clusters).items():
+        with admin_client(brokers) as admin, asking(brokers):
+            done += _reconcile(admin, wanted_topics(kafka, names), check)
+    makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
+    sentences = [str(change) for change in done]
+    if makes_swarms or new_stream:
+        sentences.append(f"{SWARMS_TOPIC}: begin a new stream" if check else _begin_stream(kafka))
+    elif last_swarm(kafka) is None:
+        raise EmoStreamError(
+            f"{SWARMS_TOPIC} is there but empty, so what was counted before is not known: to count all that "
+            f"{REACTIONS_TOPIC} holds, in a new stream, run `{RECOVERY_COMMAND}`."
+        )
+    return sentences
+
+
+def _wanted(settings: KafkaSettings, name: str) -> Topic:
+    configs: dict[str, Any] = {
+        "cleanup.policy": "delete",
+        "max.message.bytes": settings.max_record_bytes,
+        "min.insync.replicas": settings.min_insync_replicas,
+        # A replica that lags must never become the leader: what it lacks was acknowledged.
+        "unclean.leader.election.enable": "false",
+        **_retention(settings, name),
+    }
+    partitions = settings.reactions_partitions if name in _PARTITIONED else 1
+    return Topic(name, partitions, settings.replication_factor, {key: str(value) for key, value in configs.items()})
+
+
+def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
+    if name == REACTIONS_TOPIC:
+        return {"retention.ms": settings.reactions_retention_ms, "retention.bytes": -1}
+    if name == DEAD_LETTER_TOPIC:
+        return {"retention.ms": _DEAD_LETTER_RETENTION_MS, "retention.bytes": _DEAD_LETTER_RETENTION_BYTES}
+    if name == REHEARSAL_TOPIC:
+        return {"retention.ms": _REHEARSAL_RETENTION_MS, "segment.ms": _REHEARSAL_RETENTION_MS}
+    # Their last record is state: kept by size, never by age. Whole segments go, so they must be smaller than the rest.
+    segment_bytes = min(max(settings.swarms_retention_bytes // 8, settings.max_record_bytes), 1 << 30)
+    return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
+
+
+def _places(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:
+    """Topic names by the brokers that they are on; `swarms` last, so that a stream begins when all else is there."""
+    places: dict[Sequence[str], list[str]] = {}
+    for cluster in clusters.names:
+        places.setdefault(clusters.brokers_of(cluster) or kafka.bootstrap_servers, []).append(cluster)
+    ours = [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC]
+    places.setdefault(kafka.bootstrap_servers, []).extend(ours)
+    return places
+
+
+def _reconcile(admin: KafkaAdminClient, wanted: Sequence[Topic], check: bool) -> list[Change]:
+    found = _find(admin, wanted)
+    needed = [change for topic in wanted for change in changes(topic, found.get(topic.name))]
+    if not check:
+        for change in needed:
+            _carry_out(admin, change)
+    return needed
+
+
+def _find(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> dict[str, Topic]:
+    described = [each for each in admin.describe_topics([topic.name for topic in wanted]) if not each["error_code"]]
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, topic.name, list(topic.configs))
+        for topic in wanted
+        if topic.name in {each["name"] for each in described}
+    ]
+    configs = admin.describe_configs(resources, config_filter="all").get("topic", {}) if resources else {}
+    return {
+        each["name"]: Topic(
+            each["name"],
+            len(each["partitions"]),
+            len(each["partitions"][0]["replica_nodes"]),
+            {name: entry["value"] for name, entry in configs[each["name"]].items()},
+        )
+        for each in described
+    }
+
+
+def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
+    topic = change.topic
+    try:
+        if change.create:
+            made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
+            admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
+            admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
+        elif change.partitions:
+            admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
+        else:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(change.configs))
+            answer = admin.alter_configs([resource])["topic"][topic.name]
+            if answer != "OK":
+                raise EmoStreamError(f"{change}: the broker refused ({answer}).")
+    except BrokerResponseError as error:
+        raise EmoStreamError(f"{change}: the broker refused ({type(error).__name__}: {error.description})") from error
+
+
+def _begin_stream(kafka: KafkaSettings) -> str:
+    with SwarmLog(kafka, _TRANSACTION_TIMEOUT_MS) as log:
+        last = _last_or_none(log)
+        stream = new_stream_id(int(time.time() * 1000), stream_of(last) if last else None)
+        record = first_swarm(stream, describe_reactions(kafka), last)
+        log.append(record)
+    return f"{SWARMS_TOPIC}: began a new stream with record {record.id}"
+
+
+def _last_or_none(log: SwarmLog) -> Swarm | None:
+    try:
+        return log.last()
+    except NotASwarmError:
+        # It is what the operator recovers from.
+        return None
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,139 @@
+"""`emostream verify`: reacts, and watches at every subscriber until each has shown all of it, counted exactly."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from emostream import model
+from emostream.client.errors import StreamLostError
+from emostream.client.outcome import Accepted
+from emostream.client.reactions import ReactionSender
+from emostream.client.streams import SseStream
+from emostream.config import ClientSettings
+from emostream.errors import EmoStreamError
+from emostream.operate import status
+from emostream.registry.topology import Subscriber
+
+# Different numbers, so that counts that were mixed up do not pass. All are of the default palette.
+SENT = Counter({"🔥": 1_203, "👏": 37, "🎉": 1})
+_REQUEST_REACTIONS = 500
+_POLL_SECONDS = 0.5
+_READ_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was seen: the reactions sent, the subscribers that showed them all, and how long the slowest took."""
+
+    reactions: int
+    subscribers: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reactions} reactions were accepted, and counted exactly at a viewer of each of "
+            f"{self.subscribers} subscribers within {self.seconds:.1f} s"
+        )
+
+
+async def verify(settings: ClientSettings, subscribers: int, timeout_seconds: float) -> Verification:
+    """Raises EmoStreamError where fewer than `subscribers` come in time, or one does not show exactly what was sent.
+
+    What others send meanwhile is counted too, and makes it fail: it is for a system that is otherwise quiet.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    watches = [_Watch(subscriber) for subscriber in await _find(settings.registry_url, subscribers, deadline)]
+    watching = [asyncio.create_task(watch.run()) for watch in watches]
+    try:
+        await _all_before(deadline, watches, watching, "began")
+        started = time.monotonic()
+        await _send(settings.ingest_url)
+        await _all_before(deadline, watches, watching, "is_complete")
+        return Verification(SENT.total(), len(watches), time.monotonic() - started)
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+
+
+class _Watch:
+    """A viewer of one subscriber, which adds up what it is shown."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.name = subscriber.name
+        self.began = False
+        self.seen: Counter[str] = Counter()
+        self._stream = SseStream(f"{subscriber.url}/v1/stream")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it saw all that was sent. Raises EmoStreamError where it saw more, which no waiting mends."""
+        if more := self.seen - SENT:
+            raise EmoStreamError(
+                f"{self.name} showed more than was sent: {dict(more)} beyond {dict(SENT)}. Is someone else reacting? "
+                "If not, reactions were counted twice."
+            )
+        return self.seen == SENT
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises EmoStreamError where the stream is lost."""
+        address = self._stream.address
+        try:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+        except OSError as error:
+            raise EmoStreamError(f"{self.name} cannot be reached at {address.authority}: {error}.") from error
+        try:
+            writer.write(self._stream.request())
+            while piece := await reader.read(_READ_BYTES):
+                for message in self._stream.feed(piece):
+                    self._take(message)
+            raise EmoStreamError(f"{self.name} closed its stream.")
+        except (OSError, StreamLostError) as error:
+            raise EmoStreamError(f"{self.name}: {error}") from error
+        finally:
+            writer.close()
+
+    def _take(self, message: model.ViewerMessage) -> None:
+        self.began = True
+        if isinstance(message, model.Swarm):
+            self.seen.update(message.counts)
+
+
+async def _find(registry_url: str, wanted: int, deadline: float) -> list[Subscriber]:
+    while True:
+        view = await asyncio.to_thread(status.fetch, registry_url)
+        found = [subscriber for subscriber in view.subscribers if not subscriber.draining]
+        if len(found) >= wanted:
+            return found
+        if time.monotonic() > deadline:
+            names = ", ".join(subscriber.name for subscriber in found) or "none"
+            raise EmoStreamError(
+                f"{wanted} subscribers should be there, but the registry knows {len(found)} ({names}): is "
+                "emostream-subscriber@ active on each edge host?"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _all_before(
+    deadline: float, watches: list[_Watch], watching: list[asyncio.Task[None]], condition: str
+) -> None:
+    """Wait until the condition holds for all. Raises EmoStreamError, also where a watch ended."""
+    while missing := [watch for watch in watches if not getattr(watch, condition)]:
+        for task in watching:
+            if task.done():
+                task.result()
+        if time.monotonic() > deadline:
+            seen = "; ".join(f"{watch.name} showed {dict(watch.seen)}" for watch in missing)
+            raise EmoStreamError(f"{len(missing)} of {len(watches)} subscribers lack some of {dict(SENT)}: {seen}.")
+        await asyncio.sleep(0.05)
+
+
+async def _send(ingest_url: str) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    reactions = [model.Reaction("verification", emoji, now_ms) for emoji in SENT.elements()]
+    async with ReactionSender(ingest_url) as sender:
+        for start in range(0, len(reactions), _REQUEST_REACTIONS):
+            outcome = await sender.send(reactions[start : start + _REQUEST_REACTIONS])
+            if not isinstance(outcome, Accepted):
+                raise EmoStreamError(f"ingest at {ingest_url} did not accept the reactions: {outcome.reason}")

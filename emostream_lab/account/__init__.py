@@ -1,0 +1,1 @@
+"""What was accepted, what was counted and what viewers saw: whether every reaction was counted once."""

@@ -1,0 +1,70 @@
+"""What Kafka itself says was counted: the topic `swarms`, followed as it grows, and who sent what in `reactions`."""
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from kafka import KafkaConsumer, TopicPartition
+
+from emostream import model
+from emostream.config import KafkaSettings
+from emostream.errors import EmoStreamError
+from emostream.runtime import kafka
+from emostream_lab.account.account import sent_by_others
+
+_SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
+_READ_TIMEOUT_SECONDS = 30
+
+
+class SwarmFollower:
+    """Reads `swarms`; `last` is the record that was the last one when it was made.
+
+    Raises EmoStreamError without Kafka, or where `swarms` is empty.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._reader = _reader(settings)
+        record = kafka.last_record(self._reader, _SWARMS)
+        if record is None:
+            raise EmoStreamError(f"{model.SWARMS_TOPIC} is empty: run `emostream topics apply` first.")
+        self.last = model.decode_swarm(record.value)
+        self._stopping = threading.Event()
+
+    @contextlib.contextmanager
+    def following(self, loop: asyncio.AbstractEventLoop, on_swarm: Callable[[model.Swarm], None]) -> Iterator[None]:
+        """Meanwhile, `on_swarm` is called on `loop` with each later record, in order."""
+        thread = threading.Thread(target=self._follow, args=(loop, on_swarm), name="swarms")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join()
+            self._reader.close()
+
+    def _follow(self, loop: asyncio.AbstractEventLoop, on_swarm: Callable[[model.Swarm], None]) -> None:
+        while not self._stopping.is_set():
+            for records in self._reader.poll(timeout_ms=100).values():
+                for record in records:
+                    loop.call_soon_threadsafe(on_swarm, model.decode_swarm(record.value))
+
+
+def count_others(settings: KafkaSettings, start: dict[int, int], end: dict[int, int], our_prefix: str) -> Counter[str]:
+    """Reactions of users without the prefix, by emoji, between two sets of offsets by partition."""
+    with _reader(settings) as reader:
+        return sent_by_others(_values(reader, start, end), our_prefix)
+
+
+def _values(reader: KafkaConsumer, start: dict[int, int], end: dict[int, int]) -> Iterator[bytes]:
+    for number, end_offset in end.items():
+        partition = TopicPartition(model.REACTIONS_TOPIC, number)
+        reader.assign([partition])
+        for record in kafka.records_until(reader, partition, start.get(number, 0), end_offset, _READ_TIMEOUT_SECONDS):
+            if record.offset < end_offset:
+                yield record.value
+
+
+def _reader(settings: KafkaSettings) -> KafkaConsumer:
+    return kafka.log_reader(settings.bootstrap_servers, settings.max_record_bytes)

@@ -1,0 +1,1 @@
+"""How fast each tier is, and other servers of its kind: `make bench`."""

@@ -1,0 +1,97 @@
+"""Writes a swarm each so often, as a room of so many reactions a second gives it.
+
+`python -m emostream_lab.bench.audience kafka HOST:PORT` writes to the topic `swarms`, `… nchan HOST:PORT` publishes to
+nchan; both go on until they are told to end. A swarm's window ends when it is written, so whoever sees it knows how old
+it is.
+"""
+
+import argparse
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from emostream import config, palette
+from emostream.config import KafkaSettings
+from emostream.model import SWARMS_TOPIC, Progress, Swarm, Window, encode, message_id, new_stream_id
+from emostream.runtime.kafka import durable_producer
+from emostream.swarms.rules import Compression
+from emostream_lab.bench.peers import nchan
+
+Write = Callable[[Swarm], None]
+
+
+class Audience:
+    """An unbroken stream of swarms, of a room that always reacts with the same emoji."""
+
+    def __init__(self, per_second: int, trigger_ms: int, seed: int, emoji: Sequence[str] = palette.DEFAULT) -> None:
+        self._reactions = per_second * trigger_ms // 1000
+        self._trigger_ms = trigger_ms
+        self._random = random.Random(seed)
+        self._emoji = emoji
+        self._compression = Compression(1_000, "ceil")
+        self._stream = new_stream_id(time.time_ns() // 1_000_000)
+        self._sequence = 0
+        self._totals: Counter[str] = Counter()
+
+    def react_until(self, is_over: threading.Event, write: Write) -> None:
+        """Write one swarm each trigger, by the clock: one that is late does not delay those after it."""
+        began = time.monotonic()
+        while not is_over.wait(max(0, began + self._sequence * self._trigger_ms / 1000 - time.monotonic())):
+            write(self.next_swarm())
+
+    def next_swarm(self) -> Swarm:
+        """The swarm of a window that ends now."""
+        weights = [self._random.random() ** 2 + 0.05 for _ in self._emoji]
+        counts = dict(Counter(self._random.choices(self._emoji, weights, k=self._reactions)))
+        self._sequence += 1
+        self._totals.update(counts)
+        now = time.time_ns() // 1_000_000
+        return Swarm(
+            id=message_id(self._stream, self._sequence),
+            sequence=self._sequence,
+            window=Window(now - self._trigger_ms, now),
+            reactions=self._reactions,
+            counts=counts,
+            swarm={emoji: self._compression.of(count) for emoji, count in counts.items()},
+            totals=dict(self._totals),
+            progress=Progress("bench", {}),
+        )
+
+
+def to_kafka(bootstrap_server: str) -> Write:
+    """Writes to the topic `swarms`, as the aggregator does."""
+    producer = durable_producer(config.load(KafkaSettings, bootstrap_servers=(bootstrap_server,)))
+    return lambda swarm: producer.send(SWARMS_TOPIC, encode(swarm), partition=0).get(10)
+
+
+def _to_nchan(address: str) -> Write:
+    connection = http.client.HTTPConnection(address)
+
+    def write(swarm: Swarm) -> None:
+        headers = {"Content-Type": "application/json", "X-EventSource-Event": "swarm"}
+        connection.request("POST", nchan.PUBLISH_PATH, encode(swarm.for_viewers()), headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status in {201, 202}, f"nchan answered {answer.status}"
+
+    return write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sink", choices=("kafka", "nchan"))
+    parser.add_argument("address")
+    parser.add_argument("--trigger-ms", type=int, default=100)
+    parser.add_argument("--per-second", type=int, default=100, help="reactions")
+    parser.add_argument("--kinds", type=int, default=1, help="how many different emoji")
+    arguments = parser.parse_args()
+    write = {"kafka": to_kafka, "nchan": _to_nchan}[arguments.sink](arguments.address)
+    audience = Audience(arguments.per_second, arguments.trigger_ms, 7, palette.DEFAULT[: arguments.kinds])
+    audience.react_until(threading.Event(), write)
+
+
+if __name__ == "__main__":
+    main()

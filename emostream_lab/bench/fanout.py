@@ -1,0 +1,192 @@
+"""Fan-out: deliveries a processor second, beside nchan and a bare loop of `send`; what viewers cost and notice."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream_lab.bench import machine, servers
+from emostream_lab.bench.figures import Figure, Findings
+from emostream_lab.bench.peers import nchan
+from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.bench.viewers import Deliveries, Joined, Viewers
+from emostream_lab.processes.servers import HOST, free_port
+
+TIERS = ("zookeeper", "kafka", "topics", "subscriber", "publisher")
+SWARMS_PER_SECOND = 10
+CAPACITY = 12_000
+ROUNDS = 2
+_PART = "fan-out"
+_STREAM, _WEBSOCKET = "/v1/stream", "/v1/ws"
+# Small buffers and little patience, so that a viewer that stalls comes to its bound within seconds, not minutes.
+_IMPATIENT = {
+    "EMOSTREAM_SUBSCRIBER_MAX_VIEWER_BUFFER_BYTES": "4096",
+    "EMOSTREAM_SUBSCRIBER_SLOW_VIEWER_TIMEOUT_MS": "30000",
+}
+
+
+@dataclass(frozen=True)
+class _Server:
+    name: str
+    port: int
+    pid: int
+    streams: Mapping[str, str]
+    """Its path for SSE and for WebSocket."""
+
+
+@dataclass(frozen=True)
+class _Load:
+    viewers: int
+    seconds: float
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class _Round:
+    joined: Joined
+    deliveries: Deliveries
+
+
+def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
+    """Measure all of it, with 5,000 viewers; where it has to be quick, 1,500 at SSE alone, of whom nobody stalls."""
+    load = _Load(1_500, 3, rounds=1) if quick else _Load(5_000, 8, ROUNDS)
+    kinds = {_STREAM: "SSE"} if quick else {_STREAM: "SSE", _WEBSOCKET: "WebSocket"}
+    figures: list[Figure] = []
+    with machine.load_on_its_own_cores() as cores:
+        with (
+            running_subscriber(directory / "beside-others", tell, cores.server) as tiers,
+            _nchan(directory) as by_nchan,
+            _send_loop(directory) as bare,
+        ):
+            for server in (by_nchan, bare):
+                machine.pin(server.pid, cores.server)
+            rounds = {kind: _beside(kind, (ours(tiers), by_nchan, bare), tell, load) for kind in kinds}
+        for kind, name in kinds.items():
+            figures += _figures(name, rounds[kind])
+        figures += _audience_figures([each for kind in kinds for each in rounds[kind]["EmoStream"]], load.viewers)
+        if not quick:
+            with running_subscriber(directory / "stalled", tell, cores.server, _IMPATIENT) as tiers:
+                figures += _stalled_figures(*_with_stalled(ours(tiers), tell, load), load.viewers)
+    return Findings(figures=figures)
+
+
+@contextmanager
+def running_subscriber(
+    directory: Path, tell: Tell, core: int, settings: Mapping[str, str] | None = None
+) -> Iterator[Topology]:
+    """A subscriber on a core of its own, and an audience that makes it a swarm ten times a second."""
+    settings = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(CAPACITY), **(settings or {})}
+    with servers.running_tiers(directory, TIERS, tell, settings) as tiers:
+        machine.pin(tiers.pid("subscriber"), core)
+        with _audience("kafka", f"{HOST}:{tiers.layout.ports.kafka}", directory):
+            yield tiers
+
+
+@contextmanager
+def _audience(sink: str, address: str, directory: Path) -> Iterator[None]:
+    trigger_ms = str(1_000 // SWARMS_PER_SECOND)
+    command = [sys.executable, "-m", "emostream_lab.bench.audience", sink, address, "--trigger-ms", trigger_ms]
+    port = int(address.rpartition(":")[2])
+    with servers.running(f"audience-of-{sink}", command, port, directory):
+        yield
+
+
+def _beside(kind: str, servers_: Sequence[_Server], tell: Tell, load: _Load) -> dict[str, list[_Round]]:
+    """All servers in turn, several times, so that whatever slows the machine for a while slows each of them."""
+    rounds: dict[str, list[_Round]] = {server.name: [] for server in servers_}
+    for number in range(1, load.rounds + 1):
+        for server in servers_:
+            tell(f"{load.viewers:,} viewers at {kind}, round {number} of {load.rounds}: {server.name}")
+            rounds[server.name].append(_watch(server, kind, load))
+    return rounds
+
+
+def _with_stalled(server: _Server, tell: Tell, load: _Load) -> tuple[list[_Round], list[_Round]]:
+    calm, stalled = [], []
+    for number in range(1, load.rounds + 1):
+        tell(f"{load.viewers:,} viewers who all read, round {number} of {load.rounds}")
+        calm.append(_watch(server, _STREAM, load))
+        tell(f"{load.viewers:,} viewers of whom 1 % never read, round {number} of {load.rounds}")
+        stalled.append(_watch(server, _STREAM, load, stalled=load.viewers // 100, settle_seconds=8))
+    return calm, stalled
+
+
+def ours(tiers: Topology) -> _Server:
+    """The subscriber, as it is measured."""
+    return _Server(
+        "EmoStream", tiers.subscriber_port, tiers.pid("subscriber"), {_STREAM: _STREAM, _WEBSOCKET: _WEBSOCKET}
+    )
+
+
+def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Deliveries:
+    """What so many SSE viewers of our subscriber get."""
+    return _watch(ours(tiers), _STREAM, _Load(viewers, seconds)).deliveries
+
+
+def _watch(server: _Server, kind: str, load: _Load, stalled: int = 0, settle_seconds: float = 1) -> _Round:
+    viewers = Viewers(server.port, server.streams[kind], load.viewers, server.pid, stalled)
+    try:
+        return _Round(viewers.joined, viewers.read_for(load.seconds, settle_seconds))
+    finally:
+        viewers.close()
+        # The server sees all of them go before the next ones come.
+        time.sleep(0.5)
+
+
+def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
+    rates = {name: _per_cpu_second(each) for name, each in rounds.items()}
+    emostream, by_nchan, bare = rates.values()
+    yield _figure(f"{kind}, by nchan", emostream / by_nchan, "×", at_least=1.3)
+    yield _figure(f"{kind}, by the bare loop of send", emostream / bare, "×", at_least=0.85)
+    for name, rate in rates.items():
+        yield _figure(f"{kind}: {name}", rate, "deliveries/CPU-s")
+    yield _figure(f"{kind}, p99 of age at sight", _p99_ms(rounds["EmoStream"]), "ms", at_most=100)
+    yield _figure(f"{kind}, p99 of age at sight: nchan", _p99_ms(rounds["nchan"]), "ms")
+
+
+def _audience_figures(rounds: Sequence[_Round], viewers: int) -> Iterator[Figure]:
+    # What the first audience took is kept for the next one, so growth shows in the first round alone.
+    yield _figure("memory a viewer", rounds[0].joined.server_kib / viewers, "KiB", at_most=6)
+    yield _figure("connects", viewers / max(each.joined.seconds for each in rounds), "viewers/s", at_least=2_000)
+
+
+def _stalled_figures(calm: Sequence[_Round], stalled: Sequence[_Round], viewers: int) -> Iterator[Figure]:
+    ratio = _p99_ms(stalled) / _p99_ms(calm)
+    yield _figure("1 % stalled: p99 of the others, by that of a calm audience", ratio, "×", at_most=1.1)
+    grown = max(each.joined.server_kib for each in stalled)
+    yield _figure("1 % stalled: memory a viewer", grown / viewers, "KiB", at_most=6)
+
+
+def _p99_ms(rounds: Sequence[_Round]) -> float:
+    return min(each.deliveries.p99_ms for each in rounds)
+
+
+def _per_cpu_second(rounds: Sequence[_Round]) -> float:
+    deliveries = [each.deliveries for each in rounds]
+    return sum(each.count for each in deliveries) / sum(each.server_cpu_seconds for each in deliveries)
+
+
+def _figure(name: str, value: float, unit: str, **bound: float) -> Figure:
+    return Figure(part=_PART, name=name, value=value, unit=unit, **bound)
+
+
+@contextmanager
+def _nchan(directory: Path) -> Iterator[_Server]:
+    port = free_port()
+    with (
+        servers.running("nchan", nchan.command(directory, port), port, directory) as process,
+        _audience("nchan", f"{HOST}:{port}", directory),
+    ):
+        streams = {_STREAM: nchan.STREAM_PATH, _WEBSOCKET: nchan.WEBSOCKET_PATH}
+        yield _Server("nchan", port, process.pid, streams)
+
+
+@contextmanager
+def _send_loop(directory: Path) -> Iterator[_Server]:
+    port = free_port()
+    command = [sys.executable, "-m", "emostream_lab.bench.peers.send_loop", str(port)]
+    with servers.running("send-loop", command, port, directory) as process:
+        # It sends the same to whoever asks, so it is asked in one way.
+        yield _Server("a bare loop of send", port, process.pid, {_STREAM: _STREAM, _WEBSOCKET: _STREAM})

@@ -1,0 +1,85 @@
+"""What one unit of work costs at 1, 2, 4 and 8 times the load: a delivery, a request, an assignment.
+
+How a batch's time grows with past batches the aggregator's part shows.
+"""
+
+import random
+import time
+from pathlib import Path
+
+from emostream.registry.placement import Placement
+from emostream_lab.bench import fanout, ingest, machine, servers
+from emostream_lab.bench.figures import Figure, Findings, Growth
+from emostream_lab.bench.servers import Tell
+
+VIEWERS = (500, 1_000, 2_000, 4_000)
+CONNECTIONS = (32, 64, 128, 256)
+SUBSCRIBERS = (1_250, 2_500, 5_000, 10_000)
+_SECONDS = 6
+_ASSIGNMENTS = 20_000
+# These take a tenth of a second, in which a machine that others share may stand still for half of it.
+_ROUNDS_OF_ASSIGNMENTS = 5
+_PENDING_SECONDS = 10
+# A subscriber reports each second; in a rush there are this many assignments to a report.
+_ASSIGNMENTS_PER_REPORT = 10
+_PART = "growth"
+
+
+def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
+    """Measure all of it; where it has to be quick, assignments alone."""
+    growth = [] if quick else _of_servers(directory, tell)
+    tell("assignments")
+    growth.append(Growth("registry", "subscribers", "µs an assignment", _assignments()))
+    return Findings(figures=[_figure(each) for each in growth], growth=growth)
+
+
+def _of_servers(directory: Path, tell: Tell) -> list[Growth]:
+    with machine.load_on_its_own_cores() as cores:
+        return [
+            Growth("fan-out", "viewers", "µs a delivery", _deliveries(directory, tell, cores.server)),
+            Growth("ingest", "connections", "µs a request", _requests(directory, tell, cores.server)),
+        ]
+
+
+def _deliveries(directory: Path, tell: Tell, core: int) -> dict[int, float]:
+    costs = {}
+    with fanout.running_subscriber(directory / "fan-out", tell, core) as tiers:
+        for viewers in VIEWERS:
+            tell(f"{viewers:,} viewers")
+            costs[viewers] = 1e6 / fanout.watch_stream(tiers, viewers, _SECONDS).per_cpu_second
+    return costs
+
+
+def _requests(directory: Path, tell: Tell, core: int) -> dict[int, float]:
+    costs = {}
+    with servers.running_tiers(directory / "ingest", ingest.TIERS, tell) as tiers:
+        machine.pin(tiers.pid("ingest"), core)
+        for connections in CONNECTIONS:
+            tell(f"{connections} connections")
+            costs[connections] = 1e6 / ingest.post_single(tiers, connections, _SECONDS).per_cpu_second
+    return costs
+
+
+def _assignments() -> dict[int, float]:
+    return {n: min(_assignment_us(n) for _ in range(_ROUNDS_OF_ASSIGNMENTS)) for n in SUBSCRIBERS}
+
+
+def _assignment_us(subscribers: int) -> float:
+    """An assignment and its share of a report, in a rush of viewers."""
+    draw = random.Random(7)
+    placement = Placement(_PENDING_SECONDS, draw.random)
+    names = [f"cluster{number % 10}/{number}" for number in range(subscribers)]
+    for name in names:
+        placement.report(name, capacity=1_000, clients=draw.randrange(500), draining=False)
+    began = time.process_time()
+    for number in range(_ASSIGNMENTS):
+        placement.assign(number / 1_000)
+        if number % _ASSIGNMENTS_PER_REPORT == 0:
+            placement.report(draw.choice(names), capacity=1_000, clients=draw.randrange(500), draining=False)
+    return 1e6 * (time.process_time() - began) / _ASSIGNMENTS
+
+
+def _figure(growth: Growth) -> Figure:
+    costs = list(growth.costs.values())
+    name = f"{growth.what}: {growth.cost} by {growth.load} ({costs[0]:.3g} to {costs[-1]:.3g})"
+    return Figure(part=_PART, name=name, value=growth.exponent, unit="exponent", at_most=0.1)

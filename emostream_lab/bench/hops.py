@@ -1,0 +1,172 @@
+"""The way of one reaction, split into its hops, among those of others: at the usual trigger and at the quickest."""
+
+import http.client
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from emostream.errors import EmoStreamError
+from emostream_lab.bench import servers
+from emostream_lab.bench.figures import Figure, Findings, Hops, quantile
+from emostream_lab.bench.ingest import single_reactions
+from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.processes import topology
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.servers import HOST
+
+TIERS = ("zookeeper", "kafka", "topics", "registry", "subscriber", "publisher", "ingest", "aggregator")
+TRIGGERS_MS = (2_000, 250)
+AUDIENCE_REACTIONS_PER_SECOND = 500
+AUDIENCE_VIEWERS = 100
+_PAUSE_SECONDS = 0.05
+# The JVMs compile their hot code in the first seconds, and batches take twice as long until then.
+_WARM_UP_SECONDS, _QUICK_WARM_UP_SECONDS = 25, 8
+_PATIENCE_SECONDS = 30
+_PART = "end to end"
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A reaction of ours: when it was sent, and the record that its 202 named. Times in ms since the epoch."""
+
+    sent_ms: float
+    partition: int
+    offset: int
+    timestamp: int
+
+
+class _Witness:
+    """One viewer, in a thread of its own, who notes when each swarm came."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port)
+        self._connection.request("GET", "/v1/stream")
+        self._response = self._connection.getresponse()
+        self.seen_ms: dict[int, float] = {}
+        threading.Thread(target=self._watch, name="witness", daemon=True).start()
+
+    def _watch(self) -> None:
+        for line in self._response:
+            if line.startswith(b"id: "):
+                self.seen_ms[int(line.rpartition(b"-")[2])] = time.time() * 1_000
+
+
+def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
+    """Measure at each trigger; where it has to be quick, at the quickest alone."""
+    findings = Findings()
+    for trigger_ms in TRIGGERS_MS[-1:] if quick else TRIGGERS_MS:
+        own_directory = directory / f"trigger-{trigger_ms}"
+        with (
+            servers.running_tiers(own_directory, TIERS, tell, trigger_ms=trigger_ms) as tiers,
+            _audience(tiers, own_directory, _QUICK_WARM_UP_SECONDS if quick else _WARM_UP_SECONDS),
+        ):
+            # Each wait for the trigger is as likely as any other one: that takes many triggers.
+            seconds = max(10, 15 * trigger_ms / 1_000)
+            tell(f"trigger {trigger_ms} ms: one reaction after the other for {seconds:.0f} s")
+            hops = _follow(tiers, seconds)
+        findings.hops.append(Hops(trigger_ms, {name: statistics.fmean(values) for name, values in hops.items()}))
+        findings.figures += _figures(trigger_ms, hops)
+    return findings
+
+
+@contextmanager
+def _audience(tiers: Topology, directory: Path, warm_up_seconds: float) -> Iterator[None]:
+    wishes = ["--crowd", str(AUDIENCE_REACTIONS_PER_SECOND), "--viewers", str(AUDIENCE_VIEWERS)]
+    figures = ["--figures-file", str(directory / "audience.json")]
+    process = Process(
+        "audience",
+        [sys.executable, "-m", "emostream_lab", "crowd", *wishes, *figures],
+        log_file=directory / "audience.log",
+        environment=topology.environment(tiers.layout),
+    )
+    process.start()
+    try:
+        time.sleep(warm_up_seconds)
+        if not process.is_running():
+            raise EmoStreamError(f"the audience ended:\n{process.log_tail()}")
+        yield
+    finally:
+        process.stop()
+
+
+def _follow(tiers: Topology, seconds: float) -> dict[str, list[float]]:
+    witness = _Witness(tiers.subscriber_port)
+    probes = _react(tiers.layout.ports.ingest, seconds)
+    hops: dict[str, list[float]] = {}
+    for probe in probes:
+        trace = _trace(tiers.subscriber_port, probe)
+        for name, milliseconds in _hops(probe, trace, _seen_ms(witness, trace["sequence"])):
+            hops.setdefault(name, []).append(milliseconds)
+    return hops
+
+
+def _react(port: int, seconds: float) -> list[_Probe]:
+    connection = http.client.HTTPConnection(HOST, port)
+    bodies = single_reactions(1_000)
+    probes = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        # At random times, which keep no step with the trigger.
+        time.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
+        sent_ms = time.time() * 1_000
+        connection.request("POST", "/v1/reactions", random.choice(bodies), {"Content-Type": "application/json"})
+        answer = msgspec.json.decode(connection.getresponse().read())
+        probes.append(_Probe(sent_ms, **answer["record"]))
+    connection.close()
+    return probes
+
+
+def _trace(port: int, probe: _Probe) -> Any:
+    """What the subscriber says of the swarm that counts a record, once there is one."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        connection = http.client.HTTPConnection(HOST, port)
+        connection.request("GET", f"/v1/trace?partition={probe.partition}&offset={probe.offset}")
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        if answer.status == 200:
+            return msgspec.json.decode(content)
+        if time.monotonic() > deadline:
+            raise EmoStreamError(f"a reaction was not counted in {_PATIENCE_SECONDS} s: {content.decode()}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _seen_ms(witness: _Witness, sequence: int) -> float:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while sequence not in witness.seen_ms:
+        if time.monotonic() > deadline:
+            raise EmoStreamError(f"the viewer had not got swarm {sequence} in {_PATIENCE_SECONDS} s.")
+        time.sleep(_PAUSE_SECONDS)
+    return witness.seen_ms[sequence]
+
+
+def _hops(probe: _Probe, trace: Any, seen_ms: float) -> Iterator[tuple[str, float]]:
+    """Each hop with its time, in order. The way from a record's time to its 202 is beside this one, not on it."""
+    yield "request and group", probe.timestamp - probe.sent_ms
+    yield "wait for the trigger", trace["window_end"] - probe.timestamp
+    yield "count in Spark", trace["swarms_timestamp"] - trace["window_end"]
+    yield "commit and publisher", trace["cluster_timestamp"] - trace["swarms_timestamp"]
+    yield "to the subscriber", trace["received_timestamp"] - trace["cluster_timestamp"]
+    yield "to the viewer", seen_ms - trace["received_timestamp"]
+
+
+def _figures(trigger_ms: int, hops: dict[str, list[float]]) -> Iterator[Figure]:
+    for name, values in hops.items():
+        yield _figure(f"trigger {trigger_ms} ms, {name}, mean", statistics.fmean(values))
+    whole: Sequence[float] = [sum(values) for values in zip(*hops.values(), strict=True)]
+    yield _figure(f"trigger {trigger_ms} ms, POST to sight, mean", statistics.fmean(whole))
+    yield _figure(f"trigger {trigger_ms} ms, POST to sight, p99", quantile(whole, 0.99))
+
+
+def _figure(name: str, value: float) -> Figure:
+    return Figure(part=_PART, name=name, value=value, unit="ms")

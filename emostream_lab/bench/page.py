@@ -1,0 +1,91 @@
+"""How long the page's scripts take a frame while an audience reacts: `python -m emostream_lab.bench.page`.
+
+The servers are real, but for Spark and ingest: swarms like those of such an audience are written straight to `swarms`,
+so that on a small machine the browser is not measured by what the others leave it.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from emostream_lab.bench.audience import Audience, to_kafka
+from emostream_lab.machine.chromium import Browser
+from emostream_lab.processes import topology
+from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Ports
+
+TIERS = ("zookeeper", "kafka", "topics", "registry", "subscriber", "publisher", "ingest")
+WARM_UP_SECONDS = 6
+
+
+def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
+    """What the page says of its frames, and Chromium of all the scripts that it ran, over so many seconds."""
+    browser = Browser(profile)
+    try:
+        browser.resize(1280, 800)
+        browser.execute_cdp_cmd("Performance.enable", {})
+        browser.get(page)
+        browser.wait_until(lambda: browser.execute_script("return emostream.swarm.particles > 0"), 60)
+        time.sleep(WARM_UP_SECONDS)
+        before = _counters(browser)
+        time.sleep(seconds)
+        after = _counters(browser)
+        frames = browser.execute_script("return emostream.swarm.frameTimes()")
+        particles = browser.execute_script("return emostream.swarm.particles")
+    finally:
+        browser.quit()
+    drawn = after["frames"] - before["frames"]
+    return {
+        "frames a second": drawn / seconds,
+        "particles": particles,
+        "canvas, median (ms a frame)": frames["median"],
+        "canvas, p99 (ms a frame)": frames["p99"],
+        "all scripts, mean (ms a frame)": 1000 * (after["ScriptDuration"] - before["ScriptDuration"]) / drawn,
+        "all scripts (% of one core)": 100 * (after["ScriptDuration"] - before["ScriptDuration"]) / seconds,
+    }
+
+
+def _counters(browser: Browser) -> dict[str, float]:
+    metrics = browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return {each["name"]: each["value"] for each in metrics} | {
+        "frames": browser.execute_script("return emostream.swarm.frames")
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--per-second", type=int, default=5_000, help="reactions of the audience")
+    parser.add_argument("--seconds", type=float, default=20, help="how long to measure")
+    parser.add_argument("--trigger-ms", type=int, default=2_000, help="time between swarms")
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        layout = Layout(Path(scratch) / "state", Ports.free(clusters=1, subscribers_per_cluster=1))
+        layout.directory.mkdir()
+        parts = topology.select(topology.parts(layout), TIERS)
+        supervisor = Supervisor(parts, layout.directory / "topology.json", print)
+        is_over = threading.Event()
+        try:
+            supervisor.run_until(supervisor.all_ready)
+            audience = Audience(arguments.per_second, arguments.trigger_ms, arguments.seed)
+            write = to_kafka(f"{HOST}:{layout.ports.kafka}")
+            reacting = threading.Thread(target=audience.react_until, args=(is_over, write))
+            reacting.start()
+            try:
+                found = measure(f"http://{HOST}:{layout.ports.registry}/", arguments.seconds, Path(scratch) / "profile")
+            finally:
+                is_over.set()
+                reacting.join()
+        finally:
+            supervisor.stop()
+    print(f"\nThe page at {arguments.per_second:,} reactions a second, on a screen of 1280 × 800:")
+    for name, value in found.items():
+        print(f"  {name:<34}{value:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()

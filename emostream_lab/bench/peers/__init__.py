@@ -1,0 +1,1 @@
+"""The other servers that the benchmark measures."""

@@ -1,0 +1,126 @@
+"""Clients that post as fast as they are answered, on connections that are kept open: a closed loop, by epoll."""
+
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emostream_lab.bench import machine
+from emostream_lab.bench.figures import quantile
+from emostream_lab.processes.servers import HOST
+
+_READ_BYTES = 65_536
+_HEAD_END = b"\r\n\r\n"
+
+
+@dataclass
+class Answers:
+    """What came back within a time: how long each took, and by status how many there were."""
+
+    seconds: float = 0
+    server_cpu_seconds: float = 0
+    latencies_ms: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        return len(self.latencies_ms)
+
+    @property
+    def per_second(self) -> float:
+        return self.count / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Requests for each second of processor time of the server."""
+        return self.count / self.server_cpu_seconds
+
+    @property
+    def p99_ms(self) -> float:
+        return quantile(self.latencies_ms, 0.99)
+
+
+@dataclass(slots=True)
+class _Connection:
+    socket: socket.socket
+    sent_at: float
+    received: bytes = b""
+
+
+class Clients:
+    """So many connections, each with one request under way at any time; they take the bodies in turn."""
+
+    def __init__(self, port: int, path: str, bodies: Sequence[bytes], connections: int) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
+        self._requests = [head.encode() + b"%d\r\n\r\n" % len(body) + body for body in bodies]
+        self._next = 0
+        self._address = (HOST, port)
+        self._epoll = select.epoll()
+        self._connections: dict[int, _Connection] = {}
+        for _ in range(connections):
+            self._connect()
+
+    def post_for(self, seconds: float, server_pid: int, warm_up_seconds: float = 1) -> Answers:
+        """Post for so long, after a warm-up that does not count."""
+        self._exchange_until(time.perf_counter() + warm_up_seconds, Answers())
+        answers = Answers()
+        cpu_before, began = machine.cpu_seconds(server_pid), time.perf_counter()
+        self._exchange_until(began + seconds, answers)
+        answers.seconds = time.perf_counter() - began
+        answers.server_cpu_seconds = machine.cpu_seconds(server_pid) - cpu_before
+        return answers
+
+    def close(self) -> None:
+        """End all connections, whatever is under way."""
+        for connection in self._connections.values():
+            connection.socket.close()
+        self._connections.clear()
+        self._epoll.close()
+
+    def _exchange_until(self, deadline: float, answers: Answers) -> None:
+        while time.perf_counter() < deadline:
+            for descriptor, _ in self._epoll.poll(0.1):
+                self._read(self._connections[descriptor], answers)
+
+    def _read(self, connection: _Connection, answers: Answers) -> None:
+        data = connection.socket.recv(_READ_BYTES)
+        connection.received += data
+        head, found, body = connection.received.partition(_HEAD_END)
+        if not found or len(body) < _content_length(head):
+            if not data:
+                raise ConnectionError(f"{self._address} closed a connection before its answer")
+            return
+        answers.latencies_ms.append(1_000 * (time.perf_counter() - connection.sent_at))
+        answers.statuses[int(head[9:12])] += 1
+        if head.startswith(b"HTTP/1.0") or b"onnection: close" in head:
+            self._epoll.unregister(connection.socket)
+            del self._connections[connection.socket.fileno()]
+            connection.socket.close()
+            self._connect()
+        else:
+            self._send(connection)
+
+    def _connect(self) -> None:
+        # What a server that closes after each answer makes its clients wait for is part of its latency.
+        connection = _Connection(socket.socket(), time.perf_counter())
+        connection.socket.connect(self._address)
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections[connection.socket.fileno()] = connection
+        self._epoll.register(connection.socket, select.EPOLLIN)
+        self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        connection.received = b""
+        connection.sent_at = time.perf_counter()
+        connection.socket.sendall(self._requests[self._next])
+        self._next = (self._next + 1) % len(self._requests)
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0

@@ -1,0 +1,43 @@
+"""What a run has found, as a table, as JSON and as one picture."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from emostream_lab.bench import chart, machine
+from emostream_lab.bench.figures import Figure, Findings, number
+
+_WIDTH = 110
+
+
+def table(findings: Findings) -> str:
+    """A row a figure; a growing cost is one of them, by its exponent."""
+    grid = Table(title=machine.description(), title_justify="left")
+    for heading in ("part", "figure"):
+        grid.add_column(heading)
+    for heading in ("value", "unit", "bound", ""):
+        grid.add_column(heading, justify="right" if heading in {"value", "bound"} else "left")
+    previous = ""
+    for figure in findings.figures:
+        if figure.part != previous:
+            grid.add_section()
+        grid.add_row(figure.part if figure.part != previous else "", *_cells(figure))
+        previous = figure.part
+    console = Console(width=_WIDTH)
+    with console.capture() as captured:
+        console.print(grid)
+    return captured.get()
+
+
+def write(findings: Findings, directory: Path) -> None:
+    """Make results.json and figures.png."""
+    content = {"machine": machine.description(), **msgspec.to_builtins(findings)}
+    (directory / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
+    chart.draw(findings, directory / "figures.png")
+
+
+def _cells(figure: Figure) -> list[str]:
+    verdict = ("[green]reached" if figure.is_reached else "[bold red]short") if figure.is_judged else ""
+    return [figure.name, number(figure.value), figure.unit, figure.bound, verdict]

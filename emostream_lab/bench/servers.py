@@ -1,0 +1,91 @@
+"""The servers of a benchmark: our own tiers with the Kafka that they need, and other programs beside them."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream import config
+from emostream.config import KafkaSettings
+from emostream_lab.processes import topology
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Part, Ports
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Running tiers: how they are laid out, and their processes."""
+
+    layout: Layout
+    parts: Sequence[Part]
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return config.load(KafkaSettings, bootstrap_servers=(f"{HOST}:{self.layout.ports.kafka}",))
+
+    @property
+    def subscriber_port(self) -> int:
+        return self.layout.ports.subscribers[0][0]
+
+    def pid(self, tier: str) -> int:
+        """The one process of a tier."""
+        [part] = [part for part in self.parts if part.tier == tier]
+        return part.process.pid
+
+
+@contextmanager
+def running_tiers(
+    directory: Path,
+    tiers: Sequence[str],
+    tell: Tell,
+    settings: Mapping[str, str] | None = None,
+    trigger_ms: int = 2_000,
+) -> Iterator[Topology]:
+    """These tiers, ready, with one cluster of one subscriber and Spark's two threads in the aggregator's process."""
+    ports = Ports.free(clusters=1, subscribers_per_cluster=1)
+    layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings or {})
+    directory.mkdir(parents=True)
+    with _running_parts(layout, tiers, tell) as topology_:
+        yield topology_
+
+
+@contextmanager
+def running_more(beside: Topology, tier: str, tell: Tell) -> Iterator[Topology]:
+    """One more tier of a topology that runs already."""
+    with _running_parts(beside.layout, (tier,), tell) as topology_:
+        yield topology_
+
+
+@contextmanager
+def _running_parts(layout: Layout, tiers: Sequence[str], tell: Tell) -> Iterator[Topology]:
+    parts = topology.select(topology.parts(layout), tuple(tiers))
+    supervisor = Supervisor(parts, layout.directory / f"{tiers[0]}.json", tell)
+    try:
+        supervisor.run_until(supervisor.all_ready)
+        yield Topology(layout, parts)
+    finally:
+        supervisor.stop()
+
+
+@contextmanager
+def running(name: str, command: Sequence[str], port: int, directory: Path, **environment: str) -> Iterator[Process]:
+    """Another server, once it listens."""
+    process = Process(
+        name, command, log_file=directory / f"{name}.log", environment=environment, probe=lambda: _accepts(port)
+    )
+    process.start()
+    try:
+        process.wait_ready(30)
+        yield process
+    finally:
+        process.stop()
+
+
+def _accepts(port: int) -> bool:
+    with socket.create_connection((HOST, port), timeout=1):
+        return True

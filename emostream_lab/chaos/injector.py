@@ -1,0 +1,263 @@
+"""Carries the faults out on the processes of a supervised topology, and sees how each of them is recovered from."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import psutil
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from emostream.model import SWARMS_TOPIC
+from emostream_lab.chaos.growth import family
+from emostream_lab.chaos.plan import Fault, Kind, Tiers
+from emostream_lab.chaos.timeline import Timeline
+from emostream_lab.processes import topology
+from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.topology import Layout, Part
+
+EXECUTOR = "spark-executor"
+"""Spark's worker starts it, not the supervisor."""
+STOP_SECONDS = 25.0
+"""Longer than every time-out there is: sessions (6 s), transactions (10 s), writes (15 s), Spark's network (20 s)."""
+
+_RIVAL_SECONDS = 60.0
+# How long a burst may take, recovery from its last fault included, before the next one comes all the same.
+_PATIENCE_SECONDS = 300.0
+_RETRY_SECONDS = 1.0
+_POLL_MS = 500
+_KILLS = {Kind.KILL, Kind.KILL_IN_COMMIT, Kind.KILL_ALL}
+
+
+def victims(parts: Sequence[Part]) -> Tiers:
+    """What there is to break: every process that stays, and the executor. Spark's are tiers of their own."""
+    tiers: dict[str, list[str]] = {}
+    for part in parts:
+        if not part.runs_once:
+            tiers.setdefault(part.name if part.tier == "spark" else part.tier, []).append(part.name)
+    return {**tiers, EXECUTOR: [EXECUTOR]}
+
+
+@dataclass
+class Course:
+    """How one fault went. It is released once its victims may come back: at once, or when SIGCONT was sent.
+
+    It is recovered from once its victims are ready, and a swarm that was begun after the release is in every topic.
+    Times are seconds of the run's clock, or from the release.
+    """
+
+    fault: Fault
+    injected_at: float | None = None
+    released_at: float | None = None
+    ready_seconds: float | None = None
+    flow_seconds: float | None = None
+    pids: Mapping[str, int] = field(default_factory=dict)
+    is_over: Callable[[], bool] = bool
+    released_ms: int = 0
+
+    @property
+    def is_recovered(self) -> bool:
+        return self.ready_seconds is not None and self.flow_seconds is not None
+
+
+class Injector:
+    """Single-threaded like the supervisor beside it: everything happens in `step`, several times a second.
+
+    `came_to_ms` tells up to when all topics hold what was counted, in ms since the epoch.
+    """
+
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        layout: Layout,
+        parts: Sequence[Part],
+        came_to_ms: Callable[[], int],
+        timeline: Timeline,
+    ) -> None:
+        self.courses = [Course(fault) for fault in faults]
+        self._layout = layout
+        self._parts = {part.name: part for part in parts if not part.runs_once}
+        self._came_to_ms = came_to_ms
+        self._timeline = timeline
+        self._burst = 0
+        self._burst_began_at = 0.0
+        self._over = threading.Event()
+        # One for each fault of the two kinds that wait for a commit; there are no more of them than faults.
+        self._triggers = ThreadPoolExecutor(len(faults), "trigger")
+
+    def step(self) -> None:
+        """Inject what is due, and look at what is not over.
+
+        Within a burst faults come however far the recovery from those before has come, but a fault whose victims are
+        down or stopped waits until they run.
+        """
+        self._begin_next_burst()
+        for course in self.courses:
+            if course.injected_at is None:
+                if self._is_due(course.fault) and self._can_inject(course.fault):
+                    self._inject(course)
+            elif course.released_at is None:
+                if course.is_over():
+                    self._release(course)
+            elif not course.is_recovered:
+                self._look(course)
+
+    def is_over(self) -> bool:
+        """Whether the last burst was recovered from, or would have to be."""
+        return not self.courses or self._burst > self.courses[-1].fault.burst
+
+    def cut_short(self) -> None:
+        """Inject nothing more."""
+        self.courses = [course for course in self.courses if course.injected_at is not None]
+
+    def missing(self) -> list[str]:
+        """The processes that are not there or do not say that they are ready."""
+        names = [*self._parts, *([EXECUTOR] if "spark-worker" in self._parts else [])]
+        return [name for name in names if not self._is_ready(name)]
+
+    def stop(self) -> None:
+        """Wait for no commit any more, and let go of what is stopped."""
+        self._over.set()
+        self._triggers.shutdown()
+        for course in self.courses:
+            if course.injected_at is not None and course.released_at is None:
+                self._signal(course.pids, signal.SIGCONT)
+
+    def _begin_next_burst(self) -> None:
+        """Once all is recovered from, or would have to be."""
+        burst = [course for course in self.courses if course.fault.burst == self._burst]
+        now = self._timeline.seconds()
+        if burst and (all(course.is_recovered for course in burst) or now > self._burst_began_at + _PATIENCE_SECONDS):
+            self._burst += 1
+            self._burst_began_at = now
+
+    def _is_due(self, fault: Fault) -> bool:
+        return fault.burst == self._burst and self._timeline.seconds() >= self._burst_began_at + fault.after_seconds
+
+    def _can_inject(self, fault: Fault) -> bool:
+        if fault.kind in {Kind.KILL_ALL, Kind.DELETE_CHECKPOINT, Kind.RIVAL}:
+            return True
+        stopped = {
+            name for course in self.courses if course.injected_at and course.released_at is None for name in course.pids
+        }
+        return all(name not in stopped and self._pid(name) is not None for name in fault.victims)
+
+    def _inject(self, course: Course) -> None:
+        kind = course.fault.kind
+        course.injected_at = self._timeline.seconds()
+        self._timeline.note(f"{kind} {' and '.join(course.fault.victims)}")
+        if kind in {Kind.KILL_IN_COMMIT, Kind.STOP_IN_COMMIT}:
+            struck = self._triggers.submit(self._strike_in_commit, course)
+            course.is_over = lambda: struck.done() and self._is_struck(course, struck)
+        elif kind is Kind.DELETE_CHECKPOINT:
+            self._delete_checkpoints()
+            course.is_over = lambda: True
+        elif kind is Kind.RIVAL:
+            course.is_over = self._start_rival()
+        else:
+            self._strike(course)
+
+    def _strike(self, course: Course) -> None:
+        """Send the signal to the victims; a fault that stops them is over when it has sent SIGCONT."""
+        names = self._parts if course.fault.kind is Kind.KILL_ALL else course.fault.victims
+        course.pids = {name: pid for name in names if (pid := self._pid(name)) is not None}
+        if course.fault.kind in _KILLS:
+            self._signal(course.pids, signal.SIGKILL)
+            course.is_over = lambda: True
+            return
+        self._signal(course.pids, signal.SIGSTOP)
+        until = self._timeline.seconds() + STOP_SECONDS
+        course.is_over = lambda: self._wake(course, until)
+
+    def _wake(self, course: Course, until: float) -> bool:
+        if self._timeline.seconds() < until:
+            return False
+        self._signal(course.pids, signal.SIGCONT)
+        return True
+
+    def _strike_in_commit(self, course: Course) -> None:
+        """Wait until a swarm is written and not committed yet, and strike at once."""
+        while not self._over.is_set():
+            with contextlib.suppress(KafkaError), self._uncommitted_reader() as reader:
+                reader.seek_to_end()
+                while not self._over.is_set():
+                    if reader.poll(timeout_ms=_POLL_MS):
+                        self._strike(course)
+                        return
+            self._over.wait(_RETRY_SECONDS)
+
+    def _uncommitted_reader(self) -> KafkaConsumer:
+        address = f"{HOST}:{self._layout.ports.kafka}"
+        reader = KafkaConsumer(bootstrap_servers=address, group_id=None, isolation_level="read_uncommitted")
+        reader.assign([TopicPartition(SWARMS_TOPIC, 0)])
+        return reader
+
+    def _is_struck(self, course: Course, struck: "Future[None]") -> bool:
+        struck.result()
+        # `_strike` has put another question in the place of this one.
+        return course.is_over()
+
+    def _delete_checkpoints(self) -> None:
+        for directory in self._layout.directory.glob("aggregator*/checkpoints"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _start_rival(self) -> Callable[[], bool]:
+        rival = topology.aggregator_beside(self._layout, "aggregator-rival", {"EMOSTREAM_ZOOKEEPER_ROOT": "/rival"})
+        rival.process.start()
+        until = self._timeline.seconds() + _RIVAL_SECONDS
+
+        def is_over() -> bool:
+            if rival.process.is_running() and self._timeline.seconds() < until:
+                return False
+            rival.process.stop(timeout_seconds=0)
+            return True
+
+        return is_over
+
+    def _release(self, course: Course) -> None:
+        course.released_at = self._timeline.seconds()
+        course.released_ms = int(time.time() * 1000)
+
+    def _look(self, course: Course) -> None:
+        assert course.released_at is not None  # noqa: S101
+        seconds = self._timeline.seconds() - course.released_at
+        if course.ready_seconds is None and all(self._is_back(name, course) for name in course.pids):
+            course.ready_seconds = seconds
+        if course.flow_seconds is None and self._came_to_ms() > course.released_ms:
+            course.flow_seconds = seconds
+        if course.is_recovered:
+            self._timeline.note(f"recovered from: {course.fault.kind} {' and '.join(course.fault.victims)}")
+
+    def _is_back(self, name: str, course: Course) -> bool:
+        was_killed = course.fault.kind in _KILLS and self._pid(name) == course.pids[name]
+        return not was_killed and self._is_ready(name)
+
+    def _is_ready(self, name: str) -> bool:
+        return self._pid(name) is not None if name == EXECUTOR else self._parts[name].process.is_ready()
+
+    def _pid(self, name: str) -> int | None:
+        if name == EXECUTOR:
+            return next(self._executors(), None)
+        process = self._parts[name].process
+        return process.pid if process.is_running() else None
+
+    def _executors(self) -> Iterator[int]:
+        worker = self._parts["spark-worker"].process
+        for process in family(worker.pid) if worker.is_running() else ():
+            # A zombie has no command line any more.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any("ExecutorBackend" in word for word in process.cmdline()):
+                    yield process.pid
+
+    def _signal(self, pids: Mapping[str, int], number: signal.Signals) -> None:
+        for name, pid in pids.items():
+            with contextlib.suppress(ProcessLookupError):
+                # A driver and a worker have children, which are hit with them, as systemd does it.
+                send = os.kill if name == EXECUTOR else os.killpg
+                send(pid, number)

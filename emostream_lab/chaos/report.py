@@ -1,0 +1,227 @@
+"""What a run found, for a person and as JSON. Pure."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from emostream_lab.account.figures import Figures
+from emostream_lab.account.moves import Move
+from emostream_lab.chaos.growth import Held
+from emostream_lab.chaos.injector import Course
+from emostream_lab.chaos.plan import Fault, Kind, Tiers
+from emostream_lab.chaos.trail import Wrong
+
+# A viewer whose subscriber is killed notices it at once. What was lost later was lost for another reason.
+_NOTICED_SECONDS = 2.0
+_KILLED = {Kind.KILL, Kind.KILL_IN_COMMIT}
+_KILLED_OR_STOPPED = {*_KILLED, Kind.STOP, Kind.STOP_IN_COMMIT}
+
+
+class Times(msgspec.Struct, frozen=True):
+    """Of so many recoveries, in seconds; None where there was none."""
+
+    p50: float | None
+    most: float | None
+    count: int = 0
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A kind of fault on a tier. `ready` is until the victims said that they were, `flow` until swarms went all the
+    way again; `flow_alone` counts the faults only that no other one met. `lost` and `doubled` are reactions in swarms
+    that came after such a fault and before the next."""
+
+    fault: str
+    tried: int
+    recovered: int
+    ready: Times
+    flow: Times
+    flow_alone: Times
+    lost: int
+    doubled: int
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """How long it took until a tier was back at work, against the time in which it is to be. `alone` counts the faults
+    only that no other one met; the others had to wait for what else was broken."""
+
+    what: str
+    target_seconds: int
+    alone: Times
+    all: Times
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The whole run; it is good where `problems` is empty. In so many `seconds` of faults and recoveries `swarms` came.
+
+    `crowd` has what was accepted, counted and seen, None where it failed; `timeline` is what happened, in order.
+    """
+
+    seed: int
+    faults: int
+    seconds: int
+    swarms: int
+    problems: list[str]
+    crowd: Figures | None
+    recoveries: list[Recovery]
+    lines: list[Line]
+    repeats: int
+    """Records in the clusters' topics that subscribers had to drop."""
+    dead_letters: int
+    most_held: dict[str, Held]
+    timeline: list[str]
+
+
+def lines(courses: Sequence[Course], wrongs: Sequence[Wrong], tiers: Tiers) -> list[Line]:
+    """A line a kind of fault and tier. Two victims at once are a kind of their own."""
+    tier_of = {name: tier for tier, names in tiers.items() for name in names}
+    found: dict[str, list[Course]] = {}
+    for course in courses:
+        found.setdefault(_name(course.fault, tier_of), []).append(course)
+    blamed = [(_blamed(wrong, courses), wrong) for wrong in wrongs]
+    return [
+        Line(
+            fault=name,
+            tried=len(members),
+            recovered=sum(course.is_recovered for course in members),
+            ready=_times([course.ready_seconds for course in members]),
+            flow=_times([course.flow_seconds for course in members]),
+            flow_alone=_times([course.flow_seconds for course in members if _is_alone(course, courses)]),
+            lost=sum(wrong.lost for course, wrong in blamed if course in members),
+            doubled=sum(wrong.doubled for course, wrong in blamed if course in members),
+        )
+        for name, members in sorted(found.items())
+    ]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be over within so many seconds after a fault of these kinds on a tier alone."""
+
+    what: str
+    tier: str
+    kinds: set[Kind]
+    within_seconds: int
+    measure: Callable[[Course, Sequence[Move]], Sequence[float | None]]
+
+
+def _until_ready(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    return [course.ready_seconds]
+
+
+def _until_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    return [course.flow_seconds]
+
+
+def _from_ready_to_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
+    if course.ready_seconds is None or course.flow_seconds is None:
+        return [None]
+    return [max(0.0, course.flow_seconds - course.ready_seconds)]
+
+
+def _away(course: Course, moves: Sequence[Move]) -> Sequence[float | None]:
+    """How long each viewer of a killed subscriber, whose names are `subscriber@port` and `cluster/port`, had none."""
+    assert course.injected_at is not None  # noqa: S101
+    ports = {victim.partition("@")[2] for victim in course.fault.victims}
+    noticed_until = course.injected_at + _NOTICED_SECONDS
+    return [
+        move.away_seconds
+        for move in moves
+        if move.subscriber.partition("/")[2] in ports and course.injected_at <= move.lost_at_seconds <= noticed_until
+    ]
+
+
+_TARGETS = [
+    _Target("a killed ingest is ready", "ingest", _KILLED, 5, _until_ready),
+    _Target("swarms flow after a killed publisher", "publisher", _KILLED, 10, _until_flow),
+    _Target("viewers of a killed subscriber have one", "subscriber", _KILLED, 5, _away),
+    _Target("swarms flow after a killed aggregator", "aggregator", _KILLED, 30, _until_flow),
+    _Target("swarms flow after Kafka is back", "kafka", _KILLED_OR_STOPPED, 15, _from_ready_to_flow),
+    _Target("swarms flow after ZooKeeper is back", "zookeeper", _KILLED_OR_STOPPED, 15, _from_ready_to_flow),
+]
+
+
+def recoveries(courses: Sequence[Course], moves: Sequence[Move], tiers: Tiers) -> list[Recovery]:
+    """One for each target; the times of moves are those of the run's clock."""
+    found = []
+    for target in _TARGETS:
+        hit = [course for course in courses if _is_of(course, target, tiers)]
+        alone = [course for course in hit if _is_alone(course, courses)]
+        times = [
+            _times([each for course in members for each in target.measure(course, moves)]) for members in (alone, hit)
+        ]
+        found.append(Recovery(target.what, target.within_seconds, *times))
+    return found
+
+
+def _is_of(course: Course, target: _Target, tiers: Tiers) -> bool:
+    victims, kind = course.fault.victims, course.fault.kind
+    is_known = course.injected_at is not None and kind in target.kinds
+    return is_known and all(victim in tiers[target.tier] for victim in victims)
+
+
+def recovery_table(found: Sequence[Recovery]) -> str:
+    """The recoveries for a person; seconds are p50 and most."""
+    head = f"  {'recovery':<42}{'target':>7}{'alone':>16}{'all':>18}"
+    rows = [
+        f"  {each.what:<42}{each.target_seconds:>7}{_counted(each.alone):>16}{_counted(each.all):>18}" for each in found
+    ]
+    return "\n".join([head, *rows])
+
+
+def table(found: Sequence[Line]) -> str:
+    """The lines for a person; seconds are p50 and most."""
+    head = (
+        f"  {'fault':<36}{'tried':>6}{'back':>6}{'ready':>14}{'flow':>14}{'flow, alone':>14}{'lost':>6}{'doubled':>9}"
+    )
+    rows = [
+        f"  {line.fault:<36}{line.tried:>6}{line.recovered:>6}"
+        + "".join(f"{_pair(times):>14}" for times in (line.ready, line.flow, line.flow_alone))
+        + f"{line.lost:>6}{line.doubled:>9}"
+        for line in found
+    ]
+    return "\n".join([head, *rows])
+
+
+def _name(fault: Fault, tier_of: dict[str, str]) -> str:
+    if len(fault.victims) > 1:
+        return f"{fault.kind} two at once"
+    (victim,) = fault.victims
+    return f"{fault.kind} {tier_of.get(victim, victim)}"
+
+
+def _blamed(wrong: Wrong, courses: Sequence[Course]) -> Course | None:
+    """The last fault before it."""
+    before = [course for course in courses if course.injected_at is not None and course.injected_at <= wrong.at_seconds]
+    return max(before, key=lambda course: course.injected_at or 0, default=None)
+
+
+def _is_alone(course: Course, courses: Sequence[Course]) -> bool:
+    span = _span(course)
+    if span is None:
+        return False
+    others = [_span(other) for other in courses if other is not course]
+    return not any(other is not None and other[0] < span[1] and span[0] < other[1] for other in others)
+
+
+def _span(course: Course) -> tuple[float, float] | None:
+    if course.injected_at is None or course.released_at is None:
+        return None
+    longest = max(course.ready_seconds or 0, course.flow_seconds or 0)
+    return course.injected_at, course.released_at + longest
+
+
+def _times(seconds: Sequence[float | None]) -> Times:
+    known = [each for each in seconds if each is not None]
+    if not known:
+        return Times(None, None)
+    return Times(round(statistics.median(known), 1), round(max(known), 1), len(known))
+
+
+def _pair(times: Times) -> str:
+    return "–" if times.p50 is None else f"{times.p50} {times.most}"
+
+
+def _counted(times: Times) -> str:
+    return f"{_pair(times)} ({times.count})" if times.count else _pair(times)

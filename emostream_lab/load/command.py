@@ -1,0 +1,107 @@
+"""`emostream-lab load`: Locust without its web UI, against the pipeline that runs, or against one of its own."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.http1 import Address, get
+from emostream.config import ClientSettings
+from emostream.errors import EmoStreamError
+from emostream_lab.demo import sole_owner
+from emostream_lab.display import Display
+from emostream_lab.processes import servers, topology
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Ports
+
+_STACK = Path("build/load-stack")
+_LOCUSTFILE = Path("locustfile.py")
+_ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked for. `workers` are Locust's processes beside the one that leads them; `own`: on a pipeline of its
+    own even where one runs."""
+
+    shape: str
+    viewers: int
+    reactions: int
+    seconds: int
+    workers: int
+    own: bool = False
+
+
+def run(wishes: Wishes, client: ClientSettings) -> int:
+    """Run the load; returns 0 where nothing was lost, doubled or refused.
+
+    Raises EmoStreamError where it cannot begin.
+    """
+    if not _LOCUSTFILE.exists():
+        raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
+    if not wishes.own and _answers(client.registry_url):
+        return _drive(wishes, _addresses(client), None)
+    tell = Display().tell
+    tell(f"Starting a pipeline for this run below {_STACK}.")
+    layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
+    with sole_owner(layout.directory):
+        shutil.rmtree(layout.directory, ignore_errors=True)
+        layout.directory.mkdir(parents=True)
+        supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)
+        try:
+            supervisor.run_until(supervisor.all_ready)
+            return _drive(wishes, topology.environment(layout), supervisor)
+        finally:
+            supervisor.stop()
+
+
+def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+    # Locust ends with this command by whatever way it ends.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        "--",
+        sys.executable,
+        "-m",
+        "locust",
+        "--locustfile",
+        str(_LOCUSTFILE),
+        "--headless",
+        "--only-summary",
+    ]
+    # Nobody but the workers, which are forked on this machine, has to find the master.
+    port = str(servers.free_port())
+    command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
+    command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
+    command += ["--reactions", str(wishes.reactions), "--seconds", str(wishes.seconds)]
+    with subprocess.Popen(command, env={**os.environ, **environment}) as locust:
+        if supervisor is not None:
+            supervisor.run_until(lambda: locust.poll() is not None)
+        return locust.wait()
+
+
+def _addresses(client: ClientSettings) -> dict[str, str]:
+    return {ClientSettings.variable(name): str(value) for name, value in client}
+
+
+def _answers(registry_url: str) -> bool:
+    try:
+        # Our own client, which never goes through a proxy.
+        return asyncio.run(_ask_health(Address.of(f"{registry_url}/healthz")))
+    except (OSError, ConnectionEndedError):
+        return False
+
+
+async def _ask_health(address: Address) -> bool:
+    connection = await HttpConnection.connect(address)
+    try:
+        return (await connection.exchange(get(address, {}), _ANSWER_SECONDS)).status == HTTPStatus.OK
+    finally:
+        connection.close()

@@ -1,0 +1,189 @@
+"""A process of the run that has users: starts them on a word of the judge's, and reports to it in the end."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import gevent
+import msgspec
+from locust.env import Environment
+
+from emostream.model import Swarm
+from emostream_lab.load.conservation import Report
+from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.options import Options
+from emostream_lab.load.record import Record
+from emostream_lab.load.report import DELIVERY, SIGHT
+from emostream_lab.load.run import Run, now_seconds
+from emostream_lab.load.sender import Portion, Sender
+from emostream_lab.load.viewer import Kind, Viewer
+
+# Messages between the processes of a run.
+FINISH = "emostream-finish"
+REPORT = "emostream-report"
+
+# How long what was accepted may take to come through, once nothing more is sent.
+FINISH_SECONDS = 90.0
+# A swarm is timed when all viewers have it, or after this long.
+_ARRIVAL_SECONDS = 10.0
+_TRACE_ATTEMPTS = 10
+_POLL_SECONDS = 0.05
+_RETRY_SECONDS = 1.0
+
+
+class _Trace(msgspec.Struct):
+    """What a subscriber knows of one swarm: `counted` is, by partition, the offset after its last record."""
+
+    window_end: int
+    counted: dict[int, int]
+
+
+class Generator:
+    """Holds what the users of this process share. Locust's events and messages drive it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.record = Record(environment)
+        self.run: Run | None = None
+        self._environment = environment
+        self._draw = Random()  # noqa: S311 (no secret)
+        self._background: list[gevent.Greenlet] = []
+        environment.events.test_start.add_listener(self._begin)
+        environment.events.test_stop.add_listener(self._end)
+        environment.events.user_error.add_listener(self._note_user_error)
+        environment.runner.register_message(FINISH, self._finish, concurrent=True)
+
+    def sender(self, portion: Portion) -> Sender:
+        """For a user that sends this part of all reactions."""
+        return Sender(self._current, self._ingest, self.record, portion, Random(self._draw.random()))  # noqa: S311
+
+    def viewer(self, kind: Kind) -> Viewer:
+        """For a user that watches; how the run's shape has it, it falls away or does not read."""
+        run = self._current
+        is_slow = self._draw.random() < run.shape.slow_share
+        name = f"load-{self._draw.randrange(1_000_000_000)}"
+        viewer = Viewer(kind, name, self._registry, self.record, self._replayed if is_slow else self._seen)
+        viewer.is_slow = is_slow
+        viewer.mean_stay_seconds = run.shape.mean_stay_seconds
+        run.spectators.append(viewer)
+        return viewer
+
+    @property
+    def _current(self) -> Run:
+        if self.run is None:
+            raise RuntimeError("a user was started before its run")
+        return self.run
+
+    # What Locust calls.
+
+    def _begin(self, environment: Environment, **_: Any) -> None:
+        options = Options.of(environment)
+        self._palette = Endpoint(f"{options.ingest_url}/v1/palette")
+        self._ingest = Endpoint(f"{options.ingest_url}/v1/reactions")
+        self._registry = Endpoint(f"{options.registry_url}/v1/assignments")
+        self.record.failures = 0
+        self.run = Run(options.audience, options.shape, now_seconds())
+        self._witness = Viewer("sse", "load-witness", self._registry, self.record, self._seen)
+        self._background = [gevent.spawn(self._open), gevent.spawn(keep, self._witness)]
+
+    def _finish(self, **_: Any) -> None:
+        """Send nothing more, wait until all of it was seen, and report."""
+        run = self._current
+        run.stop_sending()
+        wait(lambda: not (run.in_flight or run.sights.waiting or run.behind(self._head)), FINISH_SECONDS)
+        runner = self._environment.runner
+        report = run.report(runner.client_id, self._head, self.record.failures)
+        runner.send_message(REPORT, msgspec.to_builtins(report))
+
+    def _end(self, **_: Any) -> None:
+        gevent.killall(self._background, block=False)
+
+    def _note_user_error(self, **_: Any) -> None:
+        self.record.failures += 1
+
+    # What goes on beside the users.
+
+    @property
+    def _head(self) -> int:
+        """The newest swarm that the witness, who is always there, has seen."""
+        return self._witness.watcher.sequence
+
+    def _open(self) -> None:
+        """Begin to send once it is known what may be sent, and the witness sees whatever comes of it."""
+        palette = self._ask_palette()
+        wait(lambda: self._head >= 0)
+        self._current.begin_sending(palette)
+        self._time_swarms(self._current)
+
+    def _ask_palette(self) -> list[str]:
+        while True:
+            try:
+                return msgspec.json.decode(self._palette.get().body, type=_Palette).emoji
+            except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
+                self.record.failed("GET", "/v1/palette", str(error))
+                gevent.sleep(_RETRY_SECONDS)
+
+    def _time_swarms(self, run: Run) -> None:
+        sequence = self._head
+        while True:
+            sequence += 1
+            wait(lambda: self._head >= sequence)  # noqa: B023 (it is called before the next round)
+            wait(lambda: not run.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
+            trace = self._trace(sequence)
+            if trace is not None:
+                self._time(run, sequence, trace)
+
+    def _time(self, run: Run, sequence: int, trace: _Trace) -> None:
+        """Each reaction that this swarm covers, from when it was due to when a viewer saw the swarm."""
+        last_due = float("-inf")
+        for sight in run.sights.covered(sequence, trace.counted, self._draw.choice):
+            last_due = max(last_due, sight.due_seconds)
+            self.record.timed(SIGHT, sight.latency_ms, sight.reactions)
+        if arrivals := run.sights.arrivals(sequence):
+            run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
+
+    def _trace(self, sequence: int) -> _Trace | None:
+        """Ask the witness's subscriber; None where it has no answer in many attempts."""
+        reason = "the witness has no subscriber"
+        for _ in range(_TRACE_ATTEMPTS):
+            if (assignment := self._witness.assignment) is not None:
+                url = assignment.sse_url.replace("/v1/stream", f"/v1/trace?sequence={sequence}")
+                try:
+                    return msgspec.json.decode(Endpoint(url).get().body, type=_Trace)
+                except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
+                    reason = str(error)
+            gevent.sleep(_RETRY_SECONDS)
+        self.record.failed("GET", "/v1/trace", reason)
+        return None
+
+    def _seen(self, swarm: Swarm, came_seconds: float, opened_seconds: float) -> None:
+        run = self._current
+        window_end_ms = swarm.window.end - run.clock.correction_ms
+        is_live = run.seen(swarm, came_seconds, opened_seconds)
+        self.record.timed(DELIVERY, came_seconds * 1_000 - window_end_ms if is_live else None)
+
+    def _replayed(self, swarm: Swarm, came_seconds: float, _: float) -> None:
+        """A viewer that does not read says nothing of how long a swarm takes."""
+        self._current.seen(swarm, came_seconds, float("inf"))
+        self.record.timed(DELIVERY, None)
+
+
+class _Palette(msgspec.Struct):
+    emoji: list[str]
+
+
+def keep(viewer: Viewer) -> None:
+    """Let a viewer watch for ever."""
+    while True:
+        gevent.sleep(viewer.hold(gevent.sleep))
+
+
+def wait(condition: Callable[[], object], timeout_seconds: float = float("inf")) -> None:
+    """Return once the condition holds, or the time is over."""
+    deadline = now_seconds() + timeout_seconds
+    while not condition() and now_seconds() < deadline:
+        gevent.sleep(_POLL_SECONDS)
+
+
+def report_of(data: Any) -> Report:
+    """The report that a message carries."""
+    return msgspec.convert(data, Report)

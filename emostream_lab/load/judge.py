@@ -1,0 +1,185 @@
+"""The process of the run that has no users, or is alone: sees that the ground is quiet, and judges what came of it."""
+
+from collections import Counter
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_INIT, MasterRunner
+
+from emostream.model import Swarm
+from emostream_lab.load.conservation import Count, Report, Verdict, judge
+from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
+from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.options import Options
+from emostream_lab.load.record import Record
+from emostream_lab.load.run import now_seconds
+from emostream_lab.load.shapes import SHAPES
+from emostream_lab.load.viewer import Viewer
+
+_CONNECT_SECONDS = 15.0
+# Nobody else may send during a run: what they send would look like something doubled. A crowd of any size shows within
+# the time between two swarms, which is 2 s by default.
+_QUIET_SECONDS = 3.0
+_QUIET_TIMEOUT_SECONDS = 30.0
+# The last figures of the workers arrive with their next report.
+_STATISTICS_SECONDS = 1.5
+
+
+class Phase(StrEnum):
+    """Where a run is."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+class _Observer:
+    """A viewer of the judge's own, which sees what the pipeline counts from now on."""
+
+    def __init__(self, registry_url: str, record: Record) -> None:
+        registry = Endpoint(f"{registry_url}/v1/assignments")
+        self._viewer = Viewer("sse", "load-judge", registry, record, self._take)
+        self._totals_before: Counter[str] = Counter()
+        self._by_swarms: Counter[str] = Counter()
+        self._watching = gevent.spawn(keep, self._viewer)
+
+    @property
+    def is_watching(self) -> bool:
+        return self._viewer.watcher.stream is not None
+
+    @property
+    def sequence(self) -> int:
+        return self._viewer.watcher.sequence
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._totals_before = Counter(self._viewer.watcher.totals)
+        self._by_swarms.clear()
+
+    def count(self) -> Count:
+        """What was counted since."""
+        by_totals = Counter(self._viewer.watcher.totals) - self._totals_before
+        return Count(dict(by_totals), dict(self._by_swarms))
+
+    def stop(self) -> None:
+        self._watching.kill(block=False)
+
+    def _take(self, swarm: Swarm, *_: float) -> None:
+        self._by_swarms.update(swarm.counts)
+
+
+class Judge:
+    """Locust's events and the workers' messages drive it. `verdict` is that of the last run."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.phase = Phase.IDLE
+        self.runs = 0
+        """How many were begun, this one included: who watches from outside knows by it which run a verdict is of."""
+        self.verdict: Verdict | None = None
+        self.reports: list[Report] = []
+        self.started_seconds = 0.0
+        self._environment = environment
+        self._record = Record(environment)
+        self._observer: _Observer | None = None
+        self._workers: set[str] = set()
+        environment.events.test_start.add_listener(self._begin)
+        environment.events.test_stopping.add_listener(self._finish)
+        environment.runner.register_message(REPORT, self._take_report)
+
+    def tick(self, crowd_users: int) -> tuple[int, float] | None:
+        """What a Locust shape is asked every second: users in all, and how many more per second; None: stop.
+
+        `crowd_users` are those that send; the rest are viewers.
+        """
+        options = Options.of(self._environment)
+        if self._environment.runner.state == STATE_INIT and not self._prepare(options):
+            return None
+        if self.phase is Phase.RUNNING and now_seconds() >= self.started_seconds + options.audience.seconds:
+            return None
+        joins_per_second = SHAPES[options.shape].joins_per_second(options.audience)
+        return crowd_users + options.audience.viewers, joins_per_second
+
+    def _prepare(self, options: Options) -> bool:
+        """Whether a run can begin: the pipeline answers and nobody sends. If not, the verdict says what to change."""
+        self.phase = Phase.PREPARING
+        self.runs += 1
+        self.verdict = None
+        self.reports = []
+        problem = _unreachable(options) or self._observe(options.registry_url)
+        if problem:
+            self._conclude(Verdict("no run", [problem]))
+        return not problem
+
+    def _observe(self, registry_url: str) -> str:
+        """Begin to see what is counted, once it is nothing any more; returns what stands in the way."""
+        if self._observer is not None:
+            self._observer.stop()
+        observer = self._observer = _Observer(registry_url, self._record)
+        wait(lambda: observer.is_watching, _CONNECT_SECONDS)
+        if not observer.is_watching:
+            return f"no subscriber of {registry_url} sent a snapshot in {_CONNECT_SECONDS:g} s; are any ready?"
+        deadline = now_seconds() + _QUIET_TIMEOUT_SECONDS
+        while now_seconds() < deadline:
+            sequence = observer.sequence
+            gevent.sleep(_QUIET_SECONDS)
+            if observer.sequence == sequence:
+                observer.begin()
+                return ""
+        return "somebody else is sending reactions, so that nothing could be said of ours: stop them first."
+
+    # What Locust calls.
+
+    def _begin(self, **_: Any) -> None:
+        self.started_seconds = now_seconds()
+        self.phase = Phase.RUNNING
+        self._workers = set(self._live_workers())
+
+    def _take_report(self, msg: Any, **_: Any) -> None:
+        self.reports.append(report_of(msg.data))
+
+    def _finish(self, **_: Any) -> None:
+        observer = self._observer
+        if self.phase is not Phase.RUNNING or observer is None:
+            return
+        self.phase = Phase.DRAINING
+        self._environment.runner.send_message(FINISH)
+        wait(lambda: not self._awaited(), FINISH_SECONDS + 10)
+        last = max((report.sequence for report in self.reports), default=0)
+        wait(lambda: observer.sequence >= last, _CONNECT_SECONDS)
+        gevent.sleep(_STATISTICS_SECONDS)
+        lost = sorted(self._workers - {report.worker for report in self.reports})
+        self._conclude(judge(self.reports, observer.count(), lost))
+        observer.stop()
+
+    # The workers; a process that is alone is its own.
+
+    def _live_workers(self) -> list[str]:
+        runner = self._environment.runner
+        if not isinstance(runner, MasterRunner):
+            return [runner.client_id]
+        return [worker.id for worker in (*runner.clients.ready, *runner.clients.spawning, *runner.clients.running)]
+
+    def _awaited(self) -> set[str]:
+        return self._workers.intersection(self._live_workers()) - {report.worker for report in self.reports}
+
+    def _conclude(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.phase = Phase.ENDED
+        self._environment.process_exit_code = 0 if verdict.is_good else 1
+        print("", verdict.line, *(f"  {problem}" for problem in verdict.problems), sep="\n", flush=True)
+
+
+def _unreachable(options: Options) -> str:
+    for url in (f"{options.ingest_url}/v1/palette", f"{options.registry_url}/v1/topology"):
+        try:
+            response = Endpoint(url).get()
+        except (NotSentError, NotAnsweredError) as error:
+            return f"{url} does not answer ({error}); is the pipeline running, and is the address right?"
+        if response.status != HTTPStatus.OK:
+            return f"{url} answers {response.status} ({response.reason}); is the pipeline ready?"
+    return ""

@@ -1,0 +1,67 @@
+"""What can be chosen for a run: flags of the command line that are fields of the web UI too."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from emostream import config
+from emostream.config import ClientSettings
+from emostream_lab.load.shapes import SHAPES, Audience
+
+
+def add_to(parser: LocustArgumentParser) -> None:
+    """Add the flags of a run; each names its field of the web UI."""
+    meanings = "; ".join(f"{name}: {shape.meaning}" for name, shape in SHAPES.items())
+    parser.add_argument(
+        "--shape", choices=list(SHAPES), default="steady", help=f"How the audience behaves. {meanings}."
+    )
+    parser.add_argument("--viewers", type=int, default=1_000, help="Viewers at the height of the run.")
+    parser.add_argument("--reactions", type=int, default=500, help="Reactions per second at the height of the run.")
+    parser.add_argument("--seconds", type=int, default=60, help="How long the audience stays.")
+    parser.add_argument(
+        "--results",
+        default="build/load",
+        metavar="<folder>",
+        help="Where each run leaves a folder with its report.",
+        include_in_web_ui=False,
+    )
+    parser.add_argument(
+        "--password-file",
+        default="",
+        metavar="<file>",
+        help="File with the password of the web UI's user `emostream`; needs --web-login.",
+        include_in_web_ui=False,
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was chosen for the next run. The URLs have no slash at their end."""
+
+    shape: str
+    audience: Audience
+    registry_url: str
+    ingest_url: str
+    results: Path
+    password_file: str
+
+    @classmethod
+    def of(cls, environment: Environment) -> "Options":
+        """The flags, or what the form of the web UI put in their place.
+
+        Locust's own `--host` is one address for everything, as a gateway has; else the client's settings say where
+        the registry and ingest are. Raises ConfigurationError where these cannot be used.
+        """
+        chosen = environment.parsed_options or Namespace()
+        client = config.load(ClientSettings)
+        return cls(
+            shape=chosen.shape,
+            audience=Audience(chosen.viewers, chosen.reactions, chosen.seconds),
+            registry_url=(environment.host or client.registry_url).rstrip("/"),
+            ingest_url=(environment.host or client.ingest_url).rstrip("/"),
+            results=Path(chosen.results),
+            password_file=chosen.password_file,
+        )

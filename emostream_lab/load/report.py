@@ -1,0 +1,116 @@
+"""What a run looked like, its course, its latencies and its verdict, as one JSON from which the plots are drawn."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from emostream_lab.load.conservation import Report, Verdict
+from emostream_lab.load.histogram import Counts, difference, percentile_ms
+
+if TYPE_CHECKING:
+    # Locust patches the standard library of whoever imports it.
+    from locust.stats import RequestStats, StatsEntry
+
+# Method and name of the entries that are no requests. Their rates are deliveries and reactions seen per second.
+DELIVERY = ("SEE", "window end to sight")
+SIGHT = ("SEE", "POST to sight")
+
+# More than a screen is wide. When it is full every second moment is dropped, and the next ones are twice as long.
+_MAX_MOMENTS = 600
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+
+
+class Moment(msgspec.Struct):
+    """Some seconds of a run: rates per second, and the latencies of what was seen in them, in milliseconds."""
+
+    seconds: float
+    users: int
+    requests: float
+    deliveries: float
+    reactions: float
+    failures: int
+    p50: int | None
+    p99: int | None
+
+
+class Timeline:
+    """The moments of one run, taken by `sample` at any interval."""
+
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+        self._every = 1
+        self._samples = 0
+        self._last_seconds = 0.0
+        self._last = Counter[str]()
+        self._last_sights: Counts = {}
+
+    def sample(self, seconds: float, users: int, stats: "RequestStats") -> None:
+        """Add the moment that ends now, `seconds` after the start of the run."""
+        self._samples += 1
+        if self._samples % self._every:
+            return
+        now = Counter(
+            requests=stats.total.num_requests,
+            deliveries=_entry(stats, DELIVERY).num_requests,
+            reactions=_entry(stats, SIGHT).num_requests,
+        )
+        sights = dict(_entry(stats, SIGHT).response_times)
+        newest = difference(sights, self._last_sights)
+        length = max(seconds - self._last_seconds, 0.001)
+        rates = {name: max(0, count - self._last[name]) / length for name, count in now.items()}
+        self.moments.append(
+            Moment(
+                seconds=seconds,
+                users=users,
+                failures=stats.total.num_failures,
+                p50=percentile_ms(newest, 0.5),
+                p99=percentile_ms(newest, 0.99),
+                **rates,
+            )
+        )
+        self._last, self._last_sights, self._last_seconds = now, sights, seconds
+        if len(self.moments) >= _MAX_MOMENTS:
+            self.moments = self.moments[1::2]
+            self._every *= 2
+
+
+class Latencies(msgspec.Struct):
+    """One entry of the run: what it is, how many, and in milliseconds what each part of QUANTILES stays below."""
+
+    name: str
+    count: int
+    failures: int
+    percentiles: list[int | None]
+
+
+def latencies(stats: "RequestStats") -> list[Latencies]:
+    """Of all entries, those that are no requests first."""
+    return [
+        Latencies(
+            f"{entry.method} {entry.name}",
+            entry.num_requests,
+            entry.num_failures,
+            [percentile_ms(entry.response_times, quantile) for quantile in QUANTILES],
+        )
+        for entry in sorted(stats.entries.values(), key=lambda entry: (entry.method != SIGHT[0], entry.name))
+    ]
+
+
+def summary(
+    verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: "RequestStats"
+) -> dict[str, Any]:
+    """Everything that the panel shows, as JSON can hold it."""
+    return {
+        "verdict": msgspec.to_builtins(verdict),
+        "clocks": {report.worker: report.clock for report in reports},
+        "moments": msgspec.to_builtins(timeline.moments),
+        "quantiles": QUANTILES,
+        "latencies": msgspec.to_builtins(latencies(stats)),
+    }
+
+
+def _entry(stats: "RequestStats", entry: tuple[str, str]) -> "StatsEntry":
+    method, name = entry
+    return stats.get(name, method)

@@ -1,0 +1,88 @@
+"""A part of the crowd: sends its share of the reactions, each request when it is due, whatever became of the others."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+from emostream.client.outcome import Accepted, Outcome, Refused, Unknown, outcome_of
+from emostream.model import Reaction, encode
+from emostream_lab.load.arrivals import next_due
+from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.run import Run, now_seconds
+
+if TYPE_CHECKING:
+    # Locust patches the standard library of whoever imports it.
+    from emostream_lab.load.record import Record
+
+# How often the emoji of a palette are sent: the second half as often as the first, and so on, as in any real crowd.
+_CUMULATIVE_POPULARITY = list(accumulate(1 / rank for rank in range(1, 1_000)))
+_USERS = 1_000_000
+
+
+class Portion(NamedTuple):
+    """What one sender sends: this share (0 to 1) of all reactions, so many of them in each request."""
+
+    share: float
+    batch: int
+
+
+class Sender:
+    """One part of the crowd."""
+
+    def __init__(self, run: Run, ingest: Endpoint, record: "Record", portion: Portion, draw: Random) -> None:
+        self._run = run
+        self._ingest = ingest
+        self._record = record
+        self._batch = portion.batch
+        self._requests_per_reaction = portion.share / portion.batch
+        self._draw = draw
+        self._name = "/v1/reactions" if self._batch == 1 else f"/v1/reactions ({self._batch} at once)"
+
+    def send_all(self, spawn: Callable[[Callable[[float], None], float], object]) -> None:
+        """Spawn each request when it is due, until the run is over or stops sending."""
+        due, end = now_seconds(), self._run.ends_seconds
+        while self._run.is_sending:
+            due = next_due(due, end, self._requests_per_second, self._draw.expovariate(1))
+            time.sleep(max(0.0, due - now_seconds()))
+            if due >= end:
+                return
+            spawn(self.send, due)
+
+    def send(self, due_seconds: float) -> None:
+        """Send the request that is due, and keep what became of it."""
+        reactions = [self._reaction(due_seconds) for _ in range(self._batch)]
+        counts = Counter(reaction.emoji_type for reaction in reactions)
+        self._run.in_flight += 1
+        try:
+            outcome = self._post(encode(reactions if self._batch > 1 else reactions[0]))
+        finally:
+            self._run.in_flight -= 1
+        match outcome:
+            case Accepted(_, place):
+                self._run.accepted.update(counts)
+                self._run.sights.accepted(place.partition, place.offset, due_seconds, self._batch)
+            case Refused():
+                self._run.refused.update(counts)
+            case Unknown():
+                self._run.unknown.update(counts)
+        error = None if isinstance(outcome, Accepted) else f"{type(outcome).__name__.lower()}: {outcome.reason}"
+        self._record.request("POST", self._name, due_seconds, error=error)
+
+    def _post(self, body: bytes) -> Outcome:
+        try:
+            return outcome_of(self._ingest.post(body))
+        except NotSentError as error:
+            return Refused(str(error))
+        except NotAnsweredError as error:
+            return Unknown(str(error))
+
+    def _requests_per_second(self, at_seconds: float) -> float:
+        return self._run.reactions_per_second(at_seconds) * self._requests_per_reaction
+
+    def _reaction(self, due_seconds: float) -> Reaction:
+        palette = self._run.palette
+        [emoji] = self._draw.choices(palette, cum_weights=_CUMULATIVE_POPULARITY[: len(palette)])
+        return Reaction(f"load-{self._draw.randrange(_USERS)}", emoji, int(due_seconds * 1_000))

@@ -1,0 +1,358 @@
+"""Makes a fresh machine ready: `python3 -m emostream_lab.machine.bootstrap PURPOSE`, from the root of the repository.
+
+It runs before anything is installed, so it needs Python's standard library only. It first looks at what is missing,
+says what it will install and how much that downloads, and then does it; where nothing is missing it says nothing.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+from emostream.runtime import output
+from emostream_lab.machine import checkout, jars, java
+
+REPOSITORY = jars.REPOSITORY
+VENV = REPOSITORY / ".venv"
+OLDEST_PYTHON = (3, 11)
+LOG = REPOSITORY / "build" / "set-up.log"
+LOCK = REPOSITORY / "build" / "set-up.lock"
+# nginx with the module nchan, which `make bench` compares our subscribers with.
+NCHAN = REPOSITORY / "build" / "nchan"
+_NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+# Built into the module: its setting for another folder is refused as a duplicate.
+_NCHAN_MESSAGES = Path("/var/lib/nginx/body")
+NEEDED_DISK_GB = 4
+# How long unattended-upgrades, say, may keep apt to itself.
+_APT_PATIENCE_SECONDS = 900
+_APT_RETRY_SECONDS = 5.0
+# The settings of pip by which it reaches packages. All others, as PIP_USER or PIP_TARGET, are for other installations.
+_PIP_KEPT = {
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "NO_INDEX", "FIND_LINKS", "TRUSTED_HOST", "CERT", "CLIENT_CERT", "PROXY"),
+        *("TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE", "KEYRING_PROVIDER"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What one of the make targets needs: the first of `requirements` is installed, the others include it.
+
+    `commands` maps a command to the package of Debian and Ubuntu that holds it.
+    """
+
+    requirements: tuple[str, ...]
+    download_mb: int
+    commands: dict[str, str]
+    has_nchan: bool = False
+    shows_emoji: bool = False
+
+
+PURPOSES = {
+    "demo": Purpose(("spark", "dev"), 470, {}),
+    "test": Purpose(("dev",), 660, {"curl": "curl"}),
+    "browser": Purpose(
+        ("dev",),
+        660,
+        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig"},
+        shows_emoji=True,
+    ),
+    "bench": Purpose(("dev",), 660, {}, has_nchan=True),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that is missing: what it is in words, what it downloads at most, and how to get it."""
+
+    what: str
+    download_mb: int
+    run: Callable[[], None]
+
+
+def plan(purpose: Purpose) -> list[Step]:
+    """The steps that this machine still lacks, in the order in which they must run."""
+    steps = []
+    if packages := missing_packages(purpose):
+        steps.append(Step(f"apt packages: {' '.join(packages)}", 80, lambda: _apt_install(packages)))
+    if not any(_is_installed(name) for name in purpose.requirements):
+        name = purpose.requirements[0]
+        what = f"Python packages into .venv: those of requirements/{name}.txt (430 MB of it are Spark)"
+        steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
+    if sets := jars.incomplete_sets():
+        steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
+    if purpose.has_nchan and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
+        what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
+        what += f"the empty folder {_NCHAN_MESSAGES} that they need"
+        steps.append(Step(what, 2, _unpack_nchan))
+    return steps
+
+
+def missing_packages(purpose: Purpose) -> list[str]:
+    """Debian's names of the packages without which the later steps cannot run.
+
+    Raises EmoStreamError where the distribution has no such package.
+    """
+    missing = []
+    try:
+        java.java_home()
+    except EmoStreamError:
+        missing.append(_java_package(_os_release()))
+    if jars.incomplete_sets() and shutil.which("mvn") is None:
+        missing.append("maven")
+    # Debian's python3 comes without what makes a virtual environment.
+    if not _venv_works() and not _has_module("ensurepip"):
+        missing.append("python3-venv")
+    missing += [package for command, package in purpose.commands.items() if shutil.which(command) is None]
+    if purpose.shows_emoji and not _has_emoji_font():
+        missing.append("fonts-noto-color-emoji")
+    if "chromium" in missing and _os_release().get("ID") == "ubuntu":
+        raise EmoStreamError(
+            "Ubuntu has Chromium as a snap only, which sees no folder of the tests: put another `chromium` and the "
+            "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` needs none."
+        )
+    return missing
+
+
+def _java_package(os_release: dict[str, str]) -> str:
+    is_bookworm = os_release.get("VERSION_CODENAME") == "bookworm"
+    return f"openjdk-{17 if is_bookworm else 21}-jre-headless"
+
+
+def _os_release() -> dict[str, str]:
+    path = Path("/etc/os-release")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+
+
+def _has_module(name: str) -> bool:
+    return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+
+
+def _has_emoji_font() -> bool:
+    if shutil.which("fc-list") is None:
+        return False
+    found = subprocess.run(["fc-list", ":charset=1f525"], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip())
+
+
+def _apt_install(packages: Sequence[str]) -> None:
+    line = f"apt-get install --yes --no-install-recommends {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        raise EmoStreamError(
+            "there is no apt-get here: install Java 17, 21 or 25, Maven and Python's venv by other means (Fedora: "
+            "`sudo dnf install java-21-openjdk-headless maven`) and start again."
+        )
+    # The lists are as old as the machine, and what they name may be gone.
+    _apt_update(remedy=line)
+    _run_as_root(f"{line} --quiet -o DPkg::Lock::Timeout={_APT_PATIENCE_SECONDS}", remedy=line)
+
+
+def _apt_update(remedy: str) -> None:
+    """apt waits by itself for those who install packages, but not for those who renew its lists."""
+    deadline = time.monotonic() + _APT_PATIENCE_SECONDS
+    while True:
+        try:
+            return _run_as_root("apt-get update --quiet", remedy)
+        except EmoStreamError:
+            if "Could not get lock" not in _log_tail(5) or time.monotonic() > deadline:
+                raise
+        print(
+            f"apt is at work for somebody else ({_log_tail(2).splitlines()[0]}): waiting until it is done", flush=True
+        )
+        time.sleep(_APT_RETRY_SECONDS)
+
+
+def _run_as_root(line: str, remedy: str) -> None:
+    """Run a command line; `remedy` is what a person is to run where that fails."""
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    if as_root and shutil.which("sudo") is None:
+        raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{remedy}` as root and start again.")
+    if as_root:
+        # Asks for the password now, where no progress overwrites the question.
+        subprocess.run(["sudo", "--validate"], check=False)
+    # sudo hands on no environment, and we read what apt says.
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
+    failed = f"`{line}` failed: run `{remedy}` as root and start again."
+    _run([*as_root, *environment, *shlex.split(line)], failed)
+
+
+def _pip_install(name: str) -> None:
+    if not _venv_works():
+        shutil.rmtree(VENV, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(VENV)], "no virtual environment could be made in .venv.")
+    # Spark unpacks to 1 GB while it is built, which a /tmp in memory may not hold.
+    build_dir = REPOSITORY / "build" / "tmp"
+    build_dir.mkdir(parents=True, exist_ok=True)
+    environment = {**pip_environment(os.environ), "TMPDIR": str(build_dir)}
+    # A pip.conf with `user = true` would put the packages elsewhere.
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--no-user"]
+    hashed = [*pip, "--require-hashes", "-r"]
+    failed = "pip could not install {}: is the network there, and room on the disk? Start again to go on."
+    # What builds wheels is pinned like the rest, instead of whatever is newest today.
+    _run([*hashed, "requirements/build.txt"], failed.format("requirements/build.txt"), environment)
+    requirements = f"requirements/{name}.txt"
+    _run([*hashed, requirements, "--no-build-isolation"], failed.format(requirements), environment)
+    _run([*pip, "--no-deps", "--no-build-isolation", "--quiet", "-e", "."], failed.format("emostream"), environment)
+    shutil.rmtree(build_dir)
+    _marker(name).write_text(_fingerprint(name))
+
+
+def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of an environment, all but what would have pip install elsewhere, or see packages of elsewhere as installed."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PIP_KEPT or not (name.startswith("PIP_") or name in {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE"})
+    }
+
+
+def _fetch_jars() -> None:
+    _run([sys.executable, "-m", "emostream_lab.machine.jars"], "the jars could not be fetched.")
+
+
+def _unpack_nchan() -> None:
+    if shutil.which("apt-get") is None:
+        raise EmoStreamError("there is no apt-get here, and nchan is compared as Debian and Ubuntu package it.")
+    download = f"apt-get download {' '.join(_NCHAN_PACKAGES)}"
+    unpacked = NCHAN.with_suffix(".new")
+    for leftover in (unpacked, NCHAN):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unpacked.mkdir(parents=True)
+    _apt_update(remedy="apt-get update")
+    own_folder = f"install --directory --owner={os.geteuid()} {_NCHAN_MESSAGES}"
+    _run_as_root(own_folder, remedy=own_folder)
+    _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
+    for package in unpacked.glob("*.deb"):
+        _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")
+    # Its name is given last, so the folder is whole where there is one.
+    unpacked.rename(NCHAN)
+
+
+def _is_installed(name: str) -> bool:
+    marker = _marker(name)
+    return marker.exists() and marker.read_text() == _fingerprint(name) and _venv_works()
+
+
+def _marker(name: str) -> Path:
+    """Written last, so it proves an installation complete."""
+    return VENV / f".installed-{name}"
+
+
+def _fingerprint(name: str) -> str:
+    """What an installation depends on: the pinned packages, our own metadata, and where the environment is."""
+    files = [REPOSITORY / "requirements" / "build.txt", REPOSITORY / "requirements" / f"{name}.txt"]
+    content = b"".join(path.read_bytes() for path in [*files, REPOSITORY / "pyproject.toml"])
+    return hashlib.sha256(content + str(REPOSITORY).encode()).hexdigest()
+
+
+def _venv_works() -> bool:
+    # A Python that was upgraded or removed since leaves a dangling link behind.
+    return (VENV / "bin" / "python").exists() and (VENV / "bin" / "pip").exists()
+
+
+def _run(
+    command: Sequence[str], failed: str, environment: dict[str, str] | None = None, cwd: Path = REPOSITORY
+) -> None:
+    """Run it; the newest line of its log is shown as progress. Raises EmoStreamError with the text `failed`."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("ab") as log:
+        child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    started = time.monotonic()
+    interval_seconds = 0.5 if output.can_rewrite() else 15
+    while True:
+        try:
+            status = child.wait(interval_seconds)
+        except subprocess.TimeoutExpired:
+            _show_progress(f"{time.monotonic() - started:4.0f} s  {_log_tail(1)}")
+        else:
+            break
+    if output.can_rewrite():
+        print(end="\r\033[K")
+    if status != 0:
+        raise EmoStreamError(f"{failed}\nThe end of {LOG}:\n{_log_tail(12)}")
+
+
+def _show_progress(text: str) -> None:
+    line = text[: shutil.get_terminal_size().columns - 1]
+    if output.can_rewrite():
+        print(end=f"\r\033[K{line}", flush=True)
+    else:
+        print(line, flush=True)
+
+
+def _log_tail(lines: int) -> str:
+    written = LOG.read_text(encoding="utf-8", errors="replace").splitlines() if LOG.exists() else []
+    return "\n".join([line.strip() for line in written if line.strip()][-lines:])
+
+
+def _check_disk(steps: Sequence[Step]) -> None:
+    free_gb = shutil.disk_usage(REPOSITORY).free / 1e9
+    if steps and free_gb < NEEDED_DISK_GB:
+        raise EmoStreamError(
+            f"{REPOSITORY} has {free_gb:.1f} GB free and the set-up needs {NEEDED_DISK_GB}: make room and start again."
+        )
+
+
+def prepare(purpose: Purpose) -> None:
+    """Do what is missing, saying so first. Raises EmoStreamError with what to do where a step fails."""
+    if not plan(purpose):
+        return
+    build = LOG.parent
+    checkout.check(REPOSITORY, [REPOSITORY, VENV, build, *build.glob("*")])
+    build.mkdir(exist_ok=True)
+    with _alone():
+        # Another set-up may have done all of it meanwhile.
+        if steps := plan(purpose):
+            _carry_out(steps)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two set-ups at once would delete each other's files: wait until any other one of this checkout is done."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another set-up is at work in this checkout: waiting until it is done.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _carry_out(steps: Sequence[Step]) -> None:
+    _check_disk(steps)
+    print("Before the first start, EmoStream installs what is missing here:", flush=True)
+    for number, step in enumerate(steps, 1):
+        print(f"  {number}. {step.what}: at most {step.download_mb} MB to download", flush=True)
+    for number, step in enumerate(steps, 1):
+        print(f"[{number}/{len(steps)}] {step.what.partition(':')[0]} ...", flush=True)
+        started = time.monotonic()
+        step.run()
+        print(f"[{number}/{len(steps)}] done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    output.tolerate_encoding()
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(f"set-up: Python {sys.version.split()[0]} is too old: 3.11 or later is needed as python3.")
+    try:
+        prepare(PURPOSES[sys.argv[1]])
+    except EmoStreamError as error:
+        sys.exit(f"set-up: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nset-up: interrupted; start again to go on.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A headless Chromium as the tests, the benchmark and the captures of the page drive it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+# Nothing of a browser may reach beyond this machine, nor leave anything on it.
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_SECONDS = 30
+
+
+def _command(name: str) -> str:
+    path = shutil.which(name)
+    assert path is not None, f"{name} is not on PATH: `make test-browser` installs it"
+    return path
+
+
+class Browser(webdriver.Chrome):
+    """A Chromium with a profile of its own."""
+
+    def __init__(self, profile: Path) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = _command("chromium")
+        for flag in [*FLAGS, f"--user-data-dir={profile}"]:
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        super().__init__(options, Service(_command("chromedriver")))
+        self.set_script_timeout(PATIENCE_SECONDS)
+
+    def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
+        """Take a screen of this size, in CSS pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile}
+        self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def prefer(self, **features: str) -> None:
+        """Set media features, such as `prefers_reduced_motion="reduce"`."""
+        wishes = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
+
+    def find(self, selector: str) -> Any:
+        """The first element that matches a CSS selector."""
+        return self.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        return str(self.find(selector).text)
+
+    def wait_until(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+        """The condition's first true value; fails where none comes in time."""
+        return WebDriverWait(self, seconds, poll_frequency=0.1).until(lambda _: condition())
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """The value of an asynchronous script, which sees its arguments as `args`. Fails where it throws."""
+        wrapped = f"""
+            const done = arguments[arguments.length - 1];
+            const args = [...arguments].slice(0, -1);
+            const run = async () => {{ {script} }};
+            run().then((value) => done({{ value }}), (error) => done({{ error: `${{error}}` }}));
+        """
+        result = self.execute_async_script(wrapped, *arguments)
+        assert "error" not in result, result
+        return result.get("value")
+
+    def complaints(self) -> list[str]:
+        """What the console has been told as an error or a warning since the last call."""
+        entries = self.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]

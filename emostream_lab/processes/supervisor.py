@@ -1,0 +1,164 @@
+"""Starts the parts of a topology in order, starts again whichever dies, and stops them the other way round."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+
+from emostream.errors import EmoStreamError
+from emostream_lab.processes.topology import Part
+
+_STEP_SECONDS = 0.1
+# Generous: on a machine that is busy with other work, Spark alone may take minutes.
+_START_TIMEOUT_SECONDS = 240
+# As systemd's RestartSec: long enough that a part which fails at once does not keep a core busy.
+_RESTART_SECONDS = 1
+_STOP_TIMEOUT_SECONDS = 10
+
+
+class State(Enum):
+    """Where a part is between its first start and its end."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    DIED = "died"
+
+
+class Supervisor:
+    """Keeps the parts running. Single-threaded: everything happens in `step`, which the owner calls ten times a second.
+
+    `tell` gets one sentence for each event that a person wants to see. `state_file` always holds the parts as a JSON
+    list of `{name, tier, state, pid, address, log}`, for other commands that look for a process.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        state_file: Path,
+        tell: Callable[[str], None],
+        stop_timeout_seconds: float = _STOP_TIMEOUT_SECONDS,
+    ) -> None:
+        self._parts = {part.name: part for part in parts}
+        self._states = dict.fromkeys(self._parts, State.WAITING)
+        self._started_at = dict.fromkeys(self._parts, 0.0)
+        self._died_at = dict.fromkeys(self._parts, 0.0)
+        self._were_ready: set[str] = set()
+        self._state_file = state_file
+        self._tell = tell
+        self._stop_timeout_seconds = stop_timeout_seconds
+
+    def step(self) -> None:
+        """Start what can start, see what became ready, restart what died. Raises EmoStreamError when a part fails at
+        its first start, with the end of its log."""
+        before = dict(self._states)
+        for name, part in self._parts.items():
+            self._states[name] = self._next_state(part)
+        if self._states != before:
+            self._write_state()
+
+    def run_until(self, condition: Callable[[], bool]) -> None:
+        """Step until the condition holds."""
+        while not condition():
+            self.step()
+            time.sleep(_STEP_SECONDS)
+
+    def all_ready(self) -> bool:
+        return all(state is State.READY for state in self._states.values())
+
+    def stop(self) -> None:
+        """Stop all, tier by tier, the last started first; returns when nothing of it runs any more."""
+        for tier in reversed(dict.fromkeys(part.tier for part in self._parts.values())):
+            members = [part for part in self._parts.values() if part.tier == tier]
+            for part in members:
+                part.process.terminate()
+            for part in members:
+                part.process.stop(self._stop_timeout_seconds)
+        self._state_file.unlink(missing_ok=True)
+
+    def _next_state(self, part: Part) -> State:
+        state = self._states[part.name]
+        if state is State.WAITING:
+            return self._start(part) if self._needs_met(part) else state
+        if state is State.DIED:
+            is_due = time.monotonic() - self._died_at[part.name] > _RESTART_SECONDS
+            return self._start(part) if is_due else state
+        if part.runs_once:
+            return self._watch_command(part)
+        if not part.process.is_running():
+            return self._note_death(part)
+        if state is State.STARTING:
+            return self._watch_start(part)
+        return state
+
+    def _needs_met(self, part: Part) -> bool:
+        needed = [other for other in self._parts.values() if {other.name, other.tier} & set(part.needs)]
+        return all(self._states[other.name] is State.READY for other in needed)
+
+    def _start(self, part: Part) -> State:
+        part.process.start()
+        self._started_at[part.name] = time.monotonic()
+        return State.STARTING
+
+    def _watch_command(self, part: Part) -> State:
+        if part.process.is_running():
+            return self._check_patience(part)
+        if part.process.exit_status != 0:
+            raise self._failure(part, f"failed with status {part.process.exit_status}")
+        return State.READY
+
+    def _watch_start(self, part: Part) -> State:
+        if not part.process.is_ready():
+            return self._check_patience(part)
+        seconds = time.monotonic() - self._started_at[part.name]
+        again = " again" if part.name in self._were_ready else ""
+        self._tell(f"{part.name} is ready{again} after {seconds:.1f} s")
+        self._were_ready.add(part.name)
+        return State.READY
+
+    def _check_patience(self, part: Part) -> State:
+        waited_seconds = time.monotonic() - self._started_at[part.name]
+        if part.name not in self._were_ready:
+            if waited_seconds > _START_TIMEOUT_SECONDS:
+                raise self._failure(part, f"was not ready in {_START_TIMEOUT_SECONDS} s")
+        elif waited_seconds > part.restart_timeout_seconds:
+            self._tell(f"{part.name} is not ready after {waited_seconds:.0f} s: it is started again")
+            return self._bury(part)
+        return State.STARTING
+
+    def _note_death(self, part: Part) -> State:
+        status = part.process.exit_status
+        if part.name not in self._were_ready:
+            raise self._failure(part, f"ended with status {status} instead of getting ready")
+        if self._states[part.name] is State.READY:
+            self._tell(f"{part.name} ended with status {status}: it is started again")
+        return self._bury(part)
+
+    def _bury(self, part: Part) -> State:
+        # Whatever it started itself must not go on beside its successor.
+        part.process.stop(timeout_seconds=0)
+        self._died_at[part.name] = time.monotonic()
+        return State.DIED
+
+    def _failure(self, part: Part, what: str) -> EmoStreamError:
+        log = part.process.log_file
+        return EmoStreamError(f"{part.name} {what}; the end of {os.path.relpath(log)}:\n{part.process.log_tail()}")
+
+    def _write_state(self) -> None:
+        rows = [
+            {
+                "name": part.name,
+                "tier": part.tier,
+                "state": self._states[part.name].value,
+                # An id that has ended may be another process' by now, so nobody is to signal it.
+                "pid": part.process.pid if part.process.is_running() else None,
+                "address": part.address,
+                "log": str(part.process.log_file),
+            }
+            for part in self._parts.values()
+        ]
+        temporary = self._state_file.with_suffix(".new")
+        temporary.write_text(json.dumps(rows, indent=1))
+        temporary.replace(self._state_file)

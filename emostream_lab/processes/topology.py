@@ -1,0 +1,242 @@
+"""Which processes make EmoStream on one machine, as data: their ports, settings and the order they need."""
+
+import http.client
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from emostream.errors import EmoStreamError
+from emostream_lab.machine.jars import JARS
+from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
+from emostream_lab.processes.servers import HOST
+
+# In the order in which they start; stopping goes the other way.
+TIERS = (
+    "zookeeper",
+    "kafka",
+    "spark",
+    "topics",
+    "registry",
+    "subscriber",
+    "publisher",
+    "ingest",
+    "aggregator",
+    "audit",
+)
+
+
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - asked for by LAN=1, and told plainly there
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: its tier, where it answers, and the tiers or processes that must be ready before it starts.
+
+    `runs_once` is for a command that is ready when it has ended well, and is not started again. One that came back, but
+    is not ready by `restart_timeout_seconds` after that, is killed and started once more.
+    """
+
+    tier: str
+    process: Process
+    port: int | None = None
+    needs: tuple[str, ...] = ()
+    runs_once: bool = False
+    # Generous: on a machine that is busy with other work, Spark alone may take minutes.
+    restart_timeout_seconds: float = 240
+
+    @property
+    def name(self) -> str:
+        return self.process.name
+
+    @property
+    def address(self) -> str:
+        """`host:port` as a client dials it; empty where nothing listens."""
+        return f"{HOST}:{self.port}" if self.port else ""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each process listens; the defaults are those of the settings. Subscribers are dealt out by cluster."""
+
+    zookeeper: int = 2181
+    kafka: int = 9092
+    spark_master: int = 7077
+    ingest: int = 8000
+    registry: int = 8001
+    aggregator: int = 8002
+    audit: int = 8003
+    publishers: tuple[int, ...] = (8101, 8102, 8103)
+    subscribers: tuple[tuple[int, ...], ...] = ((9001, 9002, 9003), (9004, 9005, 9006), (9007, 9008, 9009))
+
+    @classmethod
+    def free(cls, clusters: int, subscribers_per_cluster: int) -> "Ports":
+        """Ports that nothing listens on now, for a topology beside another one."""
+        return cls(
+            zookeeper=servers.free_port(),
+            kafka=servers.free_port(),
+            spark_master=servers.free_port(),
+            ingest=servers.free_port(),
+            registry=servers.free_port(),
+            aggregator=servers.free_port(),
+            audit=servers.free_port(),
+            publishers=tuple(servers.free_port() for _ in range(clusters)),
+            subscribers=tuple(
+                tuple(servers.free_port() for _ in range(subscribers_per_cluster)) for _ in range(clusters)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is free to choose about a topology; `settings` are environment variables of every process."""
+
+    directory: Path
+    ports: Ports = field(default_factory=Ports)
+    trigger_ms: int = 2_000
+    spark_master: str = ""
+    # Where viewers find ingest, registry and subscribers. Any other than loopback opens their ports to the network.
+    public_address: str = HOST
+    settings: Mapping[str, str] = field(default_factory=dict)
+    # Beside the aggregator, and beside the publisher of the first cluster: one each that waits to be elected.
+    has_standbys: bool = False
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        return tuple(f"cluster{number}" for number in range(1, len(self.ports.publishers) + 1))
+
+
+def parts(layout: Layout) -> list[Part]:
+    """Every process of the topology, in the order of TIERS."""
+    return [*_servers(layout), *_tiers(layout)]
+
+
+def select(available: list[Part], tiers: tuple[str, ...]) -> list[Part]:
+    """The parts of these tiers alone; whatever else they need is somebody else's to start.
+
+    Raises EmoStreamError where a name is no tier.
+    """
+    if unknown := [tier for tier in tiers if tier not in TIERS]:
+        raise EmoStreamError(f"there is no tier {', '.join(unknown)}: choose from {','.join(TIERS)}.")
+    return [part for part in available if part.tier in tiers]
+
+
+def ports_in_use(selected: list[Part]) -> list[Part]:
+    """The parts whose port something else listens on already."""
+    return [part for part in selected if part.port and _accepts(part.port)]
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """The settings by which any command, ours or the user's, finds this topology."""
+    ports = layout.ports
+    return {
+        **servers.chosen_installations(),
+        "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{ports.kafka}",
+        "EMOSTREAM_ZOOKEEPER_HOSTS": f"{HOST}:{ports.zookeeper}",
+        "EMOSTREAM_CLUSTERS_NAMES": ",".join(layout.clusters),
+        "EMOSTREAM_REGISTRY_PORT": str(ports.registry),
+        "EMOSTREAM_REGISTRY_INGEST_URL": f"http://{layout.public_address}:{ports.ingest}",
+        "EMOSTREAM_INGEST_PORT": str(ports.ingest),
+        "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{ports.registry}",
+        "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
+        "EMOSTREAM_AGGREGATOR_PORT": str(ports.aggregator),
+        "EMOSTREAM_AUDIT_PORT": str(ports.audit),
+        "EMOSTREAM_AGGREGATOR_TRIGGER_MS": str(layout.trigger_ms),
+        "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
+        "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
+        "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
+        # All tiers share the cores of this machine.
+        "EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "quick",
+        **_public_settings(layout),
+        **layout.settings,
+    }
+
+
+def _public_settings(layout: Layout) -> dict[str, str]:
+    if layout.public_address == HOST:
+        return {}
+    tiers = ("INGEST", "REGISTRY", "SUBSCRIBER")
+    return {f"EMOSTREAM_{tier}_HOST": EVERY_ADDRESS for tier in tiers}
+
+
+def _servers(layout: Layout) -> Iterator[Part]:
+    directory, ports = layout.directory, layout.ports
+    yield Part("zookeeper", servers.zookeeper(directory / "zookeeper", ports.zookeeper), ports.zookeeper)
+    kafka = servers.kafka(directory / "kafka", ports.kafka, ports.zookeeper)
+    yield Part("kafka", kafka, ports.kafka, needs=("zookeeper",), restart_timeout_seconds=60)
+    if layout.spark_master:
+        return
+    spark = directory / "spark"
+    yield Part("spark", servers.spark_master(spark, ports.spark_master), ports.spark_master)
+    # One core for the driver that works and one for its successor, whose executor starts before the old one is gone.
+    worker = servers.spark_worker(spark, ports.spark_master, cores=2, memory_mib=2_048)
+    yield Part("spark", worker, needs=("spark-master",))
+
+
+def _tiers(layout: Layout) -> Iterator[Part]:
+    ports = layout.ports
+    topics = _command(layout, "topics", "topics", "apply")
+    yield Part("topics", topics, needs=("kafka",), runs_once=True)
+    yield _service(layout, "registry", ports.registry, "zookeeper")
+    for cluster, members in zip(layout.clusters, ports.subscribers, strict=True):
+        for port in members:
+            yield _service(layout, "subscriber", port, "topics", name=f"subscriber@{port}", cluster=cluster)
+    for cluster, port in zip(layout.clusters, ports.publishers, strict=True):
+        yield _service(layout, "publisher", port, "topics", name=f"publisher@{cluster}", cluster=cluster)
+    yield _service(layout, "ingest", ports.ingest, "topics")
+    yield _service(layout, "aggregator", ports.aggregator, "topics", "spark")
+    yield _service(layout, "audit", ports.audit, "topics")
+    if layout.has_standbys:
+        yield from _standbys(layout)
+
+
+def _standbys(layout: Layout) -> Iterator[Part]:
+    port, cluster = servers.free_port(), layout.clusters[0]
+    yield _service(layout, "publisher", port, "topics", name=f"publisher-standby@{cluster}", cluster=cluster)
+    yield aggregator_beside(layout, "aggregator-standby")
+
+
+def aggregator_beside(layout: Layout, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Part:
+    """One more aggregator, with a port and a folder of its own, and with these settings besides."""
+    port = servers.free_port()
+    own = {"EMOSTREAM_AGGREGATOR_PORT": str(port), "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / name)}
+    beside = replace(layout, settings={**layout.settings, **own, **settings})
+    return _service(beside, "aggregator", port, "topics", "spark", name=name)
+
+
+def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:
+    flags = ["--cluster", cluster, "--port", str(port)] if cluster else []
+    if tier == "subscriber":
+        advertised = {"EMOSTREAM_SUBSCRIBER_ADVERTISED_URL": f"http://{layout.public_address}:{port}"}
+        layout = replace(layout, settings={**layout.settings, **advertised})
+    process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(port))
+    return Part(tier, process, port, needs)
+
+
+def _command(layout: Layout, name: str, *arguments: str, probe: Callable[[], bool] = lambda: True) -> Process:
+    return Process(
+        name,
+        [sys.executable, "-m", "emostream", *arguments],
+        environment=environment(layout),
+        log_file=layout.directory / "logs" / f"{name}.log",
+        probe=probe,
+    )
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except http.client.HTTPException:
+        return False
+    finally:
+        connection.close()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -1,0 +1,73 @@
+"""The display and the verdict say what the figures are."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from emostream_lab import cli
+from emostream_lab.account import figures
+from emostream_lab.account.figures import Figures
+
+GOOD = Figures(
+    seconds=60,
+    reactions_per_second=1_012,
+    accepted=61_234,
+    counted=61_234,
+    in_flight=0,
+    unknown=0,
+    refused=0,
+    viewers=500,
+    swarms=31,
+    delivered=15_500,
+    p50_ms=1_312,
+    p99_ms=2_404,
+    is_final=True,
+)
+
+
+def test_figures_reach_the_display_whole(tmp_path: Path) -> None:
+    file = tmp_path / "crowd.json"
+    assert figures.read(file) is None
+    figures.write(file, GOOD)
+    assert figures.read(file) == GOOD
+
+
+def test_the_live_line_shows_the_flow() -> None:
+    line = figures.live_line(GOOD)
+    for part in ("1,012 reactions/s", "61,234 accepted", "500 viewers", "1.31 s (p99 2.40 s)"):
+        assert part in line
+
+
+def test_an_exact_account_says_so() -> None:
+    assert GOOD.is_exact
+    assert "counted exactly once" in figures.summary(GOOD)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lost": {"🔥": 2}}, {"doubled": {"🎉": 1}}, {"missed": 1}, {"repeated": 1}, {"in_flight": 3}],
+)
+def test_anything_lost_doubled_missed_or_repeated_is_not_exact(wrong: dict[str, object]) -> None:
+    account = msgspec.structs.replace(GOOD, **wrong)
+    assert not account.is_exact
+    assert "NOT EXACT" in figures.summary(account)
+
+
+def test_the_summary_names_the_emoji_that_were_lost() -> None:
+    assert "3 (🔥2 🎉1)" in figures.summary(msgspec.structs.replace(GOOD, lost={"🔥": 2, "🎉": 1}))
+
+
+@pytest.mark.parametrize(("left", "status"), [(GOOD, 0), (msgspec.structs.replace(GOOD, missed=1), 1)])
+def test_the_account_that_a_crowd_left_is_printed_and_judged(tmp_path: Path, left: Figures, status: int) -> None:
+    figures.write(tmp_path / "crowd.json", left)
+    shown = CliRunner().invoke(cli.main, ["account", str(tmp_path / "crowd.json")])
+    assert (shown.exit_code, shown.output) == (status, f"{figures.summary(left)}\n")
+
+
+def test_a_crowd_that_ended_early_left_no_account(tmp_path: Path) -> None:
+    file = tmp_path / "crowd.json"
+    assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1
+    figures.write(file, msgspec.structs.replace(GOOD, is_final=False))
+    assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1

@@ -1,0 +1,62 @@
+"""The faults follow from the seed alone and spare nobody."""
+
+import itertools
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emostream_lab.chaos import plan
+from emostream_lab.chaos.injector import EXECUTOR, victims
+from emostream_lab.chaos.plan import Kind
+from emostream_lab.processes.topology import Layout, parts
+
+TIERS = {"kafka": ["kafka"], "subscriber": ["subscriber@1", "subscriber@2"], EXECUTOR: [EXECUTOR]}
+DECK = 2 * len(TIERS) + 5
+
+
+@given(st.integers(), st.integers(1, 60))
+def test_the_same_seed_gives_the_same_faults_in_the_order_of_time(seed: int, count: int) -> None:
+    faults = plan.schedule(seed, count, TIERS)
+    assert faults == plan.schedule(seed, count, TIERS)
+    assert len(faults) == count
+    times = [(fault.burst, fault.after_seconds) for fault in faults]
+    assert times == sorted(times)
+
+
+@given(st.integers())
+def test_every_kind_of_fault_befalls_every_tier_before_one_comes_again(seed: int) -> None:
+    faults = plan.schedule(seed, DECK, TIERS)
+    for kind in (Kind.KILL, Kind.STOP):
+        first_victims = {fault.victims[0].partition("@")[0] for fault in faults if fault.kind is kind}
+        assert first_victims == set(TIERS)
+    assert {fault.kind for fault in faults} == set(Kind)
+
+
+@given(st.integers())
+def test_faults_come_in_bursts_without_a_pause_and_some_alone(seed: int) -> None:
+    faults = plan.schedule(seed, 500, TIERS)
+    bursts = [list(burst) for _, burst in itertools.groupby(faults, lambda fault: fault.burst)]
+    assert {len(burst) for burst in bursts[:-1]} == {1, 2, 4, 6, 8}
+    for burst in bursts:
+        assert burst[0].after_seconds == 0
+        assert all(later.after_seconds - earlier.after_seconds <= 5.1 for earlier, later in itertools.pairwise(burst))
+
+
+def test_faults_come_alone_where_that_is_asked_for() -> None:
+    assert [fault.burst for fault in plan.schedule(1, 50, TIERS, most_in_burst=1)] == list(range(50))
+
+
+@given(st.integers())
+def test_two_at_once_are_two_processes(seed: int) -> None:
+    for fault in plan.schedule(seed, 60, TIERS):
+        assert len(set(fault.victims)) == len(fault.victims) <= 2
+
+
+def test_all_that_stays_can_be_a_victim(tmp_path: Path) -> None:
+    tiers = victims(parts(Layout(tmp_path, has_standbys=True)))
+    assert "topics" not in tiers
+    assert {"zookeeper", "kafka", "spark-master", "spark-worker", "registry", "audit", EXECUTOR} <= set(tiers)
+    assert tiers["aggregator"] == ["aggregator", "aggregator-standby"]
+    assert "publisher-standby@cluster1" in tiers["publisher"]
+    assert len(tiers["subscriber"]) == 9

@@ -1,0 +1,168 @@
+"""The set-up finds what is missing, says it first, and is silent on a machine that has everything."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from emostream.errors import EmoStreamError
+from emostream_lab.machine import bootstrap, jars, java
+from emostream_lab.machine.bootstrap import PURPOSES
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No Java, no Maven, no venv, no jars; returns the folder of the environment to be."""
+
+    def no_java() -> Path:
+        raise EmoStreamError("none")
+
+    monkeypatch.setattr(java, "java_home", no_java)
+    monkeypatch.setattr(jars, "JARS", tmp_path / "jars")
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda _: None)
+    monkeypatch.setattr(bootstrap, "_has_module", lambda _: False)
+    return tmp_path / ".venv"
+
+
+@pytest.mark.parametrize(
+    ("codename", "package"),
+    [
+        ("bookworm", "openjdk-17-jre-headless"),
+        ("trixie", "openjdk-21-jre-headless"),
+        ("noble", "openjdk-21-jre-headless"),
+    ],
+)
+@pytest.mark.usefixtures("bare_machine")
+def test_a_bare_machine_gets_the_java_that_its_distribution_has(
+    monkeypatch: pytest.MonkeyPatch, codename: str, package: str
+) -> None:
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": codename})
+    assert bootstrap.missing_packages(PURPOSES["demo"]) == [package, "maven", "python3-venv"]
+    assert len(bootstrap.plan(PURPOSES["demo"])) == 3
+
+
+def test_a_machine_that_lists_fonts_but_has_none_for_emoji_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda command: f"/usr/bin/{command}")
+
+    def no_font(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, stdout="", stderr="")
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", no_font)
+    assert "fonts-noto-color-emoji" in bootstrap.missing_packages(PURPOSES["browser"])
+    assert "fonts-noto-color-emoji" not in bootstrap.missing_packages(PURPOSES["test"])
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    with pytest.raises(EmoStreamError, match="put another `chromium` and the `chromedriver` of its version on PATH"):
+        bootstrap.plan(PURPOSES["browser"])
+    assert "chromium" not in bootstrap.missing_packages(PURPOSES["test"])
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_without_apt_the_error_says_what_to_install() -> None:
+    with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17, 21 or 25"):
+        bootstrap._apt_install(["maven"])
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_without_rights_the_error_is_the_line_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda command: "/usr/bin/x" if command == "apt-get" else None)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    with pytest.raises(EmoStreamError, match=r"run `apt-get install .* maven` as root"):
+        bootstrap._apt_install(["maven"])
+
+
+def test_an_environment_is_complete_only_for_the_requirements_it_was_made_from(
+    bare_machine: Path,
+) -> None:
+    assert not bootstrap._is_installed("spark")
+    (bare_machine / "bin").mkdir(parents=True)
+    for command in ("python", "pip"):
+        (bare_machine / "bin" / command).touch()
+    bootstrap._marker("dev").write_text(bootstrap._fingerprint("dev"))
+    assert bootstrap._is_installed("dev")
+    # The demo is content with all that the tests need, and asks for nothing again.
+    assert not any("Python" in step.what for step in bootstrap.plan(PURPOSES["demo"]))
+    bootstrap._marker("dev").write_text("of an older file")
+    assert not bootstrap._is_installed("dev")
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_full_disk_is_refused_before_anything_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1e9}))
+    with pytest.raises(EmoStreamError, match=r"has 1\.0 GB free and the set-up needs"):
+        bootstrap.prepare(PURPOSES["demo"])
+
+
+def test_a_jar_that_is_not_as_pinned_makes_its_set_incomplete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jars, "JARS", tmp_path)
+    assert jars.incomplete_sets() == list(jars.SETS)
+    name, (file, *_) = "zookeeper", list(jars._pinned("zookeeper"))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / file).write_bytes(b"another")
+    assert file in jars.missing_or_wrong(name)
+
+
+def test_settings_of_pip_for_other_installations_do_not_reach_ours() -> None:
+    environment = {"PIP_USER": "1", "PIP_TARGET": "/opt", "PIP_INDEX_URL": "https://pypi.example", "PYTHONPATH": "/opt"}
+    assert bootstrap.pip_environment({**environment, "HOME": "/home/ada"}) == {
+        "PIP_INDEX_URL": "https://pypi.example",
+        "HOME": "/home/ada",
+    }
+
+
+@pytest.fixture
+def busy_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An apt-get that somebody else keeps from its lists at the first call; returns the file of its calls."""
+    calls = tmp_path / "calls"
+    command = tmp_path / "bin" / "apt-get"
+    command.parent.mkdir()
+    command.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {calls}
+[ "$(wc -l < {calls})" -gt 1 ] && exit 0
+echo 'E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (unattended-upgr)'
+echo 'E: Unable to lock directory /var/lib/apt/lists/'
+exit 100
+"""
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "set-up.log")
+    monkeypatch.setattr(bootstrap, "_APT_RETRY_SECONDS", 0)
+    return calls
+
+
+def test_the_set_up_waits_for_whoever_uses_apt(busy_apt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap._apt_install(["maven"])
+    update, again, install = busy_apt.read_text().splitlines()
+    assert update == again == "update --quiet"
+    assert "DPkg::Lock::Timeout=900" in install
+    assert "process 7 (unattended-upgr)): waiting until it is done" in capsys.readouterr().out
+
+
+def test_two_set_ups_at_once_come_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "LOCK", tmp_path / "lock")
+    entered = threading.Event()
+    order: list[str] = []
+
+    def second() -> None:
+        with bootstrap._alone():
+            order.append("second")
+
+    with bootstrap._alone():
+        other = threading.Thread(target=second)
+        other.start()
+        while "Another set-up is at work" not in capfd.readouterr().out:
+            assert other.is_alive()
+            entered.wait(0.01)
+        order.append("first")
+    other.join(30)
+    assert order == ["first", "second"]

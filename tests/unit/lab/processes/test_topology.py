@@ -1,0 +1,58 @@
+"""The topology is whole, its ports are its own, and a part of it can be chosen."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from emostream import config
+from emostream.errors import EmoStreamError
+from emostream_lab.processes import topology
+from emostream_lab.processes.topology import TIERS, Layout, Ports
+
+
+def test_the_default_is_three_clusters_of_three_subscribers_and_every_tier(tmp_path: Path) -> None:
+    parts = topology.parts(Layout(tmp_path))
+    tiers = [part.tier for part in parts]
+    assert set(tiers) == set(TIERS)
+    assert tiers.count("subscriber") == 9
+    assert tiers.count("publisher") == 3
+    assert len({part.name for part in parts}) == len(parts)
+    ports = [part.port for part in parts if part.port]
+    assert len(set(ports)) == len(ports)
+
+
+def test_each_need_is_a_tier_or_a_process_that_comes_earlier(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for part in topology.parts(Layout(tmp_path)):
+        assert set(part.needs) <= seen
+        seen |= {part.tier, part.name}
+
+
+def test_the_environment_holds_settings_only(tmp_path: Path) -> None:
+    assert config.unknown_variables(topology.environment(Layout(tmp_path))) == []
+
+
+def test_without_a_standalone_master_there_is_no_spark(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, spark_master="local[2]")
+    assert "spark" not in {part.tier for part in topology.parts(layout)}
+    assert topology.environment(layout)["EMOSTREAM_AGGREGATOR_SPARK_MASTER"] == "local[2]"
+
+
+def test_a_choice_of_tiers_leaves_the_rest_out_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
+    parts = topology.parts(Layout(tmp_path))
+    assert {part.name for part in topology.select(parts, ("kafka", "spark"))} == {
+        "kafka",
+        "spark-master",
+        "spark-worker",
+    }
+    with pytest.raises(EmoStreamError, match="there is no tier kafak: choose from zookeeper,kafka,"):
+        topology.select(parts, ("kafak",))
+
+
+def test_a_port_that_something_else_listens_on_is_found(tmp_path: Path) -> None:
+    parts = topology.parts(Layout(tmp_path, Ports.free(clusters=1, subscribers_per_cluster=1)))
+    assert topology.ports_in_use(parts) == []
+    kafka = next(part for part in parts if part.tier == "kafka")
+    with socket.create_server(("127.0.0.1", kafka.port or 0)):
+        assert topology.ports_in_use(parts) == [kafka]

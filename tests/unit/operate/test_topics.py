@@ -1,0 +1,86 @@
+"""What must change about a topic is found without changing it, and reactions are kept as the guarantees need."""
+
+import pytest
+
+from emostream.config import ClustersSettings, KafkaSettings, load
+from emostream.errors import ConfigurationError, EmoStreamError
+from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC
+from emostream.operate.topics import Topic, changes, wanted_topics
+
+SETTINGS = KafkaSettings(reactions_partitions=4, replication_factor=3, min_insync_replicas=2)
+REACTIONS, DEAD_LETTERS, REHEARSAL, SWARMS, CLUSTER = ALL = wanted_topics(
+    SETTINGS, [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC, "cluster1"]
+)
+
+
+def found(topic: Topic, partitions: int | None = None, **configs: str) -> Topic:
+    """The topic as a broker describes it: with more settings than we care about."""
+    named = {name.replace("_", "."): value for name, value in configs.items()}
+    known = {**topic.configs, "flush.ms": "1", **named}
+    return Topic(topic.name, partitions or topic.partitions, topic.replicas, known)
+
+
+def test_only_reactions_real_or_rehearsed_have_partitions_and_an_age() -> None:
+    assert [topic.partitions for topic in ALL] == [4, 1, 4, 1, 1]
+    assert int(REHEARSAL.configs["retention.ms"]) < 3_600_000
+    assert REACTIONS.configs["retention.ms"] == str(24 * 3_600_000)
+    for topic in (SWARMS, CLUSTER):
+        assert topic.configs["retention.ms"] == "-1"
+        assert topic.configs["retention.bytes"] == str(1 << 30)
+
+
+def test_an_acknowledged_record_is_never_given_up() -> None:
+    for topic in ALL:
+        assert topic.replicas == 3
+        assert topic.configs["min.insync.replicas"] == "2"
+        assert topic.configs["unclean.leader.election.enable"] == "false"
+        assert topic.configs["cleanup.policy"] == "delete"
+
+
+@pytest.mark.parametrize("retention_bytes", [1 << 20, 1 << 30, 1 << 40])
+def test_a_segment_holds_any_record_and_several_make_up_what_is_kept(retention_bytes: int) -> None:
+    settings = KafkaSettings(swarms_retention_bytes=retention_bytes)
+    (topic,) = wanted_topics(settings, [SWARMS_TOPIC])
+    assert settings.max_record_bytes <= int(topic.configs["segment.bytes"]) < 1 << 31
+
+
+def test_a_missing_topic_is_made() -> None:
+    (change,) = changes(SWARMS, None)
+    assert change.create
+    assert str(change) == "swarms: make it, with 1 partition"
+
+
+def test_a_topic_as_wanted_needs_nothing() -> None:
+    for topic in ALL:
+        assert changes(topic, found(topic)) == []
+
+
+def test_partitions_grow_but_are_never_taken_away() -> None:
+    (change,) = changes(REACTIONS, found(REACTIONS, partitions=2))
+    assert str(change) == "reactions: grow to 4 partitions"
+    assert changes(REACTIONS, found(REACTIONS, partitions=8)) == []
+
+
+def test_a_setting_that_differs_is_set() -> None:
+    (change,) = changes(REACTIONS, found(REACTIONS, retention_ms="1"))
+    assert change.configs == {"retention.ms": "86400000"}
+    assert str(change) == "reactions: set retention.ms=86400000"
+
+
+def test_an_ordered_log_of_several_partitions_is_refused() -> None:
+    with pytest.raises(EmoStreamError, match="swarms has 2 partitions"):
+        changes(SWARMS, found(SWARMS, partitions=2))
+
+
+def test_a_cluster_may_have_brokers_of_its_own() -> None:
+    settings = ClustersSettings(names=("a", "b"), brokers=("b=kafka3:9092", "b=kafka4:9092"))
+    assert settings.brokers_of("a") == ()
+    assert settings.brokers_of("b") == ("kafka3:9092", "kafka4:9092")
+
+
+@pytest.mark.parametrize("entry", ["kafka3:9092", "c=kafka3:9092", "a=kafka3"])
+def test_a_broker_of_no_cluster_is_refused(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "a,b")
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_BROKERS", entry)
+    with pytest.raises(ConfigurationError, match="EMOSTREAM_CLUSTERS_BROKERS"):
+        load(ClustersSettings)
