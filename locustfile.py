@@ -1,7 +1,7 @@
 """The audience that drives EmoStream: `make load`, or `locust` and its web UI.
 
 Everything is chosen by flags, which are fields of the web UI too: `locust --help` names them. emostream_lab/load/ is
-the library behind it; docs/performance.md tells what it measures and how.
+the library behind it; docs/measuring.md says what it measures and how.
 """
 
 from gevent import sleep
