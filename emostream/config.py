@@ -184,8 +184,16 @@ class IngestSettings(Section):
     body_timeout_ms: int = Field(
         5_000, ge=100, description="How long a client may take to send its body before its 408."
     )
+    max_receiving_bytes: int = Field(
+        32 << 20,
+        ge=2 << 20,
+        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
+        "4 KiB at most.",
+    )
     max_connections: int = Field(
-        10_000, ge=1, description="Open connections, past which a new one waits to be accepted."
+        5_000,
+        ge=1,
+        description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head.",
     )
     drain_timeout_ms: int = Field(
         10_000, ge=0, description="After SIGTERM: how long requests in flight may take to be acknowledged."
@@ -324,6 +332,17 @@ class RegistrySettings(Section):
     )
     pending_seconds: float = Field(
         10, gt=0, description="How long an assignment counts as load although its viewer has not connected."
+    )
+    max_receiving_bytes: int = Field(
+        8 << 20,
+        ge=128 << 10,
+        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
+        "4 KiB at most.",
+    )
+    max_connections: int = Field(
+        5_000,
+        ge=1,
+        description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head.",
     )
     cors_origins: CommaSeparated = Field(
         ("*",), description="Origins of pages that may ask, comma-separated; `*` for any."

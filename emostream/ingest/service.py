@@ -9,7 +9,7 @@ import uvloop
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
-from emostream.runtime import coordination, garbage, http, logs
+from emostream.runtime import coordination, files, garbage, http, logs
 from emostream.runtime.coordination import Announcement, process_identity
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import address_of, listen
@@ -20,6 +20,7 @@ log = logs.get(__name__)
 
 def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+    files.raise_limit(settings.variable("max_connections"), settings.max_connections)
     with listen(settings.host, settings.port) as listener:
         uvloop.run(_run(listener, settings, kafka, zookeeper))
 
@@ -33,7 +34,12 @@ async def _run(
     readiness = Readiness("kafka", "accepting")
     committer = Committer(settings, kafka, readiness)
     app = create_app(settings, readiness, committer.submit)
-    limits = Limits(settings.max_body_bytes, settings.body_timeout_ms / 1000, settings.max_connections)
+    limits = Limits(
+        settings.max_body_bytes,
+        settings.body_timeout_ms / 1000,
+        settings.max_connections,
+        settings.max_receiving_bytes,
+    )
     address = address_of(listener)
     serving = asyncio.create_task(http.serve(app, listener, drained, limits))
     committer.start()

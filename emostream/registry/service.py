@@ -15,9 +15,10 @@ from emostream.registry import metrics
 from emostream.registry.app import create_app
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
-from emostream.runtime import http, logs
+from emostream.runtime import files, http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, new_client, process_identity
+from emostream.runtime.http import Limits
 from emostream.runtime.listener import address_of, listen
 from emostream.runtime.readiness import Readiness
 
@@ -29,6 +30,7 @@ _END_SECONDS = 2.0
 
 def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+    files.raise_limit(settings.variable("max_connections"), settings.max_connections)
     with listen(settings.host, settings.port) as listener:
         uvloop.run(_serve(listener, settings, zookeeper))
 
@@ -52,7 +54,9 @@ async def _serve(listener: socket.socket, settings: RegistrySettings, zookeeper:
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
     log.info("registry listens", address=address)
-    await http.serve(create_app(settings, readiness, topology, time.monotonic), listener, stop)
+    limits = Limits(connections=settings.max_connections, receiving_bytes=settings.max_receiving_bytes)
+    app = create_app(settings, readiness, topology, time.monotonic)
+    await http.serve(app, listener, stop, limits)
     # ZooKeeper, should it be away, may not hold up the end.
     watch.stop()
     await asyncio.wait((run_in_thread("end", client.stop), watching), timeout=_END_SECONDS)

@@ -26,17 +26,21 @@ from granian.net import SocketHolder
 from granian.rsgi import ProtocolClosed, ProtocolError
 from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import MapAdapter
 
-from emostream.runtime import logs
+from emostream.runtime import cors, logs
+from emostream.runtime.budget import BodyBudget
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
 
 _HEAD_TIMEOUT_MS = 10_000
+# A head of 16 KiB passes, which is what cookies of `localhost` come to; a larger one than this gets 431 from Granian.
+_MAX_HEAD_BYTES = 20 << 10
 _LINGER_SECONDS = 1.0
-_PREFLIGHT_SECONDS = "86400"
+_RETRY_AFTER_SECONDS = 1
+_ORIGINS = "CORS_ORIGINS"
 
 _requests = Counter(
     "emostream_http_requests_total", "Requests by their path and the status of the answer.", ["path", "status"]
@@ -44,6 +48,10 @@ _requests = Counter(
 _dropped_requests = Counter(
     "emostream_http_dropped_requests_total",
     "Requests whose client went away before its whole body was there, or its answer.",
+)
+_refused_bodies = Counter(
+    "emostream_http_refused_bodies_total",
+    "Requests that got 503 because the bodies on their way in filled the memory that they may have.",
 )
 _OTHER_PATH = "other"
 
@@ -71,6 +79,9 @@ class _App(Flask):
         if request is None:
             return None
         environ = request.environ
+        # Werkzeug takes //x for /x. What checks paths in front of us does not.
+        if environ["PATH_INFO"].startswith("//"):
+            raise NotFound
         return MapAdapter(
             self.url_map,
             server_name=environ["SERVER_NAME"],
@@ -84,11 +95,16 @@ class _App(Flask):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the edge takes from a client; the connections past `connections` wait to be accepted."""
+    """What the edge takes in.
+
+    `body_bytes` and `body_timeout_seconds` are for each body; `receiving_bytes` is for all bodies on their way in
+    together, and one that would exceed it gets 503. Connections past `connections` wait to be accepted.
+    """
 
     body_bytes: int = 64 << 10
     body_timeout_seconds: float = 5
-    connections: int = 10_000
+    connections: int = 5_000
+    receiving_bytes: int = 8 << 20
 
 
 def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()) -> Flask:
@@ -96,6 +112,10 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
     app = _App(name, static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config[_ORIGINS] = tuple(cors_origins)
+    # Each path has one spelling: another one gets 404, not a redirect, which would name our own address.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -122,11 +142,8 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
 
     @app.errorhandler(Exception)
     def unexpected_error(error: Exception) -> Response:
-        log.error("request failed", method=request.method, path=request.path, exc_info=error)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed at this request; its log says why.")
+        return _failed(request.method, request.path, error)
 
-    if cors_origins:
-        _allow_origins(app, cors_origins)
     return app
 
 
@@ -137,6 +154,11 @@ def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] 
     response = Response(body, status, content_type="application/problem+json")
     response.headers.extend(headers)
     return response
+
+
+def _failed(method: str, path: str, error: Exception) -> Response:
+    log.error("request failed", method=method, path=path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed at this request; its log says why.")
 
 
 class _ListeningServer(Server):  # type: ignore[misc]
@@ -159,7 +181,7 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
         listener,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS, max_buffer_size=_MAX_HEAD_BYTES),
         websockets=False,
         backpressure=limits.connections,
         log_enabled=False,
@@ -204,68 +226,136 @@ def serve_in_thread(app: Flask, listener: socket.socket) -> ThreadedServer:
     return ThreadedServer(app, listener)
 
 
+class _RefusedError(Exception):
+    """The request is answered before Flask sees it. `is_sending`: whether its client may still send a body."""
+
+    def __init__(self, response: Response, *, is_sending: bool = True) -> None:
+        super().__init__()
+        self.response = response
+        self.is_sending = is_sending
+        # What is left of the body goes with the connection.
+        response.headers["Connection"] = "close"
+
+
+class _ClientGoneError(Exception):
+    """The connection ended before the whole body was there: there is nobody to answer."""
+
+
 class Edge:
     """Between Granian (RSGI) and Flask: takes the body in, bounded in size and time, and awaits deferred responses."""
 
     def __init__(self, app: Flask, limits: Limits) -> None:
         self._app = app
         self._limits = limits
+        self._origins: Sequence[str] = app.config.get(_ORIGINS, ())
+        self._budget = BodyBudget(limits.receiving_bytes)
         # What anybody may make up is no label of a metric.
         self._paths = {rule.rule for rule in app.url_map.iter_rules()}
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         try:
             response = await self._respond(scope, protocol)
-        except (ProtocolClosed, ProtocolError):
-            # Cut off: there is nobody to answer.
+            _load(response)
+        except (_ClientGoneError, ProtocolClosed, ProtocolError):
             _dropped_requests.inc()
             return
+        except Exception as error:
+            response = _failed(scope.method, scope.path, error)
+        self._allow_origins(scope, response)
         _requests.labels(scope.path if scope.path in self._paths else _OTHER_PATH, response.status_code).inc()
         headers = list(response.headers.items())
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)
-            return
-        # A file is sent from memory: ours are small.
-        response.direct_passthrough = False
-        protocol.response_bytes(response.status_code, headers, response.get_data())
+        else:
+            protocol.response_bytes(response.status_code, headers, response.get_data())
 
     async def _respond(self, scope: Any, protocol: Any) -> Response:
+        try:
+            body = await self._take_in(scope, protocol)
+        except _RefusedError as refusal:
+            if refusal.is_sending:
+                await _discard(protocol)
+            return refusal.response
+        environ = _environ(scope, body)
+        with self._app.request_context(environ):
+            response = self._app.full_dispatch_request()
+        if not isinstance(response, Deferred):
+            return response
+        response.close()
+        try:
+            return await response.outcome
+        except Exception as error:
+            with self._app.request_context(environ):
+                return self._app.make_response(self._app.handle_user_exception(error))
+
+    async def _take_in(self, scope: Any, protocol: Any) -> io.BytesIO:
+        """The request's whole body. Raises _RefusedError or _ClientGoneError."""
         # Granian ends a broken chunked body like a whole one, and has no bound for it, so a length must be declared.
-        if "transfer-encoding" in scope.headers:
-            await self._discard(protocol)
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send the request's body with a Content-Length.")
-        if int(scope.headers.get("content-length", 0)) > self._limits.body_bytes:
-            await self._discard(protocol)
+        pieces, headers, body = aiter(protocol), scope.headers, io.BytesIO()
+        if "transfer-encoding" in headers:
+            detail = "Send the request's body with a Content-Length."
+            raise _RefusedError(problem(HTTPStatus.LENGTH_REQUIRED, detail))
+        if scope.http_version == "1.1" and "host" not in headers:
+            raise _RefusedError(problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 needs the header Host."))
+        announced = int(headers.get("content-length", 0))
+        if announced > self._limits.body_bytes:
             detail = f"A request's body may have {self._limits.body_bytes} bytes at most."
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            raise _RefusedError(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
+        if not announced:
+            return body
         try:
             async with asyncio.timeout(self._limits.body_timeout_seconds):
-                body: bytes = await protocol()
+                await self._receive(pieces, announced, body)
         except TimeoutError:
-            return self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request's body did not come in time.")
-        with self._app.request_context(_environ(scope, body)):
-            response = self._app.full_dispatch_request()
-        if isinstance(response, Deferred):
-            cors = [header for header in response.headers if header[0].startswith("Access-Control")]
-            response = await response.outcome
-            response.headers.extend(cors)
-        return response
+            detail = "The request's body did not come in time."
+            raise _RefusedError(problem(HTTPStatus.REQUEST_TIMEOUT, detail), is_sending=False) from None
+        finally:
+            self._budget.give_back(body.tell())
+        body.seek(0)
+        return body
 
-    @staticmethod
-    async def _discard(protocol: Any) -> None:
-        """Let a client send on for a moment: one that is cut off while it sends does not read why."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                async for _ in protocol:
-                    pass
+    async def _receive(self, pieces: Any, announced: int, body: io.BytesIO) -> None:
+        """Copy what comes, piece by piece: a piece keeps a whole read buffer of Granian's, however short it is."""
+        while body.tell() < announced:
+            piece = await anext(pieces)
+            if not piece:
+                raise _ClientGoneError
+            if not self._budget.take(len(piece), announced):
+                _refused_bodies.inc()
+                detail = "Too many bytes of other requests are on their way in; nothing of this one was taken."
+                retry = [("Retry-After", str(_RETRY_AFTER_SECONDS))]
+                raise _RefusedError(problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry))
+            body.write(piece)
 
-    @staticmethod
-    def _refuse(status: HTTPStatus, detail: str) -> Response:
-        """An answer to a request that Flask does not see; what is left of its body goes with the connection."""
-        return problem(status, detail, [("Connection", "close")])
+    def _allow_origins(self, scope: Any, response: Response) -> None:
+        """Let pages of the allowed origins read the answer, whoever gave it."""
+        if not self._origins:
+            return
+        origin = scope.headers.get("origin")
+        allowed = cors.headers(self._origins, origin)
+        if scope.method == "OPTIONS":
+            requested = scope.headers.get("access-control-request-headers")
+            methods = response.headers.get("Allow", "GET, POST")
+            allowed += cors.preflight(self._origins, origin, methods, requested)
+        response.headers.extend(allowed)
 
 
-def _environ(scope: Any, body: bytes) -> dict[str, Any]:
+def _load(response: Response) -> None:
+    """Hold the whole body in memory (the page's files are small), and let go of what it comes from."""
+    response.direct_passthrough = False
+    response.make_sequence()
+    response.close()
+
+
+async def _discard(pieces: Any) -> None:
+    """Let a client send on for a moment: one that is cut off while it sends does not read why."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await anext(pieces):
+                pass
+
+
+def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
     """The WSGI environment (PEP 3333) of a request that has been taken in."""
     host, _, port = scope.server.rpartition(":")
     environ = {
@@ -280,7 +370,7 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": io.BytesIO(body),
+        "wsgi.input": body,
         # It ends by itself, so nobody need count what is read of it.
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -289,32 +379,15 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        environ[_variable(name)] = value
+        # X_Y would stand for X-Y.
+        if "_" not in name:
+            environ[_variable(name)] = value
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
     environ.pop("HTTP_CONTENT_LENGTH", None)
-    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
     return environ
 
 
 @functools.lru_cache(256)
 def _variable(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"
-
-
-def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
-    """Let pages of these origins (`*`: of any) read the answers, and send JSON."""
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        origin = request.environ.get("HTTP_ORIGIN")
-        if origin is None or not ("*" in origins or origin in origins):
-            return response
-        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
-        if "*" not in origins:
-            response.headers.add("Vary", "Origin")
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET, POST")
-            response.headers["Access-Control-Allow-Headers"] = "Content-Type"
-            response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
-        return response

@@ -1,7 +1,6 @@
 """A subscriber's life: it listens, fills its history, is announced, serves, and drains when it is told to stop."""
 
 import asyncio
-import resource
 import signal
 import socket
 
@@ -9,8 +8,7 @@ import uvloop
 
 from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
-from emostream.errors import EmoStreamError
-from emostream.runtime import garbage, logs
+from emostream.runtime import files, garbage, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.listener import address_of, listen
@@ -23,15 +21,13 @@ from emostream.subscriber.server import MAX_HANDSHAKES, Server
 
 log = logs.get(__name__)
 
-# Files besides viewers' and other connections: the clients of Kafka and ZooKeeper, logs, libraries.
-_OTHER_FILES = 64
 _ANNOUNCEMENT_SECONDS = 1.0
 _END_SECONDS = 2.0
 
 
 def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises EmoStreamError where it cannot start."""
-    _raise_file_limit(settings.capacity)
+    files.raise_limit(settings.variable("capacity"), settings.capacity, MAX_HANDSHAKES)
     with _listen(settings) as listener:
         uvloop.run(_serve(listener, settings, kafka, zookeeper))
 
@@ -145,15 +141,3 @@ def _listen(settings: SubscriberSettings) -> socket.socket:
     # Connections inherit it. Without it the kernel would buffer megabytes for each viewer that does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.max_viewer_buffer_bytes)
     return listener
-
-
-def _raise_file_limit(capacity: int) -> None:
-    """Allow as many open files as the hard limit does. Raises EmoStreamError where `capacity` needs more."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    needed = capacity + MAX_HANDSHAKES + _OTHER_FILES
-    if hard != resource.RLIM_INFINITY and needed > hard:
-        raise EmoStreamError(
-            f"{SubscriberSettings.variable('capacity')}={capacity} needs {needed} open files, but {hard} are allowed: "
-            f"lower it to {hard - needed + capacity}, or raise LimitNOFILE of the unit (`ulimit -Hn` in a shell)."
-        )

@@ -3,13 +3,16 @@
 import asyncio
 import http.client
 import json
+import select
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
+from structlog.testing import capture_logs
 
 from emostream.errors import EmoStreamError
 from emostream.runtime.http import Deferred, Limits, ThreadedServer, create_app, problem, serve
@@ -32,6 +35,10 @@ def make_app(readiness: Readiness) -> Flask:
     def path(name: str) -> Response:
         return Response(name)
 
+    @app.get("/type")
+    def content_type() -> Response:
+        return Response(request.mimetype)
+
     @app.get("/fails")
     def fails() -> Response:
         raise ZeroDivisionError
@@ -43,7 +50,43 @@ def make_app(readiness: Readiness) -> Flask:
         asyncio.get_running_loop().call_later(0.2, outcome.set_result, answer)
         return Deferred(outcome)
 
+    @app.get("/fails-later")
+    def fails_later() -> Response:
+        return Deferred(fail())
+
+    @app.get("/gone-later")
+    def gone_later() -> Response:
+        return Deferred(give_up())
+
+    @app.get("/closes")
+    def closes() -> Response:
+        response = Response("x")
+        response.call_on_close(lambda: closed.append("answer"))
+        return response
+
+    @app.get("/closes-later")
+    def closes_later() -> Response:
+        async def outcome() -> Response:
+            response = Response("x")
+            response.call_on_close(lambda: closed.append("outcome"))
+            return response
+
+        response = Deferred(outcome())
+        response.call_on_close(lambda: closed.append("deferred"))
+        return response
+
     return app
+
+
+closed: list[str] = []
+
+
+async def fail() -> Response:
+    raise ZeroDivisionError
+
+
+async def give_up() -> Response:
+    abort(410)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +96,13 @@ def readiness() -> Readiness:
 
 @pytest.fixture(scope="module")
 def port(readiness: Readiness) -> Iterator[int]:
+    with serving(readiness, LIMITS) as port:
+        yield port
+
+
+@contextmanager
+def serving(readiness: Readiness, limits: Limits) -> Iterator[int]:
+    """The port of a server in a thread."""
     free, started = servers.free_port(), threading.Event()
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -60,7 +110,7 @@ def port(readiness: Readiness) -> Iterator[int]:
         event = asyncio.Event()
         stop.append((asyncio.get_running_loop(), event))
         started.set()
-        await serve(make_app(readiness), listen(HOST, free), event, LIMITS)
+        await serve(make_app(readiness), listen(HOST, free), event, limits)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
@@ -156,7 +206,14 @@ def test_a_path_is_percent_decoded_once(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/echo", 405), ("GET", "/fails", 500)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("DELETE", "/echo", 405),
+        ("GET", "/fails", 500),
+        ("GET", "/fails-later", 500),
+        ("GET", "/gone-later", 410),
+    ],
 )
 def test_each_error_is_a_problem(port: int, method: str, path: str, status: int) -> None:
     response = ask(port, method, path)
@@ -227,10 +284,193 @@ def test_a_page_of_an_allowed_origin_may_send_and_another_may_not(port: int) -> 
     assert allowed.getheader("Access-Control-Allow-Origin") == "https://page.example"
     assert "POST" in allowed.getheader("Access-Control-Allow-Methods", "")
     assert allowed.getheader("Access-Control-Allow-Headers") == "Content-Type"
+    assert "Origin" in (allowed.headers.get_all("Vary") or [])
     posted = ask(port, "POST", "/later", b"x", Origin="https://page.example")
     assert posted.getheader("Access-Control-Allow-Origin") == "https://page.example"
+    assert posted.getheader("Access-Control-Expose-Headers") == "Retry-After"
+    assert posted.getheader("Vary") == "Origin"
     foreign = ask(port, "OPTIONS", "/later", None, **{**preflight, "Origin": "https://elsewhere.example"})
     assert foreign.getheader("Access-Control-Allow-Origin") is None
+    assert "Origin" in (foreign.headers.get_all("Vary") or [])
+    assert ask(port, "POST", "/later", b"x").getheader("Vary") == "Origin"
+
+
+def test_a_preflight_allows_the_headers_that_a_page_wants_to_send(port: int) -> None:
+    wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,sentry-trace"}
+    allowed = ask(port, "OPTIONS", "/later", None, Origin="https://page.example", **wanted)
+    assert allowed.getheader("Access-Control-Allow-Headers") == "content-type, sentry-trace"
+
+
+ORIGIN = b"Host: x\r\nOrigin: https://page.example\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST /echo HTTP/1.1\r\n" + ORIGIN + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (b"POST /echo HTTP/1.1\r\n" + ORIGIN + b"Content-Length: 9999\r\n\r\n", 413),
+        (b"POST /echo HTTP/1.1\r\n" + ORIGIN + b"Content-Length: 9\r\n\r\nabc", 408),
+        (b"GET /made-up HTTP/1.1\r\nConnection: close\r\n" + ORIGIN + b"\r\n", 404),
+        (b"GET /fails HTTP/1.1\r\nConnection: close\r\n" + ORIGIN + b"\r\n", 500),
+        (b"GET /fails-later HTTP/1.1\r\nConnection: close\r\n" + ORIGIN + b"\r\n", 500),
+    ],
+)
+def test_a_page_may_read_why_it_is_refused(port: int, request_bytes: bytes, status: int) -> None:
+    head = send_raw(port, request_bytes).partition(b"\r\n\r\n")[0].lower()
+    assert head.startswith(b"http/1.1 %d" % status)
+    assert b"access-control-allow-origin: https://page.example" in head
+    assert b"vary: origin" in head
+
+
+def test_a_deferred_answer_that_raises_is_logged_and_counted(port: int) -> None:
+    name = 'emostream_http_requests_total{path="/fails-later",status="500"}'
+    before = metric(port, name)
+    with capture_logs() as lines:
+        assert ask(port, "GET", "/fails-later").status == 500
+    assert [(line["event"], line["path"]) for line in lines] == [("request failed", "/fails-later")]
+    assert metric(port, name) == before + 1
+
+
+def test_an_underscore_in_a_header_does_not_stand_for_a_dash(port: int) -> None:
+    head = b"GET /type HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: a/b\r\nContent_Type: c/d\r\n\r\n"
+    assert send_raw(port, head).endswith(b"\r\n\r\na/b")
+
+
+def test_each_answer_is_closed(port: int) -> None:
+    ask(port, "GET", "/closes")
+    ask(port, "HEAD", "/closes")
+    ask(port, "GET", "/closes-later")
+    assert closed == ["answer", "answer", "deferred", "outcome"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/path//abc",
+        "//path/abc",
+        "//healthz",
+        "/%2Fhealthz",
+        "/healthz/",
+        "/path/abc/",
+        "/./healthz",
+        "/path/../healthz",
+    ],
+)
+def test_another_spelling_of_a_path_is_not_found(port: int, path: str) -> None:
+    response = ask(port, "GET", path)
+    assert response.status == 404
+    assert response.getheader("Content-Type") == "application/problem+json"
+    assert response.getheader("Location") is None
+
+
+def test_a_body_that_comes_byte_by_byte_is_taken_whole(port: int) -> None:
+    with socket.create_connection((HOST, port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 50\r\n\r\n")
+        for _ in range(50):
+            connection.sendall(b"x")
+        answer = connection.makefile("rb").read()
+    assert answer.endswith(b"\r\n\r\n" + b"x" * 50)
+
+
+def test_slow_senders_of_large_bodies_are_refused_past_the_budget_and_others_are_served() -> None:
+    body_bytes, receiving_bytes, senders = 60_000, 256 << 10, 20
+    limits = Limits(body_bytes, body_timeout_seconds=60, receiving_bytes=receiving_bytes)
+    head = b"POST /echo HTTP/1.1\r\n" + ORIGIN + b"Content-Length: %d\r\n\r\n" % body_bytes
+    # A quarter of the budget is for small bodies.
+    most_held = receiving_bytes * 3 // 4 // (body_bytes - 1)
+    with serving(Readiness(), limits) as port:
+        slow = [socket.create_connection((HOST, port), timeout=30) for _ in range(senders)]
+        for connection in slow:
+            connection.sendall(head + b"x" * (body_bytes - 1))
+        answers = answers_of(slow, senders - most_held)
+        assert all(answer.startswith(b"http/1.1 503") for answer in answers)
+        assert all(b"retry-after: 1" in answer for answer in answers)
+        assert all(b"access-control-allow-origin: https://page.example" in answer for answer in answers)
+        assert metric(port, "emostream_http_refused_bodies_total") >= senders - most_held
+        assert ask(port, "GET", "/healthz").status == 200
+        assert ask(port, "POST", "/echo", b"x" * 4_096).status == 200
+        for connection in slow:
+            connection.close()
+        # What they held is free again, once the server has seen that they are gone.
+        for _ in range(100):
+            if ask(port, "POST", "/echo", b"x" * body_bytes).status == 200:
+                return
+        pytest.fail("the budget is still used up")
+
+
+def answers_of(connections: list[socket.socket], number: int) -> list[bytes]:
+    """The first answers, in lower case, that come on any of the connections."""
+    waiting, answers = list(connections), []
+    while len(answers) < number:
+        readable = select.select(waiting, [], [], 30)[0]
+        assert readable, f"{len(answers)} of {number} answers came"
+        for connection in readable:
+            waiting.remove(connection)
+            answers.append(connection.recv(65536).lower())
+    return answers
+
+
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+ODD_REQUESTS = {
+    "a length that is no number": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: abc\r\n\r\n", 400),
+    "a negative length": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: -1\r\n\r\n", 400),
+    "a signed length": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: +3\r\n\r\nabc", 400),
+    "a length in Arabic digits": (
+        b"POST /echo HTTP/1.1\r\n" + CLOSE + "Content-Length: ٣\r\n\r\nabc".encode(),
+        400,
+    ),
+    "two lengths": (
+        b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        400,
+    ),
+    "the same length twice": (
+        b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        200,
+    ),
+    "a length of 26 digits": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: %s\r\n\r\n" % (b"9" * 26), 400),
+    "a length that is not UTF-8": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: \xff\r\n\r\n", 400),
+    "a length beside chunks": (
+        b"POST /echo HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        411,
+    ),
+    "no length": (b"POST /echo HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "a GET with a body": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc", 200),
+    "no Host": (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+    "no Host in HTTP/1.0": (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
+    "OPTIONS of the server": (b"OPTIONS * HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+    "OPTIONS of a path": (b"OPTIONS /healthz HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "HEAD of nothing": (b"HEAD /made-up HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+    "HEAD with a large body": (b"HEAD /healthz HTTP/1.1\r\n" + CLOSE + b"Content-Length: 9999\r\n\r\n", 413),
+    "CONNECT": (b"CONNECT x:443 HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+    "a method that nobody knows": (b"FROB /healthz HTTP/1.1\r\n" + CLOSE + b"\r\n", 405),
+    "a whole URL": (b"GET http://x/healthz HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "a path that is not UTF-8": (b"GET /path/%ff%fe HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "a path of bytes that are not ASCII": (b"GET /path/\xff HTTP/1.1\r\n" + CLOSE + b"\r\n", 400),
+    "a line feed in the path": (b"GET /made-up%0d%0aX:y HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+    "a header that is not UTF-8": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"X: \xff\r\n\r\n", 200),
+    "an origin that is not UTF-8": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"Origin: \xff\r\n\r\n", 200),
+    "a query that is not UTF-8": (b"GET /healthz?%ff HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "a query of 8 KiB": (b"GET /healthz?" + b"x" * 8_192 + b" HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    "a head of 16 KiB": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"Cookie: " + b"x" * 16_300 + b"\r\n\r\n", 200),
+    "a head of 40 KiB": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"Cookie: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+    "a line that is folded": (b"GET /healthz HTTP/1.1\r\n" + CLOSE + b"X: a\r\n b\r\n\r\n", 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+}
+
+
+@pytest.mark.parametrize(("request_bytes", "status"), ODD_REQUESTS.values(), ids=ODD_REQUESTS)
+def test_an_odd_request_gets_an_answer_and_no_traceback(
+    port: int, caplog: pytest.LogCaptureFixture, request_bytes: bytes, status: int
+) -> None:
+    with capture_logs() as lines:
+        head, _, body = send_raw(port, request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.%d %d" % (b"HTTP/1.0" not in request_bytes, status))
+    if body and status >= 400:
+        assert json.loads(body)["status"] == status
+    assert not lines
+    assert not caplog.records
+    assert ask(port, "GET", "/healthz").status == 200
 
 
 def test_a_port_in_use_is_told_in_one_sentence(port: int) -> None:

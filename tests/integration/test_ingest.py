@@ -1,9 +1,11 @@
 """What ingest answers is true, on a real broker: 202 is in Kafka once, 503 is not, whatever happens to the broker."""
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -249,6 +251,35 @@ def test_what_is_refused(steady: Ingest, status: int, body: bytes, content_type:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.body["status"] == status
     assert answer.body["detail"]
+
+
+def test_slow_senders_of_large_bodies_leave_the_host_its_memory(start: Start) -> None:
+    ingest = start(body_timeout_ms=60_000)
+    body_bytes, senders, peak_mib = 1 << 20, 300, 192
+    head = b"POST /v1/reactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    slow = [socket.create_connection((servers.HOST, ingest.port), timeout=30) for _ in range(senders)]
+    refused = 0
+    for connection in slow:
+        # One that is refused may be cut off while it sends.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head % body_bytes + b" " * (body_bytes - 1))
+    assert ingest.ask("GET", "/healthz").status == 200
+    assert ingest.post(new_user()).status == 202
+    for connection in slow:
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            refused += b" 503 " in connection.recv(4_096)
+        connection.close()
+    assert refused
+    status = Path(f"/proc/{ingest.process.pid}/status").read_text(encoding="utf-8")
+    [peak_kib] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    assert peak_kib >> 10 <= peak_mib
+
+
+def test_it_allows_itself_as_many_open_files_as_it_may(steady: Ingest) -> None:
+    limits = Path(f"/proc/{steady.process.pid}/limits").read_text(encoding="utf-8")
+    [(soft, hard)] = [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files")]
+    assert soft == hard
 
 
 def test_the_palette_is_shown_in_order(steady: Ingest) -> None:
