@@ -47,7 +47,7 @@ def outcome_of(response: Response) -> Outcome:
     if response.status == HTTPStatus.ACCEPTED:
         try:
             answer = msgspec.json.decode(response.body, type=_Answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Unknown(f"the answer is not ingest's: {error}")
         return Accepted(answer.accepted, answer.record)
     # Of the server's errors, 503 alone says for certain that nothing was taken.

@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import secrets
+import select
+import sys
 import time
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -25,6 +29,7 @@ from emostream.client.sky import Sky
 from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiting
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
+from emostream.runtime.background import run_in_thread
 
 KEYS = "123456789abcdefghijklmnoprstuvwxyz"  # without q, which quits
 
@@ -45,7 +50,7 @@ async def fetch_palette(ingest_url: str) -> list[str]:
         response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
         connection.close()
         return msgspec.json.decode(response.body, type=_Palette).emoji
-    except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
+    except (OSError, ConnectionEndedError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EmoStreamError(
             f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"
         ) from error
@@ -64,13 +69,29 @@ def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
 
 
 async def _print_messages(settings: ClientSettings, user_id: str) -> None:
-    """One JSON message a line to standard output, until cancelled: for scripts."""
-    viewer = Viewer(
-        settings.registry_url,
-        user_id,
-        on_message=lambda message: print(model.encode(message).decode(), flush=True),
-    )
-    await viewer.run()
+    """One JSON message a line to standard output, in UTF-8, until cancelled or until nobody reads it: for scripts."""
+    output = sys.stdout.fileno()
+    viewer = Viewer(settings.registry_url, user_id, on_message=lambda message: _write_line(output, message))
+    watching = asyncio.create_task(viewer.run())
+    unread = run_in_thread("output", partial(_wait_until_unread, output))
+    await asyncio.wait((watching, unread), return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
+        await watching
+
+
+def _write_line(output: int, message: model.ViewerMessage) -> None:
+    line = memoryview(model.encode(message) + b"\n")
+    while line:
+        line = line[os.write(output, line) :]
+
+
+def _wait_until_unread(output: int) -> None:
+    """Return once the reader of this pipe is gone. A quiet stream writes nothing, so it would not learn of that."""
+    poll = select.poll()
+    # Errors alone are told, such as a pipe without a reader.
+    poll.register(output, 0)
+    poll.poll()
 
 
 class SkyView(Widget):
@@ -150,7 +171,13 @@ class TerminalClient(App[None]):
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Without it an unexpected error would leave a screen that shows nothing new, and not say why."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.exit(return_code=1, message=f"emostream: the client failed: {error!r}")
 
     async def _react(self, emoji: str) -> None:
         reaction = model.Reaction(self._user_id, emoji, time.time_ns() // 1_000_000)

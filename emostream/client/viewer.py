@@ -19,8 +19,6 @@ from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.client.watcher import Verdict, Watcher
 
 _ANSWER_TIMEOUT_SECONDS = 10.0
-# Several times the subscribers' heartbeat: a connection this silent is dead, although nobody has closed it.
-SILENCE_TIMEOUT_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,8 @@ class Viewer:
     """Watches swarms: `run()` does it until cancelled, through any loss.
 
     `on_message` is called at once, on the event loop, with each snapshot, reset and swarm, in order and once each; it
-    must not take long. `on_state` is told each change of the connection. `watcher` holds what was seen.
+    must not take long. `on_state` is told each change of the connection. What either of them raises ends `run()`, which
+    raises it. `watcher` holds what was seen.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Viewer:
         self._course = Course(random.random)
 
     async def run(self) -> None:
-        """Stay connected, for ever."""
+        """Stay connected, for ever. Raises what `on_message` or `on_state` raises, and nothing else."""
         while True:
             self._enter(Connecting())
             subscriber = None
@@ -102,11 +101,11 @@ class Viewer:
             raise StreamLostError(response.reason, response.retry_after_seconds)
         try:
             return msgspec.json.decode(response.body, type=model.Assignment)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     async def _watch(self, assignment: model.Assignment) -> None:
-        """Take in what comes, until the stream is lost. Raises StreamLostError in the end, always."""
+        """Take in what comes, until the stream is lost. Raises StreamLostError then, or what a callback raised."""
         stream = self._stream(assignment)
         address = stream.address
         loop = asyncio.get_running_loop()
@@ -155,7 +154,7 @@ class Viewer:
 
 
 class _StreamConnection(asyncio.Protocol):
-    """Moves bytes between a transport and a stream; `lost` gets a StreamLostError in the end."""
+    """Moves bytes between a transport and a stream; `lost` gets a StreamLostError in the end, or a callback's error."""
 
     def __init__(
         self, stream: Stream, accepted: Callable[[], None], take: Callable[[model.ViewerMessage], None]
@@ -177,8 +176,7 @@ class _StreamConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._stream.request())
         self._heard_at = self._loop.time()
-        # One timer that looks up when it is due costs less than one that is moved with each piece.
-        self._silence = self._loop.call_later(SILENCE_TIMEOUT_SECONDS, self._check_silence)
+        self._watch_silence(self._stream.silence_timeout_seconds)
 
     def data_received(self, data: bytes) -> None:
         if self.lost.done():
@@ -191,22 +189,31 @@ class _StreamConnection(asyncio.Protocol):
                 self._accepted()
             for message in messages:
                 self._take(message)
-        except StreamLostError as loss:
-            self._end(loss)
+        except Exception as error:
+            # A callback's error must not stay here: asyncio would only log it, and close the connection.
+            self._end(error)
         if due := self._stream.data_to_send():
             self._transport.write(due)
+        if self._stream.silence_timeout_seconds != self._silence_timeout_seconds:
+            self._silence.cancel()
+            self._watch_silence(self._stream.silence_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._silence.cancel()
         self._end(self._stream.end())
 
+    def _watch_silence(self, timeout_seconds: float) -> None:
+        self._silence_timeout_seconds = timeout_seconds
+        # One timer that looks up when it is due costs less than one that is moved with each piece.
+        self._silence = self._loop.call_later(timeout_seconds, self._check_silence)
+
     def _check_silence(self) -> None:
-        left = self._heard_at + SILENCE_TIMEOUT_SECONDS - self._loop.time()
+        left = self._heard_at + self._silence_timeout_seconds - self._loop.time()
         if left > 0:
             self._silence = self._loop.call_later(left, self._check_silence)
         else:
             self._end(StreamLostError("the subscriber is silent"))
 
-    def _end(self, loss: StreamLostError) -> None:
+    def _end(self, error: Exception) -> None:
         if not self.lost.done():
-            self.lost.set_exception(loss)
+            self.lost.set_exception(error)

@@ -20,8 +20,6 @@ from emostream_lab.load.http import READ_BYTES, Endpoint, NotAnsweredError, NotS
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
 
-# Four heartbeats of the subscribers' default: a stream that is silent for longer is dead.
-_SILENCE_SECONDS = 60.0
 # How long a slow viewer does not read. Its small buffer makes the server feel it.
 _SLOW_SECONDS = 40.0
 _SLOW_BUFFER_BYTES = 4 << 10
@@ -82,7 +80,10 @@ class Viewer:
         self._record.request("POST", "/v1/assignments", started)
         if response.status != HTTPStatus.OK:
             raise StreamLostError(f"the registry: {response.reason}", response.retry_after_seconds)
-        return msgspec.json.decode(response.body, type=Assignment)
+        try:
+            return msgspec.json.decode(response.body, type=Assignment)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     def _watch(self, assignment: Assignment, started: float, pause: Pause) -> None:
         """Returns when the viewer leaves of its own accord. Raises StreamLostError when the stream ends otherwise."""
@@ -92,7 +93,6 @@ class Viewer:
         except NotSentError as error:
             raise StreamLostError(str(error)) from error
         try:
-            connection.settimeout(_SILENCE_SECONDS)
             connection.sendall(stream.request())
             self._read(connection, stream, started, pause)
         except OSError as error:
@@ -114,6 +114,7 @@ class Viewer:
         if self.is_slow:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER_BYTES)
         while leaves is None or now_seconds() < leaves:
+            connection.settimeout(stream.silence_timeout_seconds)
             data = connection.recv(READ_BYTES)
             came = now_seconds()
             if not data:

@@ -118,6 +118,25 @@ def test_json_is_one_message_a_line(pipeline: Layout) -> None:
     assert set(first) == {"type", "id", "sequence", "totals"}
 
 
+@pytest.mark.parametrize("lines", [0, 1])
+def test_json_ends_when_nobody_reads_it_any_more(pipeline: Layout, lines: int) -> None:
+    # The locale cannot say an emoji, and nobody reacts, so nothing more is written after the first line.
+    environment = {**os.environ, **topology.environment(pipeline), "PYTHONIOENCODING": "latin-1"}
+    with subprocess.Popen(
+        [*CLIENT, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as client:
+        assert client.stdout is not None
+        for _ in range(lines):
+            assert json.loads(client.stdout.readline())["type"] == "snapshot"
+        client.stdout.close()
+        try:
+            assert client.wait(TIMEOUT_SECONDS) == 0
+        finally:
+            client.kill()
+        assert client.stderr is not None
+        assert client.stderr.read() == b""
+
+
 def test_without_ingest_it_says_what_to_check() -> None:
     refused = subprocess.run(
         [*CLIENT, "--ingest-url", "http://127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60

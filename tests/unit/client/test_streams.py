@@ -77,6 +77,12 @@ def test_a_broken_message_ends_the_stream(kind: str) -> None:
         feed(stream, write(SNAPSHOT).replace(b'"sequence"', b'"sequenze"'))
 
 
+def test_bytes_that_are_not_utf_8_end_the_stream() -> None:
+    stream, write = accepted("sse")
+    with pytest.raises(StreamLostError, match="no message"):
+        feed(stream, write(SNAPSHOT).replace(b'"snapshot"', b'"snap\xffhot"'))
+
+
 @KINDS
 def test_heartbeats_are_silent(kind: str) -> None:
     stream, _ = accepted(kind)
@@ -87,8 +93,21 @@ def test_heartbeats_are_silent(kind: str) -> None:
 def test_sse_resumes_by_a_header_and_websocket_by_the_query() -> None:
     assert b"\r\nLast-Event-ID: s-7\r\n" in sse("s-7").request()
     assert b"Last-Event-ID" not in sse().request()
-    assert b"GET /v1/ws?last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws", "s-7").request()
-    assert b"?a=b&last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws?a=b", "s-7").request()
+    assert b"GET /v1/ws?heartbeats=1&last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws", "s-7").request()
+    assert b"?a=b&heartbeats=1&last_event_id=s-7 " in WebSocketStream("ws://edge/v1/ws?a=b", "s-7").request()
+
+
+def test_both_ask_for_heartbeats_that_they_can_see() -> None:
+    assert b"GET /v1/stream?heartbeats=1 " in sse().request()
+    assert b"GET /v1/ws?heartbeats=1 " in WebSocketStream("ws://edge/v1/ws").request()
+
+
+@KINDS
+def test_a_stream_may_be_silent_for_two_of_the_heartbeats_that_it_announces(kind: str) -> None:
+    stream, write = accepted(kind)
+    assert stream.silence_timeout_seconds == 45
+    assert feed(stream, write(model.Hello(3_000)) + write(model.Heartbeat()) + write(SNAPSHOT)) == [SNAPSHOT]
+    assert stream.silence_timeout_seconds == 8
 
 
 @pytest.mark.parametrize("kind", [SseStream, WebSocketStream])

@@ -1,13 +1,16 @@
 """A viewer finds its way through refusals, losses and gaps, against a registry and a subscriber that do as told."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from http import HTTPStatus
+from typing import cast
 
 import pytest
 
 from emostream import model
-from emostream.client.viewer import Live, Viewer, ViewerState, Waiting
+from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiting
 from emostream.subscriber import frames, http
 from emostream_lab.processes import servers
 
@@ -28,12 +31,14 @@ def snapshot(sequence: int) -> bytes:
 class Stage:
     """One server that is registry and subscriber. Each stream gets the next of `scripts`; the last one is kept open."""
 
-    def __init__(self, scripts: list[bytes], registry_refusals: int = 0) -> None:
+    def __init__(self, scripts: list[bytes], registry_refusals: int = 0, *, keep_open: bool = False) -> None:
         self.excluded: list[list[str]] = []
         self.resumed_from: list[str | None] = []
         self._scripts = iter(scripts)
         self._last = scripts[-1]
         self._registry_refusals = registry_refusals
+        self._keep_open = keep_open
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def play(self, until: int) -> tuple[Viewer, list[int], list[ViewerState]]:
         """Run a viewer until it has seen sequence `until`."""
@@ -47,10 +52,8 @@ class Stage:
             if message.sequence == until:
                 done.set()
 
-        server = await asyncio.start_server(self._serve, servers.HOST, 0)
-        self._port = server.sockets[0].getsockname()[1]
-        async with server:
-            viewer = Viewer(f"http://{servers.HOST}:{self._port}", "u1", on_message=note, on_state=states.append)
+        async with self.serving() as url:
+            viewer = Viewer(url, "u1", on_message=note, on_state=states.append)
             running = asyncio.create_task(viewer.run())
             async with asyncio.timeout(20):
                 await done.wait()
@@ -58,7 +61,19 @@ class Stage:
             await asyncio.wait([running])
         return viewer, sequences, states
 
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """The URL of its registry."""
+        server = await asyncio.start_server(self._serve, servers.HOST, 0)
+        self._port = server.sockets[0].getsockname()[1]
+        try:
+            async with server:
+                yield f"http://{servers.HOST}:{self._port}"
+        finally:
+            await asyncio.wait(self._answering)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._answering.add(cast("asyncio.Task[None]", asyncio.current_task()))
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
         if head.startswith("POST"):
@@ -68,9 +83,12 @@ class Stage:
             self.resumed_from.append(headers.get("Last-Event-ID"))
             script = next(self._scripts)
             writer.write(script)
-            if script is self._last:
-                await reader.read()
+            if script is self._last or self._keep_open:
+                with contextlib.suppress(ConnectionError):
+                    await reader.read()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     def _assign(self, request: dict[str, list[str]]) -> bytes:
         self.excluded.append(request["exclude"])
@@ -117,6 +135,34 @@ def test_it_comes_through_refusals_of_the_registry_and_of_subscribers() -> None:
     assert sequences == [4]
     assert stage.excluded == [[], [], ["c/0"], ["c/0", "c/1"]]
     assert [state.reason for state in states if isinstance(state, Waiting)] == ["full"] * 3
+
+
+@pytest.mark.parametrize("callback", ["on_message", "on_state"])
+def test_what_a_callback_raises_ends_it_and_is_raised(callback: str) -> None:
+    stage = Stage([HEAD + snapshot(4) + swarm(5)])
+    error = ZeroDivisionError("the caller's")
+
+    def fail(told: object) -> None:
+        if not isinstance(told, Connecting):
+            raise error
+
+    async def run() -> None:
+        async with stage.serving() as url:
+            viewer = Viewer(url, "u1", **{callback: fail})  # type: ignore[arg-type]
+            async with asyncio.timeout(20):
+                await viewer.run()
+
+    with pytest.raises(ZeroDivisionError, match="the caller's"):
+        asyncio.run(run())
+    assert stage.excluded == [[]]
+
+
+def test_a_stream_that_announced_its_heartbeat_and_falls_silent_is_given_up_soon() -> None:
+    hello = frames.of(model.Hello(heartbeat_ms=0)).sse
+    stage = Stage([HEAD + hello + snapshot(4), HEAD + swarm(5)], keep_open=True)
+    _, sequences, states = asyncio.run(stage.play(until=5))
+    assert sequences == [4, 5]
+    assert [state.reason for state in states if isinstance(state, Waiting)] == ["the subscriber is silent"]
 
 
 def test_nobody_there_is_waited_for() -> None:
