@@ -12,7 +12,7 @@ const MAX_SPRITES = 256;
 const SPRITE_PX = 64;
 const MAX_PIXEL_RATIO = 2;
 const TIMED_FRAMES = 1_024;
-const FONT = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif`;
+const FONT = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", "EmoStream Emoji", sans-serif`;
 
 export class SwarmCanvas {
   #canvas;
@@ -38,6 +38,8 @@ export class SwarmCanvas {
     this.#context = canvas.getContext("2d");
     this.#random = random;
     new ResizeObserver(() => this.#resize()).observe(canvas);
+    // A font that comes late changes what was drawn without it.
+    document.fonts.addEventListener("loadingdone", () => this.#redrawSprites());
     this.#resize();
   }
 
@@ -172,10 +174,15 @@ export class SwarmCanvas {
     let sprite = this.#sprites.get(emoji);
     if (!sprite) {
       if (this.#sprites.size === MAX_SPRITES) this.#sprites.delete(this.#sprites.keys().next().value);
-      sprite = drawEmoji(emoji, SPRITE_PX * this.#pixelRatio);
+      sprite = newCanvas(SPRITE_PX * this.#pixelRatio);
+      drawEmoji(sprite, emoji);
       this.#sprites.set(emoji, sprite);
     }
     return sprite;
+  }
+
+  #redrawSprites() {
+    for (const [emoji, sprite] of this.#sprites) drawEmoji(sprite, emoji);
   }
 }
 
@@ -184,14 +191,14 @@ function newParticle() {
   return { sprite: null, isOwn: false, ...numbers };
 }
 
-function drawEmoji(emoji, sizePx) {
-  const canvas = newCanvas(sizePx);
+function drawEmoji(canvas, emoji) {
+  const sizePx = canvas.width;
   const context = canvas.getContext("2d");
+  context.clearRect(0, 0, sizePx, sizePx);
   context.font = `${Math.round(sizePx * 0.8)}px ${FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.fillText(emoji, sizePx / 2, sizePx * 0.54);
-  return canvas;
 }
 
 function drawHalo(sizePx) {

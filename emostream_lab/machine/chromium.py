@@ -1,7 +1,7 @@
 """A headless Chromium as the tests, the benchmark and the captures of the page drive it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,20 @@ def _command(name: str) -> str:
 
 
 class Browser(webdriver.Chrome):
-    """A Chromium with a profile of its own."""
+    """A Chromium with a profile of its own. `environment` replaces that of this process."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, environment: Mapping[str, str] | None = None) -> None:
         options = webdriver.ChromeOptions()
         options.binary_location = _command("chromium")
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        super().__init__(options, Service(_command("chromedriver")))
+        super().__init__(options, Service(_command("chromedriver"), env=environment))
         self.set_script_timeout(PATIENCE_SECONDS)
+
+    def run_before_pages(self, script: str) -> None:
+        """Run a script in each page of the current tab before the page's own scripts."""
+        self.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         """Take a screen of this size, in CSS pixels."""

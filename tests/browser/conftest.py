@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,12 +20,12 @@ WEB = Path(emostream.web.__file__).parent
 
 
 @pytest.fixture
-def new_browser(tmp_path: Path) -> Iterator[Callable[[], Browser]]:
-    """Starts browsers that end with the test."""
+def new_browser(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+    """Starts browsers that end with the test; `environment` replaces that of this process."""
     with ExitStack() as cleanup:
 
-        def start() -> Browser:
-            browser = Browser(tmp_path / f"profile-{len(list(tmp_path.iterdir()))}")
+        def start(environment: Mapping[str, str] | None = None) -> Browser:
+            browser = Browser(tmp_path / f"profile-{len(list(tmp_path.iterdir()))}", environment)
             cleanup.callback(browser.quit)
             return browser
 
@@ -41,17 +41,17 @@ def browser(new_browser: Callable[[], Browser]) -> Browser:
 
 
 @pytest.fixture(scope="session")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser on a page from which the page's modules can be imported as `/emostream.js` and so on."""
+def module_page() -> Iterator[str]:
+    """The address of a page with the style and the modules of the real one; these are at `/emostream.js` and so on."""
 
     class Files(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path != "/":
                 return super().do_GET()
             self.send_response(200)
-            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
-            self.wfile.write(b"<!doctype html>")
+            self.wfile.write(b'<!doctype html><link rel="stylesheet" href="style.css">')
             return None
 
         def log_message(self, *_: object) -> None:
@@ -59,12 +59,18 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
     server = ThreadingHTTPServer((HOST, 0), functools.partial(Files, directory=str(WEB)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    browser = Browser(tmp_path_factory.mktemp("modules"))
-    browser.get(f"http://{HOST}:{server.server_address[1]}/")
-    yield browser
-    browser.quit()
+    yield f"http://{HOST}:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def modules(module_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser on the page of the modules."""
+    browser = Browser(tmp_path_factory.mktemp("modules"))
+    browser.get(module_page)
+    yield browser
+    browser.quit()
 
 
 class Pipeline(threading.Thread):
