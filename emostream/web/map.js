@@ -11,7 +11,8 @@ const MIN_HOP_SHARE = 0.06;
 /** From left to right, for wide screens: a cluster is a block of rows. */
 const WIDE = {
   boxWidths: { viewers: 84, log: 104, subscriber: 168, other: 124 },
-  depths: { viewers: 52, ingest: 192, reactions: 350, aggregator: 512, swarms: 672, publisher: 850, subscriber: 1_086 },
+  // A rate is written before ingest and the aggregator, so there is room for it.
+  depths: { viewers: 52, ingest: 234, reactions: 378, aggregator: 570, swarms: 730, publisher: 890, subscriber: 1_086 },
   size: (sizes) => ({ width: 1_180, height: Math.max(300, blocksHeight(sizes) + 24) }),
   spot(kind, across, { height }) {
     return { x: this.depths[kind], y: height / 2 + across * ROW };
@@ -24,7 +25,7 @@ const WIDE = {
       subscriber: (place) => ({ x: this.depths.subscriber, y: top + (place + 0.5) * ROW }),
     };
   },
-  beside: (place, { height }) => ({ x: 192 + place * 320, y: height - 26 }),
+  beside: (place, { height }) => ({ x: 234 + place * 336, y: height - 26 }),
 };
 
 /** From top to bottom, for phones: a cluster is a column. */
@@ -250,7 +251,7 @@ function updateLine({ root, path, label }, { from, to, perSecond, isTold, isWide
   // Ten times the events flow twice as fast, or a thousand a second would be a blur.
   path.style.animationDuration = `${(2.4 / 2 ** Math.log10(1 + perSecond)).toFixed(2)}s`;
   label.setAttribute("x", isWide ? to.x - to.width / 2 - 5 : to.x + 6);
-  label.setAttribute("y", isWide ? to.y - 8 : to.y - BOX_HEIGHT / 2 - 6);
+  label.setAttribute("y", isWide ? to.y - 8 : (from.y + to.y) / 2 + 4);
   label.setAttribute("text-anchor", isWide ? "end" : "start");
   label.textContent = isTold && perSecond > 0 ? `${amount(perSecond)}/s` : "";
 }
