@@ -1,6 +1,11 @@
 /**
  * EmoStream in a browser: sends reactions, and watches the swarms without a gap or a repeat.
  *
+ * It watches over a WebSocket, of which a browser allows many. Over HTTP/1.1 a browser allows six connections to a server,
+ * so the seventh tab would wait for ever. Server-sent events (SSE) are used where no WebSocket can be opened.
+ *
+ * It needs Safari 15, Firefox 100 or a Chromium of their time.
+ *
  * One module without dependencies, for any page (example.html is a whole one):
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
@@ -34,8 +39,15 @@
  */
 
 const REQUEST_TIMEOUT_MS = 10_000;
-// Several times the subscribers' heartbeat: a connection this silent is dead, although nobody has closed it.
+// A proxy that stops WebSockets may do it by silence.
+const WEBSOCKET_START_TIMEOUT_MS = 5_000;
+// Where SSE works and a WebSocket does not, SSE is used alone for this long.
+const WEBSOCKET_PAUSE_MS = 600_000;
+// A stream this silent is dead, although nobody has closed it. A subscriber that says how often it sends a heartbeat
+// is given up much sooner: see `Link`.
 const SILENCE_TIMEOUT_MS = 45_000;
+// The mean pause after a WebSocket is lost. SSE has the server's `retry:` for it.
+const LOST_RETRY_MS = 2_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 15_000;
 // Past this many reactions without an answer, a further one is refused at once.
@@ -115,6 +127,8 @@ export class EmoStream extends EventTarget {
   #head = { sequence: -1, counted: null };
   #running = null;
   #assignment = null;
+  #config = null;
+  #sseAloneUntilMs = 0;
   #reactionsInFlight = 0;
   /** How often a swarm came twice, or one was missing: both stay 0 unless a server is broken. */
   repeats = 0;
@@ -190,6 +204,15 @@ export class EmoStream extends EventTarget {
     return isCounted ? this.#askTrace(`partition=${partition}&offset=${offset}`) : null;
   }
 
+  /**
+   * What the registry tells clients, as GET /v1/config does. Rejects when the registry is away.
+   * @returns {Promise<{ingest_url: string, live_topology: boolean}>}
+   */
+  async config() {
+    this.#config ??= await this.#getJson(`${this.#registryUrl}/v1/config`);
+    return this.#config;
+  }
+
   /** Every process with its state and figures now, as GET /v1/topology/live tells. Rejects when the registry is away. */
   topology() {
     return this.#getJson(`${this.#registryUrl}/v1/topology/live`);
@@ -197,9 +220,8 @@ export class EmoStream extends EventTarget {
 
   async #askTrace(query) {
     if (!this.#assignment) return null;
-    const url = new URL(`trace?${query}`, this.#assignment.sse_url);
-    const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(() => null);
-    return response?.ok ? response.json() : null;
+    const answer = await ask(new URL(`trace?${query}`, this.#assignment.sse_url)).catch(() => null);
+    return answer?.ok ? answer.json : null;
   }
 
   /** By partition, the offset up to which the newest swarm has counted; asked for once a swarm. */
@@ -247,48 +269,61 @@ export class EmoStream extends EventTarget {
   }
 
   async #assign(signal) {
-    const request = postJson({ user_id: this.#userId, exclude: this.#excluded }, signal);
-    const response = await fetch(`${this.#registryUrl}/v1/assignments`, request).catch(() => {
+    const wish = { user_id: this.#userId, exclude: this.#excluded };
+    const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: wish, signal }).catch(() => {
       throw new Loss("the registry does not answer");
     });
-    if (response.ok) return response.json();
+    if (answer.ok && answer.json) return answer.json;
     // Perhaps nobody is left but those that have failed us.
     this.#excluded = [];
-    throw new Loss(await reasonOf(response), retryAfterMs(response));
+    throw new Loss(reasonOf(answer), answer.retryAfterMs);
   }
 
-  async #watch({ subscriber, cluster, sse_url }, signal) {
-    const url = new URL(sse_url);
-    if (this.#progress.id) url.searchParams.set("last_event_id", this.#progress.id);
-    const silence = new AbortController();
-    let timer = setTimeout(() => silence.abort(), REQUEST_TIMEOUT_MS);
-    const parser = new EventStreamParser();
+  /** Watch until the subscriber says goodbye. Rejects with a Loss where the stream ends in another way. */
+  async #watch(assignment, signal) {
+    const { sse_url, ws_url } = assignment;
+    const triesWebSocket = Boolean(ws_url) && performance.now() >= this.#sseAloneUntilMs;
+    if (triesWebSocket) {
+      const retryMs = LOST_RETRY_MS * (0.5 + this.#random());
+      const link = new Link(WEBSOCKET_START_TIMEOUT_MS, retryMs, signal);
+      if (await this.#watchOver(overWebSocket, ws_url, link, assignment)) return;
+    }
+    // JavaScript is not told why a WebSocket was refused. SSE tells the reason, or works where a proxy stops WebSockets.
     try {
-      const response = await fetch(url, { cache: "no-store", signal: AbortSignal.any([signal, silence.signal]) });
-      if (!response.ok) throw new Loss(await reasonOf(response), retryAfterMs(response));
-      this.#enter({ name: "live", subscriber, cluster });
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-        clearTimeout(timer);
-        timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
-        for (const event of parser.push(piece.value)) {
-          // Goodbyes are spread over time by the server, so we need not wait as well.
-          if (event.type === "goodbye") return this.#exclude(subscriber);
-          this.#deliver(event.type, JSON.parse(event.data), parser);
-        }
-      }
-      throw new Loss("the subscriber is gone", parser.retryMs);
-    } catch (error) {
-      if (error instanceof Loss || signal.aborted) throw error;
-      throw new Loss(silence.signal.aborted ? "the subscriber is silent" : "the subscriber is gone", parser.retryMs);
+      await this.#watchOver(overSse, sse_url, new Link(REQUEST_TIMEOUT_MS, 0, signal), assignment);
     } finally {
-      clearTimeout(timer);
-      silence.abort();
+      const isSseAlone = triesWebSocket && this.state.name === "live";
+      if (isSseAlone) this.#sseAloneUntilMs = performance.now() + WEBSOCKET_PAUSE_MS;
     }
   }
 
-  #deliver(type, message, parser) {
-    if (!["snapshot", "swarm", "reset"].includes(type)) return; // a newer server's message
+  async #watchOver(transport, address, link, assignment) {
+    const url = new URL(address);
+    url.searchParams.set("heartbeats", "1");
+    if (this.#progress.id) url.searchParams.set("last_event_id", this.#progress.id);
+    try {
+      return await transport(url, link, (type, message) => this.#take(type, message, link, assignment));
+    } catch (error) {
+      const reason = link.isOver ? "the subscriber is silent" : "the subscriber is gone";
+      const loss = error instanceof Loss ? error : new Loss(reason);
+      loss.retryAfterMs ||= link.retryMs;
+      throw loss;
+    } finally {
+      link.end();
+    }
+  }
+
+  /** Take one message of the stream. @returns {boolean} whether to leave the stream */
+  #take(type, message, link, { subscriber, cluster }) {
+    if (this.state.name !== "live") this.#enter({ name: "live", subscriber, cluster });
+    if (type === "hello") link.expectHeartbeatEvery(message.heartbeat_ms);
+    if (["snapshot", "swarm", "reset"].includes(type)) this.#deliver(type, message);
+    // Goodbyes are spread over time by the server, so we need not wait as well.
+    if (type === "goodbye") this.#exclude(subscriber);
+    return type === "goodbye";
+  }
+
+  #deliver(type, message) {
     const verdict = this.#progress.take(type, message);
     if (verdict === "next") {
       this.#failures = 0;
@@ -300,7 +335,7 @@ export class EmoStream extends EventTarget {
     } else {
       this.gaps += 1;
       this.#emit("gap", message);
-      throw new Loss("a swarm is missing", parser.retryMs);
+      throw new Loss("a swarm is missing");
     }
   }
 
@@ -310,35 +345,31 @@ export class EmoStream extends EventTarget {
   }
 
   async #send(reaction) {
-    if (!navigator.onLine) return refused("this device is offline");
     const ingestUrl = await this.#ingest().catch(() => null);
     if (ingestUrl === null) return refused("the registry does not say where to send it");
     for (let sends = 1; ; sends += 1) {
-      let response;
+      let answer;
       try {
-        response = await fetch(`${ingestUrl}/v1/reactions`, postJson(reaction));
+        answer = await ask(`${ingestUrl}/v1/reactions`, { post: reaction });
       } catch {
         return unknown("no answer came");
       }
-      if (response.status === 202) return accepted(await response.json().catch(() => ({})));
-      if (response.status !== 503) {
-        return (response.status < 500 ? refused : unknown)(await reasonOf(response));
-      }
+      if (answer.status === 202) return accepted(answer.json ?? {});
+      if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
       // 503 alone says for certain that it was not taken, so it alone may be sent again.
-      if (sends === MAX_SENDS_OF_A_REACTION) return refused(await reasonOf(response));
-      await sleep(Math.max(retryAfterMs(response), MIN_RESEND_MS) * (1 + this.#random() / 2));
+      if (sends === MAX_SENDS_OF_A_REACTION) return refused(reasonOf(answer));
+      await sleep(Math.max(answer.retryAfterMs, MIN_RESEND_MS) * (1 + this.#random() / 2));
     }
   }
 
   async #ingest() {
-    this.#ingestUrl ??= (await this.#getJson(`${this.#registryUrl}/v1/config`)).ingest_url;
-    return this.#ingestUrl;
+    return this.#ingestUrl ?? (await this.config()).ingest_url;
   }
 
   async #getJson(url) {
-    const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
-    if (!response.ok) throw new Error(await reasonOf(response));
-    return response.json();
+    const answer = await ask(url);
+    if (!answer.ok || !answer.json) throw new Error(reasonOf(answer));
+    return answer.json;
   }
 
   /** Wait, but no longer than until the network is back. */
@@ -374,28 +405,151 @@ class Loss extends Error {
   }
 }
 
+/** Aborts its signal when its time is over, and when another signal aborts. (AbortSignal.any and .timeout are too new.) */
+class Deadline {
+  #controller = new AbortController();
+  #abort = () => this.#controller.abort();
+  #outer;
+  #timer = 0;
+  /** Whether the time is over. */
+  isOver = false;
+
+  /** @param {number} delayMs  @param {?AbortSignal} outer */
+  constructor(delayMs, outer = null) {
+    this.#outer = outer;
+    outer?.addEventListener("abort", this.#abort);
+    if (outer?.aborted) this.#abort();
+    this.postpone(delayMs);
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** The time is over `delayMs` from now. */
+  postpone(delayMs) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.isOver = true;
+      this.#abort();
+    }, delayMs);
+  }
+
+  /** Abort what is left. */
+  end() {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener("abort", this.#abort);
+    this.#abort();
+  }
+}
+
+/** One connection to a subscriber: how long it may be silent, and how long to stay away after it is lost. */
+class Link extends Deadline {
+  #silenceMs = SILENCE_TIMEOUT_MS;
+  retryMs;
+
+  /** @param {number} startMs until the first message  @param {number} retryMs  @param {AbortSignal} outer */
+  constructor(startMs, retryMs, outer) {
+    super(startMs, outer);
+    this.retryMs = retryMs;
+  }
+
+  /** One heartbeat may be lost or late, and the network takes its time. */
+  expectHeartbeatEvery(heartbeatMs) {
+    this.#silenceMs = 2 * heartbeatMs + 2_000;
+  }
+
+  heard() {
+    this.postpone(this.#silenceMs);
+  }
+}
+
+/**
+ * A stream over a WebSocket. `take(type, message)` gets each message, and says whether to leave.
+ * @returns {Promise<boolean>} false where it never worked: it ended without a message and without a reason
+ */
+function overWebSocket(url, link, take) {
+  return new Promise((resolve, reject) => {
+    let socket;
+    let hasSpoken = false;
+    try {
+      socket = new WebSocket(url);
+    } catch {
+      resolve(false); // a page over https may not open a WebSocket without TLS
+      return;
+    }
+    socket.onmessage = ({ data }) => {
+      hasSpoken = true;
+      try {
+        const message = JSON.parse(data);
+        if (take(message.type, message)) resolve(true);
+        else link.heard();
+      } catch (error) {
+        reject(error);
+      }
+    };
+    socket.onclose = ({ reason }) => {
+      if (reason) reject(new Loss(reason));
+      else if (hasSpoken) reject(new Error("closed"));
+      else resolve(false);
+    };
+    link.signal.addEventListener("abort", () => {
+      socket.close();
+      if (hasSpoken) reject(new Error("aborted"));
+      else resolve(false);
+    });
+  });
+}
+
+/** A stream of server-sent events. `take(type, message)` gets each message, and says whether to leave. */
+async function overSse(url, link, take) {
+  const response = await fetch(url, { cache: "no-store", signal: link.signal });
+  if (!response.ok) {
+    const answer = await wholeAnswer(response);
+    throw new Loss(reasonOf(answer), answer.retryAfterMs);
+  }
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  const parser = new EventStreamParser();
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const events = parser.push(decoder.decode(piece.value, { stream: true }));
+    link.retryMs = parser.retryMs;
+    for (const { type, data } of events) if (take(type, JSON.parse(data))) return;
+    link.heard();
+  }
+  throw new Error("ended");
+}
+
 const accepted = ({ record = null }) => ({ outcome: "accepted", reason: "", record });
 const refused = (reason) => ({ outcome: "refused", reason, record: null });
 const unknown = (reason) => ({ outcome: "unknown", reason, record: null });
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const retryAfterMs = (response) => (Number(response.headers.get("Retry-After")) || 0) * 1000;
-
 const streamOf = (id) => id.slice(0, id.lastIndexOf("-"));
 
-function postJson(body, signal) {
-  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-  return {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-  };
+/**
+ * @typedef {{ok: boolean, status: number, json: ?object, retryAfterMs: number}} Answer
+ *   `json` is null where the body is no JSON; `retryAfterMs` is 0 where the server named no time
+ */
+
+/** Send a request: a GET, or a POST of `post` as JSON. Rejects when no answer comes in time. @returns {Promise<Answer>} */
+async function ask(url, { post, signal } = {}) {
+  const deadline = new Deadline(REQUEST_TIMEOUT_MS, signal);
+  const headers = { "Content-Type": "application/json" };
+  const options = post ? { method: "POST", headers, body: JSON.stringify(post) } : {};
+  try {
+    return await wholeAnswer(await fetch(url, { ...options, signal: deadline.signal }));
+  } finally {
+    deadline.end();
+  }
+}
+
+async function wholeAnswer(response) {
+  const { ok, status, headers } = response;
+  const json = await response.json().catch(() => null);
+  return { ok, status, json, retryAfterMs: (Number(headers.get("Retry-After")) || 0) * 1000 };
 }
 
 /** The sentence of a problem+json answer. */
-async function reasonOf(response) {
-  const problem = await response.json().catch(() => ({}));
-  return problem.detail ?? problem.title ?? `the answer was ${response.status}`;
-}
+const reasonOf = ({ status, json }) => json?.detail ?? json?.title ?? `the answer was ${status}`;

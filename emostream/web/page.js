@@ -11,7 +11,7 @@ import { BarRace, RunningNumber } from "./totals.js";
 
 // Until its successor is due, a swarm spreads over the time that it took to collect; but no longer than this.
 const MAX_SPREAD_MS = 2_500;
-const PALETTE_RETRY_MS = 2_000;
+const RETRY_MS = 2_000;
 
 const byId = (id) => document.getElementById(id);
 const format = new Intl.NumberFormat("en");
@@ -29,7 +29,6 @@ const follow = new FollowOne(stream, sights, {
   list: byId("follow-hops"),
 });
 const scenes = new Scenes(byId("scenes"), () => stream.topology());
-const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 const prefersStill = matchMedia("(prefers-reduced-motion: reduce)");
 
 // For the console, and for tests.
@@ -103,23 +102,55 @@ const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 async function loadPalette() {
   try {
     const emoji = await stream.palette();
-    swarm.prepare(emoji);
     fillPalette(byId("palette"), emoji, send);
+    swarm.prepare(emoji);
     byId("trouble").textContent = "";
   } catch (error) {
     byId("trouble").textContent = `The emoji are not here yet: ${error.message}`;
-    setTimeout(loadPalette, PALETTE_RETRY_MS);
+    setTimeout(loadPalette, RETRY_MS);
   }
 }
 
-function switchTheme() {
-  const shown = document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light");
-  const theme = shown === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  localStorage.setItem("theme", theme);
+/** The live topology tells of every process, so it is not offered to every audience. */
+async function offerScenes() {
+  try {
+    if ((await stream.config()).live_topology === false) return;
+    byId("open-scenes").hidden = false;
+    if (location.hash === "#topology") scenes.open();
+  } catch {
+    setTimeout(offerScenes, RETRY_MS);
+  }
 }
 
-if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+function showTheme(theme) {
+  byId("dark").media = { dark: "all", light: "not all" }[theme] ?? "(prefers-color-scheme: dark)";
+}
+
+function switchTheme() {
+  const isDark = matchMedia(byId("dark").media).matches;
+  const theme = isDark ? "light" : "dark";
+  showTheme(theme);
+  keep("theme", theme);
+}
+
+/** What was kept under this name; null where nothing was, or where the browser lets this page store nothing. */
+function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function keep(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // The choice holds until the page is closed.
+  }
+}
+
+showTheme(kept("theme"));
 byId("theme").addEventListener("click", switchTheme);
 
 const heedMotion = () => (swarm.still = prefersStill.matches);
@@ -139,5 +170,5 @@ byId("follow-one").addEventListener("click", async () => {
 });
 
 loadPalette();
+offerScenes();
 stream.start();
-if (location.hash === "#topology") scenes.open();

@@ -63,6 +63,6 @@ function neighbour(toolbar, buttons, index, key) {
   const rightwards = getComputedStyle(toolbar).direction === "rtl" ? -1 : 1;
   const steps = { ArrowRight: rightwards, ArrowLeft: -rightwards, ArrowDown: columns, ArrowUp: -columns };
   if (key === "Home") return buttons[0];
-  if (key === "End") return buttons.at(-1);
+  if (key === "End") return buttons[buttons.length - 1];
   return buttons[index + steps[key]] ?? null;
 }

@@ -60,13 +60,13 @@ export class Observations {
 
 /** The samples of the last seconds. A counter that fell belongs to a process that has started anew. */
 function withSample(samples, sample) {
-  if (sample.events < samples.at(-1)?.events) return [sample];
+  if (sample.events < samples[samples.length - 1]?.events) return [sample];
   return [...samples.filter(({ at }) => sample.at - at <= RATE_OVER_MS), sample];
 }
 
 function rateOf(samples) {
   if (samples.length < 2) return 0;
-  const [first, last] = [samples[0], samples.at(-1)];
+  const [first, last] = [samples[0], samples[samples.length - 1]];
   return ((last.events - first.events) * 1000) / (last.at - first.at);
 }
 
@@ -103,6 +103,7 @@ export class Scenes {
     this.#dialog = dialog;
     this.#ask = ask;
     this.#map = new PipelineMap(dialog.querySelector("#map"));
+    if (!dialog.showModal) actAsModal(dialog);
     dialog.addEventListener("close", () => {
       clearTimeout(this.#timer);
       history.replaceState(null, "", location.pathname);
@@ -146,6 +147,24 @@ export class Scenes {
     line.dataset.exact = account.lost || account.doubled ? "no" : "yes";
     line.replaceChildren(...Object.entries(account).map(([name, value]) => newFigure(`${name} ${format.format(value)}`)));
   }
+}
+
+/** Safari knows dialogs since 15.4 only. Before that the element gets what this page needs of one. */
+function actAsModal(dialog) {
+  Object.defineProperty(dialog, "open", { get: () => dialog.hasAttribute("open") });
+  dialog.setAttribute("role", "dialog");
+  dialog.setAttribute("aria-modal", "true");
+  dialog.showModal = () => {
+    dialog.setAttribute("open", "");
+    dialog.querySelector("button").focus();
+  };
+  dialog.close = () => {
+    dialog.removeAttribute("open");
+    dialog.dispatchEvent(new Event("close"));
+  };
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape" && dialog.open) dialog.close();
+  });
 }
 
 function newFigure(text) {

@@ -162,14 +162,129 @@ def test_after_a_goodbye_or_a_loss_it_asks_for_another_and_resumes(modules: Brow
     assert found["result"] == {"seen": [1, 2, 3, 4, 5, 6], "gaps": 1, "repeats": 1}
     streams = [url for url, body in found["requests"] if body is None]
     assert streams == [
-        "http://a/v1/stream",
-        "http://b/v1/stream?last_event_id=s-2",
-        "http://c/v1/stream?last_event_id=s-3",
-        "http://a/v1/stream?last_event_id=s-3",
-        "http://b/v1/stream?last_event_id=s-4",
+        "http://a/v1/stream?heartbeats=1",
+        "http://b/v1/stream?heartbeats=1&last_event_id=s-2",
+        "http://c/v1/stream?heartbeats=1&last_event_id=s-3",
+        "http://a/v1/stream?heartbeats=1&last_event_id=s-3",
+        "http://b/v1/stream?heartbeats=1&last_event_id=s-4",
     ]
     excluded = [body["exclude"] for _, body in found["requests"] if body is not None]
     assert excluded == [[], ["a"], ["b"], ["b", "c"], [], ["a"]]
+
+
+# A registry that assigns `a`, `b` and so on, WebSockets that say what the test wants, and a clock that the test moves.
+# `script` is a list for each WebSocket: of messages, then "open" (it stays open), or the reason with which it closes.
+WATCH = """
+    const watch = async (script, act) => {
+      const real = { fetch, WebSocket, setTimeout, clearTimeout };
+      const later = setTimeout;
+      const asked = [];
+      const states = [];
+      const timers = new Map();
+      let now = 0;
+      let names = 0;
+      globalThis.setTimeout = (run, ms = 0) => (timers.set((names += 1), { run, at: now + ms }), names);
+      globalThis.clearTimeout = (name) => timers.delete(name);
+      const settled = () => new Promise((resolve) => later(resolve, 20));
+      const advance = async (ms) => {
+        now += ms;
+        for (const [name, { run, at }] of timers) if (at <= now && timers.delete(name)) run();
+        await settled();
+      };
+      globalThis.fetch = async (url, { body } = {}) => {
+        asked.push(`${url}`);
+        if (!`${url}`.endsWith("/v1/assignments")) throw new TypeError("Failed to fetch");
+        const name = "abcdef"[JSON.parse(body).exclude.length];
+        const urls = { sse_url: `http://${name}/v1/stream`, ws_url: `ws://${name}/v1/ws` };
+        return new Response(JSON.stringify({ subscriber: name, cluster: "c", ...urls }));
+      };
+      globalThis.WebSocket = class {
+        constructor(url) {
+          WebSocket.last = this;
+          asked.push(`${url}`);
+          const steps = script.shift();
+          queueMicrotask(() => {
+            for (const step of steps) {
+              if (step === "open") return;
+              if (typeof step === "string") this.onclose({ reason: step });
+              else this.onmessage({ data: JSON.stringify(step) });
+            }
+          });
+        }
+        close() {}
+      };
+      const { EmoStream } = await import("/emostream.js");
+      const stream = new EmoStream({ registryUrl: "http://registry", random: () => 0 });
+      stream.addEventListener("state", ({ detail: { name, reason } }) => states.push([name, reason].join(":")));
+      try {
+        stream.start();
+        await settled();
+        await act(advance, states);
+        return { asked: asked.filter((url) => !url.startsWith("http://registry")), states };
+      } finally {
+        stream.stop();
+        Object.assign(globalThis, real);
+      }
+    };
+"""
+SNAPSHOT = {"type": "snapshot", "id": "s-1", "sequence": 1, "totals": {}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "patience_ms"),
+    [([{"type": "hello", "heartbeat_ms": 3_000}, SNAPSHOT], 8_000), ([SNAPSHOT], 45_000)],
+)
+def test_a_silent_stream_is_given_up_by_the_heartbeat_that_its_subscriber_announces(
+    modules: Browser, messages: list[Any], patience_ms: int
+) -> None:
+    found = modules.run(
+        WATCH
+        + """
+        return watch([[...args[0], "open"], ["open"]], async (advance, states) => {
+          await advance(args[1] - 1);
+          states.push("not yet");
+          await advance(1);
+        });
+        """,
+        messages,
+        patience_ms,
+    )
+    assert found["states"][:4] == ["connecting:", "live:", "not yet", "waiting:the subscriber is silent"]
+
+
+def test_heartbeats_keep_a_stream_that_has_no_swarms(modules: Browser) -> None:
+    found = modules.run(
+        WATCH
+        + """
+        return watch([[{ type: "hello", heartbeat_ms: 3000 }, "open"]], async (advance) => {
+          for (let beat = 0; beat < 5; beat += 1) {
+            await advance(7_999);
+            WebSocket.last.onmessage({ data: '{"type":"heartbeat"}' });
+          }
+        });
+        """
+    )
+    assert found["states"] == ["connecting:", "live:", "stopped:"]
+
+
+@pytest.mark.parametrize("script", [[""], ["open"]])
+def test_where_no_websocket_works_sse_of_the_same_subscriber_is_tried(modules: Browser, script: list[str]) -> None:
+    found = modules.run(WATCH + "return watch([args[0]], (advance) => advance(5_000))", script)
+    assert found["asked"][:2] == ["ws://a/v1/ws?heartbeats=1", "http://a/v1/stream?heartbeats=1"]
+
+
+def test_a_websocket_that_is_refused_with_a_reason_is_not_tried_as_sse(modules: Browser) -> None:
+    full = "This subscriber is full; ask the registry for another one."
+    found = modules.run(WATCH + "return watch([[args[0]], ['open']], (advance) => advance(1_000))", full)
+    assert found["asked"] == ["ws://a/v1/ws?heartbeats=1", "ws://b/v1/ws?heartbeats=1"]
+    assert f"waiting:{full}" in found["states"]
+
+
+def test_after_a_goodbye_another_websocket_resumes_at_once(modules: Browser) -> None:
+    script = [[SNAPSHOT, {"type": "goodbye", "reason": "draining"}], [{"type": "hello", "heartbeat_ms": 3000}, "open"]]
+    found = modules.run(WATCH + "return watch(args[0], async () => {})", script)
+    assert found["asked"] == ["ws://a/v1/ws?heartbeats=1", "ws://b/v1/ws?heartbeats=1&last_event_id=s-1"]
+    assert found["states"] == ["connecting:", "live:", "connecting:", "live:", "stopped:"]
 
 
 HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
@@ -292,6 +407,42 @@ def test_the_picture_has_every_process_inside_it_and_none_on_another(
                 abs(box["x"] - other["x"]) >= (box["width"] + other["width"]) / 2 or abs(box["y"] - other["y"]) > 34
             )
             assert is_apart, json.dumps([box, other])
+
+
+@pytest.mark.parametrize("width", [1_180, 360])
+@pytest.mark.parametrize("of_a_tier", [1, 3])
+def test_no_rate_is_hidden_by_a_box(modules: Browser, of_a_tier: int, width: int) -> None:
+    processes = []
+    for number in range(of_a_tier):
+        is_last = number == of_a_tier - 1
+        processes += [process("ingest", f"i{number}"), process("aggregator", f"a{number}", leader=is_last)]
+        for cluster in ("1", "2"):
+            processes.append(process("publisher", f"{cluster}@p{number}", cluster=cluster, leader=is_last))
+            processes.append(process("subscriber", f"{cluster}/s{number}", cluster=cluster))
+    hidden = modules.run(
+        """
+        const { PipelineMap } = await import("/map.js");
+        const { Observations } = await import("/topology.js");
+        const figure = document.createElement("figure");
+        figure.id = "map";
+        figure.style.width = `${args[1]}px`;
+        document.body.replaceChildren(figure);
+        const processes = new Observations().add(args[0], 0);
+        const rates = { ingest: 250_000, aggregator: 12.5, publisher: 12.5 };
+        for (const each of processes) each.perSecond = each.tier === "ingest" || each.leader ? rates[each.tier] : 0;
+        new PipelineMap(figure).show(processes, false);
+        const boxes = [...figure.querySelectorAll(".box .shape")].map((each) => each.getBoundingClientRect());
+        const labels = [...figure.querySelectorAll(".rate")].filter((each) => each.textContent);
+        if (labels.length === 0) throw new Error("no rate is shown");
+        const isOver = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        return labels
+          .filter((label) => boxes.some((box) => isOver(label.getBoundingClientRect(), box)))
+          .map((label) => label.textContent);
+        """,
+        processes,
+        width,
+    )
+    assert hidden == []
 
 
 def test_what_a_screen_reader_is_told_is_one_sentence(modules: Browser) -> None:
