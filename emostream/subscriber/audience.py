@@ -5,7 +5,8 @@ has a position in the history and reads on from there as its connection drains. 
 subscriber, swarms that this one has not got yet, and waits for the one after them. In each state it gets every swarm
 once, in order, or a `reset` in place of those that the history no longer holds.
 
-No sockets, no clock, no Kafka: a viewer is anything that has the methods below, and times come in as arguments.
+No sockets, no clock, no Kafka: a viewer is anything that has the methods below. Times come in as arguments, of a clock
+that only goes forward.
 """
 
 from collections.abc import Callable

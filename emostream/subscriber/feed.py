@@ -86,7 +86,8 @@ class Feed:
             self._not_ready(f"{self._topic} is empty; is emostream-publisher@{self._topic} active?")
             if self._stop.wait(_RETRY_SECONDS):
                 return 0
-        since_ms = _now_ms() - self._history_seconds * 1_000
+        # By the clock that wrote the records: this machine's may differ.
+        since_ms = last.timestamp - self._history_seconds * 1_000
         found = reader.offsets_for_times({self._partition: since_ms})[self._partition]
         reader.seek(self._partition, min(found.offset, last.offset) if found is not None else last.offset)
         after_last: int = last.offset + 1

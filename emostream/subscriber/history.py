@@ -1,9 +1,10 @@
 """The swarms of the last minutes, ready to send, and the totals as of the newest: all that a subscriber remembers.
 
-Pure: records and times come in as arguments.
+Pure: records and times come in as arguments. Times are of a clock that only goes forward.
 """
 
 import enum
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ Position = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One swarm of the history. Times are milliseconds since the epoch; `swarms_timestamp` may be unknown."""
+    """One swarm of the history. Times are milliseconds since the epoch, for `/v1/trace`; one may be unknown."""
 
     stream: str
     sequence: int
@@ -68,14 +69,17 @@ class Change(enum.Enum):
 class History:
     """An unbroken run of swarms of one stream; what follows on a gap, or is of a later stream, starts it anew.
 
-    It is bounded by age and by bytes: past either bound the oldest swarms go, and a viewer that needs them gets a
-    `reset`. (`emostream_subscriber_history_bytes` and `…_history_swarms` show its size.)
+    It is bounded by bytes, and by the time since a swarm was received, whatever the clocks of other machines say. Past
+    either bound the oldest swarms go, and a viewer that needs them gets a `reset`.
+    (`emostream_subscriber_history_bytes` and `…_history_swarms` show its size.)
     """
 
     def __init__(self, keep_ms: int, max_bytes: int) -> None:
         self._keep_ms = keep_ms
         self._max_bytes = max_bytes
         self._entries: dict[int, Entry] = {}
+        # When each of them was received, in the same order.
+        self._received_ms: deque[int] = deque()
         # The sequence before the oldest entry: the earliest that a viewer can resume from.
         self._base = 0
         # What was counted before the oldest entry; None where that is unknown.
@@ -87,16 +91,18 @@ class History:
         return len(self._entries)
 
     def append(self, entry: Entry, totals: model.Counts, now_ms: int) -> Change:
-        """Add the newest swarm, unless it is a repeat; `totals` are those of all emoji as of it."""
+        """Add the newest swarm, received now, unless it is a repeat; `totals` are those of all emoji as of it."""
         change = self._change(entry)
         if change is Change.REPEAT:
             return change
         if change is not Change.NEXT:
             self._entries.clear()
+            self._received_ms.clear()
             self.size_bytes = 0
             self._base = entry.sequence - 1
             self._base_counted = None
         self._entries[entry.sequence] = entry
+        self._received_ms.append(now_ms)
         self.size_bytes += entry.size_bytes
         self.state = State(entry.stream, entry.sequence, totals)
         self._trim(now_ms)
@@ -150,9 +156,10 @@ class History:
     def _trim(self, now_ms: int) -> None:
         while self._entries:
             oldest = self._entries[self._base + 1]
-            if oldest.cluster_timestamp >= now_ms - self._keep_ms and self.size_bytes <= self._max_bytes:
+            if self._received_ms[0] >= now_ms - self._keep_ms and self.size_bytes <= self._max_bytes:
                 break
             del self._entries[oldest.sequence]
+            self._received_ms.popleft()
             self.size_bytes -= oldest.size_bytes
             self._base = oldest.sequence
             self._base_counted = oldest.counted

@@ -70,18 +70,19 @@ class Server:
     def publish(self, entry: Entry, totals: model.Counts) -> Change:
         """Fan one swarm of the cluster's topic out, now."""
         started = time.perf_counter()
-        change = self.audience.publish(entry, totals, _now_ms())
+        change = self.audience.publish(entry, totals, _monotonic_ms())
         metrics.FAN_OUT.observe(time.perf_counter() - started)
         if change is not Change.REPEAT:
             metrics.HEAD.set(entry.sequence)
             if len(self.audience) and entry.window_end:
-                metrics.AGE.observe((_now_ms() - entry.window_end) / 1_000)
+                # The window is of the aggregator's clock. If that one is ahead of ours, the age would be negative.
+                metrics.AGE.observe(max(0.0, time.time() - entry.window_end / 1_000))
         return change
 
     async def sweep_forever(self) -> None:
         """Do what is due by time: heartbeats, slow viewers, handshakes that take too long."""
         while True:
-            self.audience.sweep(_now_ms())
+            self.audience.sweep(_monotonic_ms())
             self._expire_handshakes(time.monotonic())
             await asyncio.sleep(_SWEEP_SECONDS)
 
@@ -96,7 +97,7 @@ class Server:
             if (wait_seconds := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait_seconds)
             if viewer in self.audience:
-                self.audience.dismiss(viewer, "draining", _now_ms())
+                self.audience.dismiss(viewer, "draining", _monotonic_ms())
         # The sweep cuts those that do not go.
         while len(self.audience):  # noqa: ASYNC110 (the audience knows no event loop, so it can set no event)
             await asyncio.sleep(_SWEEP_SECONDS)
@@ -273,5 +274,5 @@ def _is_natural(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -62,16 +62,33 @@ def test_a_gap_or_a_new_stream_starts_anew(stream: str, change: Change) -> None:
 
 def test_what_is_older_than_its_time_goes_but_the_state_stays() -> None:
     history = History(keep_ms=1_000, max_bytes=10**9)
-    for sequence, timestamp_ms in enumerate((0, 500, 1_400)):
-        history.append(entry("s", sequence, timestamp_ms=timestamp_ms), {"🔥": sequence}, timestamp_ms)
+    for sequence, now_ms in enumerate((0, 500, 1_400)):
+        history.append(entry("s", sequence), {"🔥": sequence}, now_ms)
     assert not history.can_resume(("s", -1))
     assert sequences_after(history, 0) == [1, 2]
-    history.append(entry("s", 3, timestamp_ms=1_400), {"🔥": 3}, 9_000)
-    assert len(history) == 0
+    history.append(entry("s", 3), {"🔥": 3}, 9_000)
+    assert len(history) == 1
     assert history.state is not None
     assert history.state.position == ("s", 3)
-    assert history.can_resume(("s", 3))
-    assert not history.can_resume(("s", 2))
+    assert history.can_resume(("s", 2))
+    assert not history.can_resume(("s", 1))
+
+
+@pytest.mark.parametrize("timestamp_ms", [0, 10**15])
+def test_what_the_clocks_of_other_machines_say_does_not_matter(timestamp_ms: int) -> None:
+    history = History(keep_ms=1_000, max_bytes=10**9)
+    for sequence, now_ms in ((1, 10**12), (2, 10**12 + 900), (3, 10**12 + 1_100)):
+        history.append(entry("s", sequence, timestamp_ms=timestamp_ms), {"🔥": sequence}, now_ms)
+    assert sequences_after(history, 1) == [2, 3]
+    assert not history.can_resume(("s", 0))
+
+
+def test_a_history_that_began_anew_is_kept_for_its_time() -> None:
+    history = History(keep_ms=1_000, max_bytes=10**9)
+    history.append(entry("s", 1), {"🔥": 1}, 0)
+    history.append(entry("t", 1), {"🔥": 1}, 900)
+    history.append(entry("t", 2), {"🔥": 2}, 1_500)
+    assert sequences_after(history, 0) == [1, 2]
 
 
 def test_what_is_too_much_goes_oldest_first() -> None:
