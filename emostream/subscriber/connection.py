@@ -6,7 +6,6 @@ the garbage collector once the transport has let go of it.
 
 import abc
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,7 +21,13 @@ from emostream.subscriber import frames, http
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.history import Position
 
-_MAX_HEAD_BYTES = 8 << 10
+# Cookies of 8 KiB are common at `localhost`, where all development servers share them.
+_MAX_HEAD_BYTES = 16 << 10
+# Each one costs more memory than its few bytes.
+_MAX_HEADERS = 128
+# After the end of what a viewer sends: a connection that is closed answers the first heartbeat with a reset, which
+# shows at the second one.
+_SECOND_HEARTBEAT_SECONDS = 1.0
 # A viewer has nothing to tell us; what it sends is read for pings and the close alone.
 _MAX_INCOMING_MESSAGE_BYTES = 4 << 10
 
@@ -65,8 +70,21 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
         self.is_paused = False
         self._audience.resume(self)
 
+    def eof_received(self) -> bool:
+        """Return whether the connection stays: a viewer may end what it sends and read on, as `nc` does."""
+        if self not in self._audience:
+            return False
+        self._show_life()
+        asyncio.get_running_loop().call_later(_SECOND_HEARTBEAT_SECONDS, self._show_life)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._audience.leave(self)
+
+    def _show_life(self) -> None:
+        # What a paused viewer has yet to take finds out as well.
+        if not self.is_paused and not self._transport.is_closing():
+            self.write(self.heartbeat)
 
 
 class SseViewer(ViewerConnection):
@@ -155,6 +173,9 @@ class Host(Protocol):
     def respond(self, request: http.Request) -> bytes | Admission:
         """The whole answer, after which the connection closes; or leave to become a viewer."""
 
+    def refuse(self, status: HTTPStatus, detail: str, headers: http.Headers) -> bytes:
+        """The whole answer to what is no request, or not yet; `headers` are those of it that have come."""
+
     def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
         """Make the connection a viewer's."""
 
@@ -162,12 +183,12 @@ class Host(Protocol):
 class Handshake(asyncio.Protocol):
     """Reads one request's head and does with it what the host decides."""
 
-    __slots__ = ("_head", "_host", "_is_answered", "_parser", "_size_bytes", "_transport")
+    __slots__ = ("_head", "_host", "_is_answered", "_parser", "_rest_bytes", "_transport")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._is_answered = False
-        self._size_bytes = 0
+        self._rest_bytes = _MAX_HEAD_BYTES
         self._head = _Head()
         self._parser = httptools.HttpRequestParser(self._head)
 
@@ -181,52 +202,53 @@ class Handshake(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_answered:
             return
-        self._size_bytes += len(data)
-        if self._size_bytes > _MAX_HEAD_BYTES:
-            detail = f"The request's head is larger than {_MAX_HEAD_BYTES} bytes."
-            self._answer(http.problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
-            return
         try:
-            request = self._parse(data)
-        except httptools.HttpParserError as error:
-            self._answer(http.problem(HTTPStatus.BAD_REQUEST, f"This is no HTTP request: {error}."))
-            return
-        if request is not None:
-            self._finish(request)
+            self._parser.feed_data(data[: self._rest_bytes])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            # The head stops the parser once it is whole: neither a body nor a next request is read.
+            if not self._head.is_whole:
+                self._refuse(HTTPStatus.BAD_REQUEST, f"This is no HTTP request: {error}.")
+                return
+        self._rest_bytes -= len(data)
+        if len(self._head.headers) > _MAX_HEADERS or (self._rest_bytes <= 0 and not self._head.is_whole):
+            detail = f"A request's head may have {_MAX_HEAD_BYTES} bytes and {_MAX_HEADERS} headers; this one has more."
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        elif self._head.is_whole:
+            self._finish()
 
     def expire(self) -> bool:
         """The time is over: say so and return True, or cut a connection whose answer was not taken in time."""
         if self._is_answered:
             self._transport.abort()
             return False
-        self._answer(http.problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time."))
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.")
         return True
 
     def abort(self) -> None:
         """Cut the connection now."""
         self._transport.abort()
 
-    def _parse(self, data: bytes) -> http.Request | None:
-        """The request, once its head is whole."""
-        # Nothing that follows the head of an upgrade can matter: a client must not send frames before it is accepted.
-        with contextlib.suppress(httptools.HttpParserUpgrade):
-            self._parser.feed_data(data)
-        if not self._head.is_whole:
-            return None
-        return http.Request(
-            method=self._parser.get_method().decode("latin-1"),
-            target=self._head.target.decode("latin-1"),
-            version=self._parser.get_http_version(),
-            headers=self._head.headers,
-        )
-
-    def _finish(self, request: http.Request) -> None:
+    def _finish(self) -> None:
+        try:
+            request = http.Request(
+                method=self._parser.get_method().decode("latin-1"),
+                target=self._head.target.decode("latin-1"),
+                version=self._parser.get_http_version(),
+                headers=self._head.headers,
+            )
+        except (httptools.HttpParserError, ValueError) as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"{error}.")
+            return
         result = self._host.respond(request)
         if isinstance(result, bytes):
             self._answer(result)
         else:
             self._host.closed(self)
             self._host.admit(self._transport, result)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        answer = self._host.refuse(status, detail, self._head.headers)
+        self._answer(http.head_of(answer) if self._parser.get_method() == b"HEAD" else answer)
 
     def _answer(self, data: bytes) -> None:
         # Closing outright while the client still sends would reset the connection, and the answer be lost: so only this
@@ -254,3 +276,8 @@ class _Head:
 
     def on_headers_complete(self) -> None:
         self.is_whole = True
+        raise _HeadIsWholeError
+
+
+class _HeadIsWholeError(Exception):
+    """Stops the parser behind the head."""

@@ -16,7 +16,11 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(slots=True)
 class Request:
-    """The head of a request; a body is never read."""
+    """The head of a request; a body is never read.
+
+    Raises ValueError where HTTP/1.1 allows no such head, and httptools.HttpParserInvalidURLError where the target is
+    no URL.
+    """
 
     method: str
     target: str
@@ -26,14 +30,20 @@ class Request:
     query: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Raises httptools.HttpParserInvalidURLError where the target is no URL."""
+        if self.version == "1.1" and sum(name.lower() == "host" for name, _ in self.headers) != 1:
+            raise ValueError("A request of HTTP/1.1 has exactly one Host header")
         url = httptools.parse_url(self.target.encode("latin-1"))
         self.path = (url.path or b"/").decode("latin-1")
         self.query = dict(parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True))
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return find(self.headers, name)
+
+
+def find(headers: Headers, name: str) -> str | None:
+    """The first value of a header, by its lower-case name."""
+    return next((value for key, value in headers if key.lower() == name), None)
 
 
 def answer(status: HTTPStatus, content_type: str, body: bytes, headers: Headers = ()) -> bytes:
@@ -49,9 +59,16 @@ def problem(status: HTTPStatus, detail: str, headers: Headers = ()) -> bytes:
 
 def head(status: HTTPStatus, headers: Headers) -> bytes:
     """A status line and headers, with the date. `Connection: close` is there unless `headers` say otherwise."""
-    lines = {"Date": _date(int(time.time())), "Connection": "close", **dict(headers)}
-    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    lines = [("Date", _date(int(time.time()))), *headers]
+    if find(lines, "connection") is None:
+        lines.append(("Connection", "close"))
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
     return f"HTTP/1.1 {status.value} {status.phrase}\r\n{text}\r\n".encode("latin-1")
+
+
+def head_of(response: bytes) -> bytes:
+    """A whole answer without its body, as HEAD gets it."""
+    return response[: response.index(b"\r\n\r\n") + 4]
 
 
 @functools.lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 
 from emostream import model
 from emostream.config import SubscriberSettings
+from emostream.runtime import cors
 from emostream.runtime.readiness import Readiness
 from emostream.subscriber import frames, http, metrics
 from emostream.subscriber.audience import Audience
@@ -124,16 +125,26 @@ class Server:
 
     def respond(self, request: http.Request) -> bytes | Admission:
         route = self._routes.get(request.path)
+        if request.method == "HEAD":
+            # As GET, but nobody takes a seat.
+            answer = self._nothing_at(request) if route is None else route(request)
+            return http.head_of(answer.preamble if isinstance(answer, Admission) else answer)
         if route is None:
-            return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
+            return self._nothing_at(request)
         if request.method == "OPTIONS":
-            return http.head(HTTPStatus.NO_CONTENT, [*_PREFLIGHT, *self._cors(request)])
+            return http.head(HTTPStatus.NO_CONTENT, [*self._preflight(request), *self._cors(request)])
         if request.method != "GET":
-            detail = f"{request.path} knows GET alone."
-            return http.problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, [("Allow", "GET"), *self._cors(request)])
+            detail = f"{request.path} knows {_METHODS} alone."
+            return http.problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, [("Allow", _METHODS), *self._cors(request)])
         return route(request)
 
+    def refuse(self, status: HTTPStatus, detail: str, headers: http.Headers) -> bytes:
+        return http.problem(status, detail, cors.headers(self._settings.cors_origins, http.find(headers, "origin")))
+
     # The routes.
+
+    def _nothing_at(self, request: http.Request) -> bytes:
+        return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
 
     def _stream(self, request: http.Request) -> bytes | Admission:
         if not self._may_watch(request):
@@ -148,13 +159,15 @@ class Server:
     def _websocket(self, request: http.Request) -> bytes | Admission:
         if not self._may_watch(request):
             return self._forbidden(request)
-        offer = WebSocketRequest(request.target, Headers(request.headers), request.method, f"HTTP/{request.version}")
+        # Whoever sends HEAD cannot become a viewer, so it gets the answer to a request that offers no WebSocket.
+        headers = Headers(request.headers if request.method == "GET" else ())
+        offer = WebSocketRequest(request.target, headers, "GET", f"HTTP/{request.version}")
         try:
             key, _, _ = _HANDSHAKES.process_request(offer)
         except InvalidHandshake as error:
             response = ServerProtocol().accept(offer)
-            headers = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
-            return http.problem(HTTPStatus(response.status_code), str(error), headers)
+            kept = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
+            return http.problem(HTTPStatus(response.status_code), str(error), [*kept, *self._cors(request)])
         accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key)])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
@@ -222,8 +235,7 @@ class Server:
 
     def _may_watch(self, request: http.Request) -> bool:
         """Whether the page that asks, if it is a page that asks, is one of those allowed."""
-        origin = request.header("origin")
-        return origin is None or bool({"*", origin} & set(self._settings.cors_origins))
+        return cors.allows(self._settings.cors_origins, request.header("origin"))
 
     def _forbidden(self, request: http.Request) -> bytes:
         metrics.REFUSALS.labels("origin").inc()
@@ -231,13 +243,14 @@ class Server:
             f"Pages of {request.header('origin')} may not watch; "
             f"{SubscriberSettings.variable('cors_origins')} names those that may."
         )
-        return http.problem(HTTPStatus.FORBIDDEN, detail)
+        return http.problem(HTTPStatus.FORBIDDEN, detail, self._cors(request))
 
     def _cors(self, request: http.Request) -> http.Headers:
-        if "*" in self._settings.cors_origins:
-            return [("Access-Control-Allow-Origin", "*")]
-        allowed = [("Access-Control-Allow-Origin", request.header("origin") or "")]
-        return [("Vary", "Origin"), *(allowed if request.header("origin") in self._settings.cors_origins else [])]
+        return cors.headers(self._settings.cors_origins, request.header("origin"))
+
+    def _preflight(self, request: http.Request) -> http.Headers:
+        requested = request.header("access-control-request-headers") or "Last-Event-ID"
+        return cors.preflight(self._settings.cors_origins, request.header("origin"), _METHODS, requested)
 
     def _expire_handshakes(self, now: float) -> None:
         for handshake, deadline in list(self._handshakes.items()):
@@ -253,11 +266,7 @@ _EVENT_STREAM = [
     ("Cache-Control", "no-store"),
     ("X-Accel-Buffering", "no"),
 ]
-_PREFLIGHT = [
-    ("Access-Control-Allow-Methods", "GET"),
-    ("Access-Control-Allow-Headers", "Last-Event-ID"),
-    ("Access-Control-Max-Age", "86400"),
-]
+_METHODS = "GET, HEAD"
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # Only reads requests, so that one serves all: to make one for each, and its answer, took three times as long.
 _HANDSHAKES = ServerProtocol()
@@ -265,9 +274,15 @@ _HANDSHAKES = ServerProtocol()
 _REPLACED_HEADERS = frozenset({"Content-Length", "Content-Type", "Date"})
 
 
+# Names in the query: common EventSource polyfills add the first or the second one to the URL of the page, when they
+# connect again, because they cannot send a header. The URL may have ours already, which is older then.
+_LAST_ID_NAMES = ("lastEventId", "Last-Event-ID", "last_event_id")
+
+
 def _last_id(request: http.Request) -> str | None:
     """What the viewer resumes from; a browser's header is newer than the query, which stays what the page once said."""
-    return request.header("last-event-id") or request.query.get("last_event_id") or None
+    named = (request.query.get(name) for name in _LAST_ID_NAMES)
+    return request.header("last-event-id") or next(filter(None, named), None)
 
 
 def _is_natural(text: str) -> bool:

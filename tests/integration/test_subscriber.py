@@ -357,7 +357,7 @@ def test_a_stalled_viewer_is_closed_as_slow_and_holds_up_nobody(new_cluster: New
     with socket.socket() as stalled, subscriber.watch() as quick:
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect((servers.HOST, subscriber.port))
-        stalled.sendall(b"GET /v1/stream HTTP/1.1\r\n\r\n")
+        stalled.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: subscriber.metric('viewers{kind="sse"}') == 2)
         cluster.write(*range(1, 300))
         assert len(quick.wait_for("swarm s-299")) == 300
@@ -373,7 +373,7 @@ def test_a_viewer_that_pauses_reads_on_from_the_history(new_cluster: NewCluster,
         pausing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         pausing.settimeout(20)
         pausing.connect((servers.HOST, subscriber.port))
-        pausing.sendall(b"GET /v1/stream HTTP/1.1\r\n\r\n")
+        pausing.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: subscriber.metric('viewers{kind="sse"}') == 1)
         cluster.write(*range(1, 300))
         wait_until(lambda: subscriber.metric("slow_pauses_total") >= 1)
@@ -454,7 +454,7 @@ def test_what_is_no_proper_request_gets_an_answer_all_the_same(new_cluster: NewC
     port = subscriber.port
     assert get(port, "/nothing").json()["title"] == "Not Found"
     assert get(port, "/v1/stream", method="POST").status == 405
-    assert get(port, "/v1/stream", headers=(f"Padding: {'x' * 9_000}",)).status == 431
+    assert get(port, "/v1/stream", headers=(f"Padding: {'x' * 17_000}",)).status == 431
     assert get(port, "/v1/ws").status == 426
     with socket.create_connection((servers.HOST, port), timeout=20) as silent:
         assert silent.recv(1 << 16).startswith(b"HTTP/1.1 408 ")

@@ -1,0 +1,221 @@
+"""Which answer a request gets, in whatever packets it comes; and what becomes of those who can no longer ask."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from emostream.subscriber import frames
+from tests.unit.subscriber.rig import connected, exchange, in_loop, publish
+
+STREAM = b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = (
+    b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+WEBSOCKET = b"GET /v1/ws HTTP/1.1\r\n" + UPGRADE
+
+
+def packets(data: bytes, size_bytes: int) -> list[bytes]:
+    return [data[start : start + size_bytes] for start in range(0, len(data), size_bytes)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (nothing that is tested knows an event to set)
+            await asyncio.sleep(0.01)
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split()[1])
+
+
+def head_of(answer: bytes) -> dict[str, str]:
+    """Headers by lower-case name; the values of one that repeats are joined, as HTTP allows."""
+    headers: dict[str, str] = {}
+    for line in answer.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
+    return headers
+
+
+def body_of(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def test_the_first_of_two_requests_in_one_packet_gets_its_own_answer() -> None:
+    answer = exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nPOST /nothing HTTP/1.0\r\n\r\n")
+    assert status_of(answer) == 200
+    assert body_of(answer) == b'{"status":"alive"}'
+
+
+def test_what_follows_a_request_does_not_matter() -> None:
+    assert status_of(exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03\x01 no request")) == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/stream", "/v1/ws", "/v1/trace?sequence=2", "/healthz", "/readyz", "/nothing"])
+@in_loop
+async def test_head_gets_the_headers_of_get_and_takes_no_seat(path: str) -> None:
+    with connected() as (server, transport), connected() as (_, getting):
+        transport.feed([f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])
+        getting.feed([f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()])
+        assert transport.has_ended
+        assert len(server.audience) == 0
+    got = getting.sent
+    assert status_of(transport.sent) == status_of(got)
+    assert head_of(transport.sent).keys() == head_of(got).keys()
+    assert transport.sent.endswith(b"\r\n\r\n")
+    assert body_of(transport.sent) == b""
+
+
+def test_head_gets_no_websocket() -> None:
+    answer = exchange(b"HEAD /v1/ws HTTP/1.1\r\n" + UPGRADE + b"\r\n")
+    assert (status_of(answer), body_of(answer)) == (426, b"")
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: x\r\nhost: y\r\n"])
+def test_http_1_1_has_one_host(hosts: bytes) -> None:
+    answer = exchange(b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert status_of(answer) == 400
+    assert "Host" in json.loads(body_of(answer))["detail"]
+    assert status_of(exchange(b"GET /healthz HTTP/1.0\r\n\r\n")) == 200
+
+
+@pytest.mark.parametrize("name", ["last_event_id", "lastEventId", "Last-Event-ID"])
+@pytest.mark.parametrize("packet", [STREAM, WEBSOCKET])
+def test_a_viewer_resumes_by_each_name_that_polyfills_use(name: str, packet: bytes) -> None:
+    answer = exchange(packet.replace(b" HTTP", f"?{name}=s-1 HTTP".encode(), 1) + b"\r\n")
+    assert b"snapshot" not in answer
+    assert b'"id":"s-2"' in answer
+    assert b'"id":"s-3"' in answer
+
+
+def test_what_a_polyfill_adds_is_newer_than_the_url_of_the_page() -> None:
+    answer = exchange(b"GET /v1/stream?last_event_id=s-1&lastEventId=s-2 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b'"id":"s-2"' not in answer
+    assert b'"id":"s-3"' in answer
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/stream", 405), ("/nothing", 404)])
+@pytest.mark.parametrize("packet_bytes", [100, 1 << 20])
+def test_a_long_body_is_not_taken_for_a_head(path: str, status: int, packet_bytes: int) -> None:
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n".encode() + b"x" * 20_000
+    answer = exchange(*packets(request, packet_bytes))
+    assert status_of(answer) == status
+
+
+@pytest.mark.parametrize("packet_bytes", [1_000, 1 << 20])
+@pytest.mark.parametrize(("cookie_bytes", "status"), [(15_000, 200), (17_000, 431)])
+def test_a_head_may_have_sixteen_kib(packet_bytes: int, cookie_bytes: int, status: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nCookie: a=" + b"x" * cookie_bytes + b"\r\n\r\n"
+    assert status_of(exchange(*packets(request, packet_bytes))) == status
+
+
+@pytest.mark.parametrize("packet_bytes", [100, 1 << 20])
+def test_a_head_of_too_many_headers_is_refused(packet_bytes: int) -> None:
+    request = STREAM + b"a:b\r\n" * 1_000 + b"\r\n"
+    assert status_of(exchange(*packets(request, packet_bytes))) == 431
+
+
+def test_a_page_may_send_any_header() -> None:
+    asked = b"Origin: https://a.example\r\nAccess-Control-Request-Headers: last-event-id, sentry-trace\r\n\r\n"
+    answer = head_of(exchange(b"OPTIONS /v1/stream HTTP/1.1\r\nHost: x\r\n" + asked))
+    assert answer["access-control-allow-headers"] == "last-event-id, sentry-trace"
+    assert answer["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        STREAM,
+        b"GET /nothing HTTP/1.1\r\nHost: x\r\n",
+        b"POST /v1/stream HTTP/1.1\r\nHost: x\r\n",
+        b"GET /v1/ws HTTP/1.1\r\nHost: x\r\n",
+        b"GET /v1/trace HTTP/1.1\r\nHost: x\r\n",
+        b"OPTIONS /v1/stream HTTP/1.1\r\nHost: x\r\n",
+        b"GET /healthz HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nCookie: " + b"x" * (16 << 10) + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbroken\r\n",
+    ],
+)
+def test_each_answer_can_be_read_by_the_pages_that_may(packet: bytes) -> None:
+    line, _, rest = packet.partition(b"\r\n")
+    allowed = "https://a.example"
+    with_origin = line + b"\r\nOrigin: https://a.example\r\n" + rest + b"\r\n"
+    answer = head_of(exchange(with_origin, cors_origins=(allowed,)))
+    assert answer["access-control-allow-origin"] == allowed
+    assert "Origin" in answer["vary"]
+    assert "Retry-After" in answer["access-control-expose-headers"]
+    assert head_of(exchange(with_origin))["access-control-allow-origin"] == "*"
+    other = head_of(exchange(with_origin, cors_origins=("https://b.example",)))
+    assert "access-control-allow-origin" not in other
+    assert "Origin" in other["vary"]
+
+
+@in_loop
+async def test_a_request_that_is_late_can_be_read_by_the_page_that_sent_it() -> None:
+    with connected() as (_, transport):
+        transport.feed([b"GET / HTTP/1.1\r\n"])
+        transport.protocol.expire()
+    assert status_of(transport.sent) == 408
+    assert head_of(transport.sent)["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("packet", "heartbeat"),
+    [
+        (STREAM, frames.HEARTBEAT.sse),
+        (WEBSOCKET, frames.HEARTBEAT.ws),
+        (STREAM.replace(b" HTTP", b"?heartbeats=1 HTTP", 1), frames.VISIBLE_HEARTBEAT.sse),
+    ],
+)
+@in_loop
+async def test_who_ends_what_it_sends_gets_heartbeats_and_keeps_its_seat(packet: bytes, heartbeat: bytes) -> None:
+    with connected() as (server, transport):
+        transport.feed([packet + b"\r\n"])
+        before = transport.sent
+        transport.end()
+        assert transport.sent == before + heartbeat
+        assert not transport.is_cut
+        publish(server, 4)
+        assert b'"id":"s-4"' in transport.fanned_out()
+        assert len(server.audience) == 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+@in_loop
+async def test_who_ends_before_it_has_asked_or_once_it_is_answered_is_gone(sent: bytes) -> None:
+    with connected() as (_, transport):
+        transport.feed([sent])
+        transport.end()
+        assert transport.is_cut
+
+
+@in_loop
+async def test_who_was_told_goodbye_and_ends_is_gone() -> None:
+    with connected() as (server, transport):
+        transport.feed([WEBSOCKET + b"\r\n"])
+        (viewer,) = server.audience.viewers()
+        server.audience.dismiss(viewer, "draining", 0)
+        transport.end()
+        assert transport.is_cut
+
+
+@in_loop
+async def test_a_clock_that_is_set_back_stops_neither_heartbeats_nor_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected(heartbeat_ms=100) as (server, transport):
+        transport.feed([STREAM + b"\r\n"])
+        (viewer,) = server.audience.viewers()
+        sweeping = asyncio.create_task(server.sweep_forever())
+        await until(lambda: transport.sent.endswith(frames.HEARTBEAT.sse))
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        monkeypatch.setattr(time, "time_ns", lambda: 0)
+        before = transport.sent
+        await until(lambda: transport.sent != before)
+        async with asyncio.timeout(20):
+            await server.drain()
+        assert transport.is_cut
+        assert viewer not in server.audience
+        sweeping.cancel()
