@@ -299,6 +299,12 @@ class SubscriberSettings(Section):
         description="Bytes unread by one viewer, past which no more are buffered for it: once it reads again it goes "
         "on from the history, or with a `reset` if that has moved on.",
     )
+    max_ahead_seconds: int = Field(
+        60,
+        ge=1,
+        description="How long a viewer that has seen newer swarms elsewhere waits for them here before its `reset`. "
+        "If they are more than four for each of these seconds, it gets the `reset` at once.",
+    )
     slow_viewer_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."
     )

@@ -3,7 +3,8 @@
 A viewer is in one of three states. *Live*: it has the newest swarm and gets the next one in the fan-out. *Behind*: it
 has a position in the history and reads on from there as its connection drains. *Ahead*: it has seen, at another
 subscriber, swarms that this one has not got yet, and waits for the one after them. In each state it gets every swarm
-once, in order, or a `reset` in place of those that the history no longer holds.
+once, in order, or a `reset` in place of those that the history no longer holds. A viewer that is too far or too long
+ahead gets a `reset` too: its swarms may never come, because a topic was restored from an older disk.
 
 No sockets, no clock, no Kafka: a viewer is anything that has the methods below. Times come in as arguments, of a clock
 that only goes forward.
@@ -19,6 +20,8 @@ from emostream.subscriber.history import Change, Entry, History, Position, State
 
 # How long a viewer that was told goodbye may take to read it and close, before its connection is cut.
 _GOODBYE_TIMEOUT_MS = 2_000
+# No aggregator makes swarms faster, so a subscriber that lags for some time lacks no more swarms than this allows.
+_SHORTEST_SWARM_MS = 250
 
 
 class Viewer(Protocol):
@@ -65,6 +68,7 @@ class Audience:
         *,
         heartbeat_ms: int,
         slow_viewer_timeout_ms: int,
+        max_ahead_ms: int,
         replay_chunk_bytes: int,
         send: Callable[[int, bytes], int],
         soon: Callable[..., Any],
@@ -78,6 +82,7 @@ class Audience:
         self._history = history
         self._heartbeat_ms = heartbeat_ms
         self._slow_viewer_timeout_ms = slow_viewer_timeout_ms
+        self._max_ahead_ms = max_ahead_ms
         self._replay_chunk_bytes = replay_chunk_bytes
         self._send = send
         self._soon = soon
@@ -86,7 +91,7 @@ class Audience:
         self._leaving: dict[Viewer, int] = {}  # told goodbye, and when to stop waiting for them to go
         # Parts of `_viewers`; the live ones by descriptor, so that the fan-out looks at nothing else of them.
         self._live: tuple[dict[int, Viewer], ...] = tuple({} for _ in KINDS)
-        self._ahead: set[Viewer] = set()
+        self._ahead: dict[Viewer, int | None] = {}  # and since when; None until first looked at
         self._paused: dict[Viewer, _Paused | None] = {}  # those that are paused; None until first looked at
         self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
 
@@ -113,7 +118,7 @@ class Audience:
         """Take a viewer in; `preamble` goes out before its first message. The history must hold a state already.
 
         Without `last_id` it is new and gets a snapshot. With one it gets the swarms after it; an id that is malformed,
-        of another stream or too far back gets a `reset`.
+        of another stream, too far back or too far ahead gets a `reset`.
         """
         self._viewers.add(viewer)
         if last_id is None:
@@ -152,7 +157,7 @@ class Audience:
             self._restart(before.position)
         self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms
         for viewer in [viewer for viewer in self._ahead if not self._is_ahead(viewer)]:
-            self._ahead.remove(viewer)
+            del self._ahead[viewer]
             self._advance(viewer)
         return change
 
@@ -172,8 +177,15 @@ class Audience:
         self._advance(viewer)
 
     def sweep(self, now_ms: int) -> None:
-        """Do what is due by time: heartbeats, and the end of those who do not read. Call it several times a second."""
+        """Do what is due by time: heartbeats, resets, the end of those who do not read. Call it often in a second."""
         self._beat(now_ms)
+        for viewer, since_ms in list(self._ahead.items()):
+            if since_ms is None:
+                self._ahead[viewer] = now_ms
+            elif now_ms - since_ms >= self._max_ahead_ms and not viewer.is_paused:
+                del self._ahead[viewer]
+                self._reset(viewer)
+                self._advance(viewer)
         for viewer, seen in list(self._paused.items()):
             unread_bytes = viewer.unread_bytes()
             if seen is None or unread_bytes < seen.unread_bytes:
@@ -221,17 +233,14 @@ class Audience:
         """Let a viewer that is not live read on, until something waits to be sent or it has caught up."""
         if viewer.is_paused or viewer.position is None or viewer not in self._viewers:
             return
-        state = self._state
-        if self._history.can_resume(viewer.position):
+        if self._history.can_resume(viewer.position) and not self._is_too_far_ahead(viewer.position):
             self._replay(viewer, viewer.position)
         else:
-            viewer.position = state.position
-            metrics.RESETS.inc()
-            self._write(viewer, state.reset[viewer.kind])
+            self._reset(viewer)
         if self._is_ahead(viewer):
-            self._ahead.add(viewer)
+            self._ahead[viewer] = None
         elif not viewer.is_paused:
-            if viewer.position == state.position:
+            if viewer.position == self._state.position:
                 viewer.position = None
                 self._live[viewer.kind][viewer.descriptor] = viewer
             else:
@@ -244,6 +253,15 @@ class Audience:
             viewer.position = stream, entries[-1].sequence
             metrics.DELIVERIES.inc(len(entries))
             self._write(viewer, b"".join([entry.frames[viewer.kind] for entry in entries]))
+
+    def _reset(self, viewer: Viewer) -> None:
+        state = self._state
+        viewer.position = state.position
+        metrics.RESETS.inc()
+        self._write(viewer, state.reset[viewer.kind])
+
+    def _is_too_far_ahead(self, position: Position) -> bool:
+        return position[1] - self._state.sequence > self._max_ahead_ms // _SHORTEST_SWARM_MS
 
     def _is_ahead(self, viewer: Viewer) -> bool:
         state, position = self._state, viewer.position
@@ -258,7 +276,7 @@ class Audience:
         # Another one may have its descriptor by now.
         if self._live[viewer.kind].get(viewer.descriptor) is viewer:
             del self._live[viewer.kind][viewer.descriptor]
-        self._ahead.discard(viewer)
+        self._ahead.pop(viewer, None)
         self._paused.pop(viewer, None)
 
     def _beat(self, now_ms: int) -> None:

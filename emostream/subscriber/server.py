@@ -44,6 +44,7 @@ class Server:
             self.history,
             heartbeat_ms=settings.heartbeat_ms,
             slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
+            max_ahead_ms=settings.max_ahead_seconds * 1_000,
             # A part of the buffer, so that a replay hardly overfills it.
             replay_chunk_bytes=settings.max_viewer_buffer_bytes // 2,
             send=os.write,

@@ -224,6 +224,7 @@ class Subscriber:
             History(keep_ms=NEVER_MS, max_bytes=10**9),
             heartbeat_ms=NEVER_MS,
             slow_viewer_timeout_ms=NEVER_MS,
+            max_ahead_ms=NEVER_MS,
             replay_chunk_bytes=500,
             send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self._soon.append((function, argument)),

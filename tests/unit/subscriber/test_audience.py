@@ -17,6 +17,7 @@ BUFFER_BYTES = 600
 CHUNK_BYTES = 500
 HEARTBEAT_MS = 1_000
 SLOW_MS = 5_000
+AHEAD_MS = 10_000
 
 
 class FakeViewer:
@@ -81,6 +82,7 @@ class House:
             self.history,
             heartbeat_ms=HEARTBEAT_MS,
             slow_viewer_timeout_ms=SLOW_MS,
+            max_ahead_ms=AHEAD_MS,
             replay_chunk_bytes=CHUNK_BYTES,
             send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self.due.append((function, argument)),
@@ -153,6 +155,26 @@ def test_a_viewer_that_is_ahead_waits_without_a_repeat(house: House) -> None:
     assert not house.due
     house.publish("s", 6, 7)
     assert seen(viewer) == ["swarm s-6", "swarm s-7"]
+
+
+def test_a_viewer_that_waits_too_long_for_what_it_has_seen_gets_a_reset(house: House) -> None:
+    viewer = house.join("s-5")
+    house.audience.sweep(7_000)
+    house.publish("s", 4, now_ms=16_999)
+    house.audience.sweep(16_999)
+    assert seen(viewer) == []
+    house.audience.sweep(17_000)
+    house.publish("s", 5)
+    assert seen(viewer) == ["reset s-4", "swarm s-5"]
+
+
+def test_a_viewer_of_a_future_that_cannot_come_soon_gets_a_reset_at_once(house: House) -> None:
+    near, far = house.join("s-43"), house.join("s-44")
+    assert seen(near) == []
+    assert seen(far) == ["reset s-3"]
+    house.publish("s", 4)
+    assert seen(far) == ["reset s-3", "swarm s-4"]
+    assert seen(near) == []
 
 
 def test_a_repeat_reaches_nobody(house: House) -> None:

@@ -92,6 +92,11 @@ def test_a_viewer_resumes_by_each_name_that_polyfills_use(name: str, packet: byt
     assert b'"id":"s-3"' in answer
 
 
+def test_a_viewer_of_a_future_that_was_undone_gets_a_reset() -> None:
+    answer = exchange(STREAM + b"Last-Event-ID: s-999999999\r\n\r\n")
+    assert b"event: reset\nid: s-3\n" in answer
+
+
 def test_what_a_polyfill_adds_is_newer_than_the_url_of_the_page() -> None:
     answer = exchange(b"GET /v1/stream?last_event_id=s-1&lastEventId=s-2 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b'"id":"s-2"' not in answer
