@@ -28,6 +28,14 @@ def test_each_link_to_a_file_or_heading_leads_somewhere(page: Path) -> None:
             assert heading in _anchors(linked), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("package", ["emostream", "emostream_lab"])
+def test_the_map_of_the_code_has_a_line_for_each_folder(package: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    folders = {folder.parent.name for folder in (ROOT / package).glob("*/__init__.py")}
+    assert folders
+    assert folders == set(re.findall(rf"^\| \[\w+\]\(\.\./{package}/(\w+)\)", page, flags=re.MULTILINE))
+
+
 def _anchors(page: Path) -> set[str]:
     """The headings as GitHub makes links of them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)

@@ -13,6 +13,7 @@ from scripts import artifacts
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = sorted((ROOT / "emostream").rglob("*.py"))
+TIERS = ["ingest", "aggregator", "publisher", "subscriber", "registry", "audit"]
 SET_UP = ["emostream_lab.machine.bootstrap", "emostream_lab.machine.jars"]
 
 
@@ -23,16 +24,26 @@ def _imported(source: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_imports_are_found_inside_of_functions_too() -> None:
-    assert list(_imported("import a.b, c\ndef f():\n    from d.e import g\n")) == ["a.b", "c", "d.e"]
+    assert list(_imported("import a.b, c\ndef f():\n    from d.e import g\n")) == ["a.b", "c", "d.e", "d.e.g"]
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_product_imports_nothing_of_the_lab_or_the_tests(path: Path) -> None:
     tops = {module.partition(".")[0] for module in _imported(path.read_text())}
     assert not tops & {"emostream_lab", "tests", "scripts", "locust"}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_no_tier_imports_another_one(tier: str) -> None:
+    folder = ROOT / "emostream" / tier
+    modules = {module for path in folder.rglob("*.py") for module in _imported(path.read_text())}
+    others = {f"emostream.{other}" for other in TIERS if other != tier}
+    assert modules
+    assert not [module for module in modules if ".".join(module.split(".")[:2]) in others]
 
 
 @pytest.mark.parametrize("module", SET_UP)
