@@ -15,6 +15,8 @@ JOBS ?= 4
 side_by_side = --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 set_up = @python3 -m emostream_lab.machine.bootstrap
 
+against = $(if $(AGAINST),--against '$(AGAINST)')
+
 help: ## Say what there is
 	@echo 'make TARGET [SETTING=value ...]'
 	@echo
@@ -41,6 +43,10 @@ help: ## Say what there is
 	@echo '  WORKERS=2         Locust processes that make the load, one a core'
 	@echo '  OWN=1             start a pipeline for it even where one runs'
 	@echo
+	@echo 'Settings of make bench and make bench-quick:'
+	@echo '  PARTS=ingest      some of ingest, fanout, aggregator, hops, growth; all by default'
+	@echo '  AGAINST=main      measure this checkout and another revision in turn, five times, and print the ratios'
+	@echo
 	@echo 'Settings of make test and of its integration tests:'
 	@echo '  JOBS=4            how many tests run at the same time; each takes up to 2 GB'
 	@echo
@@ -66,11 +72,11 @@ load: ## Put an audience of Locust's on the running pipeline, or on one of its o
 
 bench: ## Measure every tier, beside others of its kind: a table, a picture and JSON, in 15 minutes
 	$(set_up) bench
-	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench $(against) $(PARTS)
 
 bench-quick: ## The main figures of it, in 3 minutes and with fewer viewers
 	$(set_up) bench
-	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench --quick
+	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench --quick $(against) $(PARTS)
 
 setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test

@@ -1,6 +1,8 @@
 """Measures EmoStream, and others beside it: `python -m emostream_lab.bench [--quick] [PART ...]`, as `make bench` does.
 
 What is found goes to the terminal as a table, to build/bench/results.json, and as a picture to build/bench/figures.png.
+It exits 1 where a figure that is judged is short of its bound, and names it. With `--against REVISION` it measures this
+checkout and another one in turn, and judges nothing.
 """
 
 import argparse
@@ -8,11 +10,13 @@ import importlib
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
-from emostream_lab.bench import machine, report
-from emostream_lab.bench.figures import Findings, last_line
+from emostream_lab.bench import against, machine, report
+from emostream_lab.bench.figures import Findings, last_lines, short
+from emostream_lab.machine.jars import REPOSITORY
 
 OUTPUT = Path("build/bench")
 # Each is a module with `measure(directory, tell, quick=...)`.
@@ -25,16 +29,31 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="shorter, with fewer viewers, and the main figures alone; they vary more"
     )
+    parser.add_argument(
+        "--against", metavar="REVISION", help="measure this checkout and that revision in turn, and print the ratios"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     try:
-        measure(arguments.parts or PARTS, quick=arguments.quick)
+        if arguments.against:
+            _measure_against(arguments.against, [*arguments.parts, *(["--quick"] if arguments.quick else [])])
+        elif short(measure(arguments.parts or PARTS, quick=arguments.quick).figures):
+            sys.exit(1)
     except EmoStreamError as error:
         sys.exit(f"bench: {error}")
 
 
-def measure(parts: list[str] | tuple[str, ...], *, quick: bool) -> None:
+def _measure_against(revision: str, arguments: Sequence[str]) -> None:
+    began = time.monotonic()
+
+    def tell(sentence: str) -> None:
+        print(f"{time.monotonic() - began:4.0f} s  {sentence}", flush=True)
+
+    print(against.measure(REPOSITORY, revision, arguments, tell))
+
+
+def measure(parts: Sequence[str], *, quick: bool) -> Findings:
     """Run these parts, one after the other, and report."""
     machine.allow_many_files()
     shutil.rmtree(OUTPUT, ignore_errors=True)
@@ -49,7 +68,8 @@ def measure(parts: list[str] | tuple[str, ...], *, quick: bool) -> None:
         findings.add(importlib.import_module(f"emostream_lab.bench.{part}").measure(OUTPUT / part, tell, quick=quick))
     report.write(findings, OUTPUT)
     print(f"\n{report.table(findings)}\n{OUTPUT}/results.json and figures.png hold all of it.")
-    print(last_line(findings.figures))
+    print(last_lines(findings.figures))
+    return findings
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ SWARMS_PER_SECOND = 10
 CAPACITY = 12_000
 ROUNDS = 2
 _PART = "fan-out"
+_BARE_LOOP = "by the bare loop of send"
 _STREAM, _WEBSOCKET = "/v1/stream", "/v1/ws"
 # Small buffers and little patience, so that a viewer that stalls comes to its bound within seconds, not minutes.
 _IMPATIENT = {
@@ -64,7 +65,9 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
                 machine.pin(server.pid, cores.server)
             rounds = {kind: _beside(kind, (ours(tiers), by_nchan, bare), tell, load) for kind in kinds}
         for kind, name in kinds.items():
-            figures += _figures(name, rounds[kind])
+            found = list(_figures(name, rounds[kind]))
+            # A single short round varies by more than what lies between the bare loop and its bound.
+            figures += [each.unjudged() if quick and each.name.endswith(_BARE_LOOP) else each for each in found]
         figures += _audience_figures([each for kind in kinds for each in rounds[kind]["EmoStream"]], load.viewers)
         if not quick:
             with running_subscriber(directory / "stalled", tell, cores.server, _IMPATIENT) as tiers:
@@ -139,7 +142,7 @@ def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
     rates = {name: _per_cpu_second(each) for name, each in rounds.items()}
     emostream, by_nchan, bare = rates.values()
     yield _figure(f"{kind}, by nchan", emostream / by_nchan, "×", at_least=1.3)
-    yield _figure(f"{kind}, by the bare loop of send", emostream / bare, "×", at_least=0.85)
+    yield _figure(f"{kind}, {_BARE_LOOP}", emostream / bare, "×", at_least=0.85)
     for name, rate in rates.items():
         yield _figure(f"{kind}: {name}", rate, "deliveries/CPU-s")
     yield _figure(f"{kind}, p99 of age at sight", _p99_ms(rounds["EmoStream"]), "ms", at_most=100)
@@ -168,8 +171,10 @@ def _per_cpu_second(rounds: Sequence[_Round]) -> float:
     return sum(each.count for each in deliveries) / sum(each.server_cpu_seconds for each in deliveries)
 
 
-def _figure(name: str, value: float, unit: str, **bound: float) -> Figure:
-    return Figure(part=_PART, name=name, value=value, unit=unit, **bound)
+def _figure(
+    name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Figure:
+    return Figure(part=_PART, name=name, value=value, unit=unit, at_least=at_least, at_most=at_most)
 
 
 @contextmanager

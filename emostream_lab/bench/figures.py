@@ -8,12 +8,16 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that was measured, and the bound that it should reach; without one it is told and not judged."""
+    """One value that was measured, and the bound that it should reach; without one it is told and not judged.
+
+    `part` and `name` are the same in each run; what differs from run to run is in `value` and in `note`.
+    """
 
     part: str
     name: str
     value: float
     unit: str = ""
+    note: str = ""
     at_least: float | None = None
     at_most: float | None = None
 
@@ -34,6 +38,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         if self.at_least is not None:
             return f"≥ {number(self.at_least)}"
         return f"≤ {number(self.at_most)}" if self.at_most is not None else ""
+
+    def unjudged(self) -> "Figure":
+        """The same value without its bounds: for a run that is too short to judge it by them."""
+        return msgspec.structs.replace(self, at_least=None, at_most=None)
 
     @property
     def headroom(self) -> float | None:
@@ -95,7 +103,15 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def last_line(figures: Sequence[Figure]) -> str:
-    """What a run ends with."""
-    judged = [figure for figure in figures if figure.is_judged]
-    return f"{sum(figure.is_reached for figure in judged)} of {len(judged)} figures reached"
+def short(figures: Sequence[Figure]) -> list[Figure]:
+    """Those that are judged and out of their bounds."""
+    return [figure for figure in figures if figure.is_judged and not figure.is_reached]
+
+
+def last_lines(figures: Sequence[Figure]) -> str:
+    """What a run ends with: each figure that is short, a line each, and how many are reached."""
+    judged = sum(figure.is_judged for figure in figures)
+    lines = [
+        f"short: {each.part}, {each.name}: {number(each.value)} {each.unit} ({each.bound})" for each in short(figures)
+    ]
+    return "\n".join([*lines, f"{judged - len(lines)} of {judged} figures reached"])

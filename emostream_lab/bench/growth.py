@@ -81,5 +81,6 @@ def _assignment_us(subscribers: int) -> float:
 
 def _figure(growth: Growth) -> Figure:
     costs = list(growth.costs.values())
-    name = f"{growth.what}: {growth.cost} by {growth.load} ({costs[0]:.3g} to {costs[-1]:.3g})"
-    return Figure(part=_PART, name=name, value=growth.exponent, unit="exponent", at_most=0.1)
+    name = f"{growth.what}: {growth.cost} by {growth.load}"
+    note = f"{costs[0]:.3g} to {costs[-1]:.3g}"
+    return Figure(part=_PART, name=name, value=growth.exponent, unit="exponent", note=note, at_most=0.1)

@@ -110,8 +110,10 @@ def _per_cpu_second(rounds: list[Answers]) -> float:
     return sum(each.count for each in rounds) / sum(each.server_cpu_seconds for each in rounds)
 
 
-def _figure(name: str, value: float, unit: str, **bound: float) -> Figure:
-    return Figure(part=_PART, name=name, value=value, unit=unit, **bound)
+def _figure(
+    name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Figure:
+    return Figure(part=_PART, name=name, value=value, unit=unit, at_least=at_least, at_most=at_most)
 
 
 @contextmanager

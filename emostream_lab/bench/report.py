@@ -40,4 +40,5 @@ def write(findings: Findings, directory: Path) -> None:
 
 def _cells(figure: Figure) -> list[str]:
     verdict = ("[green]reached" if figure.is_reached else "[bold red]short") if figure.is_judged else ""
-    return [figure.name, number(figure.value), figure.unit, figure.bound, verdict]
+    name = f"{figure.name} ({figure.note})" if figure.note else figure.name
+    return [name, number(figure.value), figure.unit, figure.bound, verdict]
