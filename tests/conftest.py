@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from emostream_lab.processes import servers, topology
@@ -16,6 +17,10 @@ from emostream_lab.processes.process import Process
 from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Ports
 from tests.integration import asking
+
+# No test may depend on the speed of the machine: hypothesis fails an example that takes longer than 200 ms by default.
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 SPARK_GROUPS = ("spark-1", "spark-2")
 
