@@ -3,7 +3,9 @@
 Times are integer milliseconds since the epoch, UTC. Readers ignore fields that they do not know.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
@@ -138,13 +140,42 @@ def encode(message: Any) -> bytes:
     return _encoder.encode(message)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
+    """msgspec.DecodeError for all that cannot be decoded: msgspec raises others for bad UTF-8 and for deep nesting."""
+
+    @wraps(decode)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return decode(*args, **kwargs)
+        except (UnicodeError, RecursionError) as error:
+            raise msgspec.DecodeError(str(error)) from error
+
+    return wrapper
+
+
+@_with_one_error
+def decode(data: bytes | str, type: type[T]) -> T:  # noqa: A002 (msgspec's word)
+    """JSON that comes from outside, as this type.
+
+    Raises msgspec.ValidationError where it is JSON of another type, and msgspec.DecodeError, its base, where it is no
+    JSON: also where it is not UTF-8, or nested too deeply.
+    """
+    return msgspec.json.decode(data, type=type)
+
+
+@_with_one_error
 def decode_swarm(value: bytes) -> Swarm:
-    """A record of `swarms` or of a cluster's topic. Raises msgspec.ValidationError where it is none."""
+    """A record of `swarms` or of a cluster's topic. Raises msgspec.DecodeError where it is none."""
     return _swarm_decoder.decode(value)
 
 
+@_with_one_error
 def decode_viewer_message(data: bytes | str) -> ViewerMessage:
-    """One SSE `data:` or WebSocket frame. Raises msgspec.ValidationError where it is none of the messages."""
+    """One SSE `data:` or WebSocket frame. Raises msgspec.DecodeError where it is none of the messages."""
     return _viewer_message_decoder.decode(data)
 
 

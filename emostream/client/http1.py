@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
+from emostream import model
+
 # Past it a response is given up: none of ours comes near.
 MAX_BODY_BYTES = 4 << 20
 
@@ -54,8 +56,8 @@ class Response:
     def reason(self) -> str:
         """The sentence of a problem+json answer, or its status where there is none."""
         try:
-            problem = msgspec.json.decode(self.body, type=_Problem)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            problem = model.decode(self.body, _Problem)
+        except msgspec.DecodeError:
             problem = _Problem()
         return problem.detail or problem.title or f"the answer was {self.status}"
 

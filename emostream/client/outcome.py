@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from emostream import model
 from emostream.client.http1 import Response
 
 
@@ -46,8 +47,8 @@ def outcome_of(response: Response) -> Outcome:
     """What ingest's answer to POST /v1/reactions means."""
     if response.status == HTTPStatus.ACCEPTED:
         try:
-            answer = msgspec.json.decode(response.body, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            answer = model.decode(response.body, _Answer)
+        except msgspec.DecodeError as error:
             return Unknown(f"the answer is not ingest's: {error}")
         return Accepted(answer.accepted, answer.record)
     # Of the server's errors, 503 alone says for certain that nothing was taken.

@@ -72,7 +72,7 @@ class _Messages:
         """
         try:
             message = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if _type_of(data) in {*_KNOWN_TYPES, None}:
                 raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
             return
@@ -196,8 +196,8 @@ _decode = functools.lru_cache(maxsize=16)(
 
 def _type_of(data: bytes) -> str | None:
     try:
-        return msgspec.json.decode(data, type=_Tagged).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return model.decode(data, _Tagged).type
+    except msgspec.DecodeError:
         return None
 
 

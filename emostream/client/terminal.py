@@ -49,8 +49,8 @@ async def fetch_palette(ingest_url: str) -> list[str]:
         connection = await HttpConnection.connect(address)
         response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
         connection.close()
-        return msgspec.json.decode(response.body, type=_Palette).emoji
-    except (OSError, ConnectionEndedError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return model.decode(response.body, _Palette).emoji
+    except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
         raise EmoStreamError(
             f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"
         ) from error

@@ -100,8 +100,8 @@ class Viewer:
         if response.status != HTTPStatus.OK:
             raise StreamLostError(response.reason, response.retry_after_seconds)
         try:
-            return msgspec.json.decode(response.body, type=model.Assignment)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return model.decode(response.body, model.Assignment)
+        except msgspec.DecodeError as error:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     async def _watch(self, assignment: model.Assignment) -> None:

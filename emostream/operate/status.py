@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from emostream import model
 from emostream.client.connection import ConnectionEndedError, HttpConnection
 from emostream.client.http1 import Address, get
 from emostream.errors import EmoStreamError
@@ -32,7 +33,7 @@ async def _fetch(address: Address) -> TopologyView:
         response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
     finally:
         connection.close()
-    return msgspec.json.decode(response.body, type=TopologyView)
+    return model.decode(response.body, TopologyView)
 
 
 def table(view: TopologyView) -> str:

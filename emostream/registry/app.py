@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from flask import Flask, Response, jsonify, request
@@ -22,6 +22,8 @@ RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 
 
+# Any JSON: what is no JSON at all gets another answer than what is no request.
+_ANY_JSON: type[object] = Any
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 
 
@@ -41,10 +43,10 @@ def create_app(settings: RegistrySettings, readiness: Readiness, topology: Topol
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
         try:
-            wish = msgspec.convert(msgspec.json.decode(request.get_data()), _Request)
+            wish = msgspec.convert(model.decode(request.get_data(), _ANY_JSON), _Request)
         except msgspec.ValidationError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
-        except (msgspec.DecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
         return _assign(wish)
 

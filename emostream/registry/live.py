@@ -61,8 +61,11 @@ class Collector:
             except (ConnectionEndedError, OSError, ValueError):
                 return found
         is_ready = readyz.status == _OK
-        reason = "" if is_ready else readyz.reason
-        return found | {"ready": is_ready, "reason": reason, "metrics": figures(metrics.body.decode())}
+        found |= {"ready": is_ready, "reason": "" if is_ready else readyz.reason}
+        try:
+            return found | {"metrics": figures(metrics.body.decode())}
+        except ValueError:
+            return found | {"reason": found["reason"] or "its /metrics cannot be read"}
 
 
 async def _get(url: str) -> Response:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from emostream import model
 from emostream.model import Assignment
 from emostream.registry.live import Announced
 from emostream.registry.placement import Placement
@@ -75,13 +76,13 @@ class Topology:
         """A node is there, or has another value. Raises msgspec.DecodeError where it announces nothing that we know."""
         root, group, name = _parts(path)
         if root == SUBSCRIBERS:
-            node = msgspec.json.decode(value, type=_SubscriberNode)
+            node = model.decode(value, _SubscriberNode)
             self._subscribers[group, name] = node
             self._placement.report(
                 f"{group}/{name}", capacity=node.capacity, clients=node.clients, draining=node.draining
             )
         else:
-            self._services[group, name] = msgspec.json.decode(value, type=_ServiceNode)
+            self._services[group, name] = model.decode(value, _ServiceNode)
 
     def remove(self, path: str) -> None:
         """A node is gone. Harmless where it was not known."""

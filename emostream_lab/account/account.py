@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from emostream.errors import EmoStreamError
-from emostream.model import SWARMS_TOPIC, Counts, Progress, Reaction, Swarm
+from emostream.model import SWARMS_TOPIC, Counts, Progress, Reaction, Swarm, decode
 
 # So long after its first sight a swarm's latencies are added up, so that the live figures are of whole swarms.
 _SETTLE_MS = 3_000
@@ -190,15 +190,12 @@ def offsets_of(swarm: Swarm) -> dict[int, int]:
     return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}
 
 
-_reactions_decoder = msgspec.json.Decoder(list[Reaction])
-
-
 def sent_by_others(records: Iterable[bytes], our_prefix: str) -> Counter[str]:
     """Emoji in records of `reactions` whose users are not ours. A record that does not parse is nobody's."""
     found: Counter[str] = Counter()
     for record in records:
         try:
-            reactions = _reactions_decoder.decode(record)
+            reactions = decode(record, list[Reaction])
         except msgspec.DecodeError:
             continue
         found.update(reaction.emoji_type for reaction in reactions if not reaction.user_id.startswith(our_prefix))

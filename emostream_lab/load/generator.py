@@ -8,7 +8,7 @@ import gevent
 import msgspec
 from locust.env import Environment
 
-from emostream.model import Swarm
+from emostream.model import Swarm, decode
 from emostream_lab.load.conservation import Report
 from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
 from emostream_lab.load.options import Options
@@ -117,7 +117,7 @@ class Generator:
     def _ask_palette(self) -> list[str]:
         while True:
             try:
-                return msgspec.json.decode(self._palette.get().body, type=_Palette).emoji
+                return decode(self._palette.get().body, _Palette).emoji
             except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
                 self.record.failed("GET", "/v1/palette", str(error))
                 gevent.sleep(_RETRY_SECONDS)
@@ -148,7 +148,7 @@ class Generator:
             if (assignment := self._witness.assignment) is not None:
                 url = assignment.sse_url.replace("/v1/stream", f"/v1/trace?sequence={sequence}")
                 try:
-                    return msgspec.json.decode(Endpoint(url).get().body, type=_Trace)
+                    return decode(Endpoint(url).get().body, _Trace)
                 except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
                     reason = str(error)
             gevent.sleep(_RETRY_SECONDS)

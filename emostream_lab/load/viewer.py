@@ -15,7 +15,7 @@ from emostream.client.course import Course
 from emostream.client.errors import StreamLostError
 from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.client.watcher import Verdict, Watcher
-from emostream.model import Assignment, Goodbye, Reset, Swarm, ViewerMessage, encode
+from emostream.model import Assignment, Goodbye, Reset, Swarm, ViewerMessage, decode, encode
 from emostream_lab.load.http import READ_BYTES, Endpoint, NotAnsweredError, NotSentError, connect
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
@@ -81,8 +81,8 @@ class Viewer:
         if response.status != HTTPStatus.OK:
             raise StreamLostError(f"the registry: {response.reason}", response.retry_after_seconds)
         try:
-            return msgspec.json.decode(response.body, type=Assignment)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return decode(response.body, Assignment)
+        except msgspec.DecodeError as error:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     def _watch(self, assignment: Assignment, started: float, pause: Pause) -> None:

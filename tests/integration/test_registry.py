@@ -255,6 +255,7 @@ def test_an_assignment_names_the_addresses(steady: int) -> None:
         (b"", 400),
         (b"{", 400),
         (b"\xff", 400),
+        (b'{"user_id": "\xff"}', 400),
         (b"[" * 50_000, 400),
         (b'{"user_id": "\\ud800"}', 400),
         (b"[]", 422),

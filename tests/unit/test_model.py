@@ -1,6 +1,7 @@
 """The JSON of swarms and viewers' messages, and the ids that viewers resume by."""
 
 import json
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -81,3 +82,12 @@ def test_a_later_stream_has_the_greater_id_whatever_the_clock_says(clock_ms: lis
 
 def test_without_an_earlier_stream_time_alone_sorts_them() -> None:
     assert model.new_stream_id(1_732_370_000_123) < model.new_stream_id(1_732_370_000_124)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"type": "\xff"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "decode", [model.decode_swarm, model.decode_viewer_message, lambda data: model.decode(data, list)]
+)
+def test_what_is_no_json_is_told_by_one_error(decode: Callable[[bytes], object], data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(data)

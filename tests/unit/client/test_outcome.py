@@ -17,6 +17,7 @@ def test_accepted_tells_the_record() -> None:
 
 def test_an_answer_that_nobody_can_read_is_unknown() -> None:
     assert isinstance(outcome_of(response(202, b"{}")), Unknown)
+    assert isinstance(outcome_of(response(202, b'{"more": "\xff"}')), Unknown)
 
 
 @pytest.mark.parametrize("status", [400, 408, 413, 415, 422, 429, 503])

@@ -71,6 +71,13 @@ def test_a_message_of_a_newer_server_is_ignored(kind: str) -> None:
 
 
 @KINDS
+def test_a_message_that_is_not_utf_8_ends_the_stream(kind: str) -> None:
+    stream, write = accepted(kind)
+    with pytest.raises(StreamLostError, match="no message"):
+        feed(stream, write(SNAPSHOT).replace("🔥".encode(), b"\xff\xff\xff\xff"))
+
+
+@KINDS
 def test_a_broken_message_ends_the_stream(kind: str) -> None:
     stream, write = accepted(kind)
     with pytest.raises(StreamLostError, match="no message"):

@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from emostream.registry.live import Announced, Collector, figures
 
 METRICS = """\
@@ -29,17 +31,18 @@ def test_figures_are_summed_over_labels() -> None:
 class FakeProcess:
     """Answers /readyz with 503 and a reason, and /metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: bytes = METRICS.encode()) -> None:
+        self._metrics = metrics
         self.requests = Counter[str]()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
         self.requests[path] += 1
         status, body = (
-            ("503 Service Unavailable", '{"detail":"no broker"}') if path == "/readyz" else ("200 OK", METRICS)
+            ("503 Service Unavailable", b'{"detail":"no broker"}') if path == "/readyz" else ("200 OK", self._metrics)
         )
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write((head + body).encode())
+        writer.write(head.encode() + body)
         await writer.drain()
         writer.close()
 
@@ -60,5 +63,20 @@ def test_many_looks_at_once_ask_each_process_once() -> None:
         assert first["metrics"]["emostream_subscriber_viewers"] == 7
         assert (second["ready"], second["reason"], second["metrics"]) == (False, "it does not answer", {})
         assert all(look is looks[0] for look in looks)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("metrics", [b"emostream_x_total many\n", b"emostream_x_total\n", b"\xff"])
+def test_metrics_that_cannot_be_read_cost_the_others_nothing(metrics: bytes) -> None:
+    async def scene() -> None:
+        processes = [FakeProcess(), FakeProcess(metrics)]
+        servers = [await asyncio.start_server(process.answer, "127.0.0.1", 0) for process in processes]
+        urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        [first, second] = await Collector(lambda: [Announced("ingest", url, url) for url in urls]).look()
+        for server in servers:
+            server.close()
+        assert first["metrics"]["emostream_subscriber_viewers"] == 7
+        assert (second["reason"], second["metrics"]) == ("no broker", {})
 
     asyncio.run(scene())

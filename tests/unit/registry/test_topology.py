@@ -79,6 +79,7 @@ def test_everyone_announced_is_named_as_viewers_know_them(topology: Topology) ->
     [
         b"",
         b"[]",
+        b'{"url": "http://\xff", "capacity": 1, "clients": 0}',
         node(url="edge:9001", capacity=1, clients=0),
         node(url="http://e", capacity=0, clients=0),
         node(url="http://e", capacity=1, clients=-1),

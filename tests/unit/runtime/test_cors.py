@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emostream.runtime import cors
@@ -58,6 +58,7 @@ def test_a_preflight_of_another_origin_allows_nothing() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=3_000))
 def test_nothing_but_header_names_is_echoed(requested: str) -> None:
     answer = dict(cors.preflight(ANYBODY, "https://page.example", "POST", requested))
