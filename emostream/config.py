@@ -308,6 +308,12 @@ class SubscriberSettings(Section):
     slow_viewer_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."
     )
+    vanished_viewer_timeout_ms: int = Field(
+        40_000,
+        ge=1_000,
+        description="How long the machine of a viewer may acknowledge nothing before the seat is free: it has lost its "
+        "network. On Linux; never less than `slow_viewer_timeout_ms` and 5 s.",
+    )
     heartbeat_ms: int = Field(
         3_000,
         ge=100,

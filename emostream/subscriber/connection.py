@@ -30,6 +30,8 @@ _MAX_HEADERS = 128
 _SECOND_HEARTBEAT_SECONDS = 1.0
 # A viewer has nothing to tell us; what it sends is read for pings and the close alone.
 _MAX_INCOMING_MESSAGE_BYTES = 4 << 10
+# How the answer to a ping begins; the four bytes of its mask follow.
+_PONG_HEAD, _PONG_BYTES = b"\x8a\x80", 6
 
 
 class ViewerConnection(asyncio.Protocol, abc.ABC):
@@ -108,10 +110,12 @@ class WebSocketViewer(ViewerConnection):
 
     def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
         super().__init__(transport, audience, heartbeat)
-        # Made when first needed: most viewers send nothing but the close.
+        # Made when first needed: most viewers send nothing but pongs and the close.
         self._protocol: ServerProtocol | None = None
 
     def data_received(self, data: bytes) -> None:
+        if self._protocol is None and len(data) == _PONG_BYTES and data.startswith(_PONG_HEAD):
+            return
         protocol = self._open_protocol()
         protocol.receive_data(data)
         protocol.events_received()

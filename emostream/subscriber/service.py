@@ -13,7 +13,7 @@ from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.listener import address_of, listen
 from emostream.runtime.readiness import Readiness
-from emostream.subscriber import feed
+from emostream.subscriber import feed, sockets
 from emostream.subscriber.connection import Handshake
 from emostream.subscriber.feed import Feed
 from emostream.subscriber.history import Entry
@@ -138,6 +138,10 @@ def _listen(settings: SubscriberSettings) -> socket.socket:
     """The listening socket. Raises EmoStreamError where the address cannot be bound."""
     variables = f"{settings.variable('host')}, {settings.variable('port')}"
     listener = listen(settings.host, settings.port, backlog=MAX_HANDSHAKES, variables=variables)
-    # Connections inherit it. Without it the kernel would buffer megabytes for each viewer that does not read.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.max_viewer_buffer_bytes)
+    sockets.prepare(
+        listener,
+        max_unread_bytes=settings.max_viewer_buffer_bytes,
+        slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
+        vanished_viewer_timeout_ms=settings.vanished_viewer_timeout_ms,
+    )
     return listener

@@ -22,8 +22,8 @@ def packets(data: bytes, size_bytes: int) -> list[bytes]:
     return [data[start : start + size_bytes] for start in range(0, len(data), size_bytes)]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (nothing that is tested knows an event to set)
             await asyncio.sleep(0.01)
 
