@@ -3,6 +3,7 @@
 What has the scope `session` is started once in each worker of pytest, so no two workers share a server.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from emostream_lab.processes.process import Process
 from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Ports
 from tests.integration import asking
+
+# All that the tests talk to is on loopback, which no proxy reaches.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 
 # No test may depend on the speed of the machine: hypothesis fails an example that takes longer than 200 ms by default.
 hypothesis.settings.register_profile("any speed", deadline=None)

@@ -30,6 +30,7 @@ from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiti
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime.background import run_in_thread
+from emostream.runtime.output import can_rewrite
 
 KEYS = "123456789abcdefghijklmnoprstuvwxyz"  # without q, which quits
 
@@ -63,6 +64,8 @@ def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_print_messages(settings, user_id))
         return 0
+    if not can_rewrite():
+        raise EmoStreamError("swarms can be drawn on a terminal alone, and not with TERM=dumb: `--json` prints them.")
     app = TerminalClient(settings, user_id, asyncio.run(fetch_palette(settings.ingest_url)))
     app.run()
     return app.return_code or 0
