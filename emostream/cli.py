@@ -30,6 +30,15 @@ class Command(click.Group):
         except EmoStreamError as error:
             click.echo(f"{self.name}: {error}", err=True)
             sys.exit(1)
+        except ModuleNotFoundError as error:
+            if (error.name or "emostream").startswith("emostream"):
+                raise
+            click.echo(
+                f"{self.name}: the package {error.name} is not installed: `pip install 'emostream[spark]'` brings what "
+                "the aggregator needs, and `'emostream[lab]'` what emostream-lab needs.",
+                err=True,
+            )
+            sys.exit(1)
 
 
 @click.group("emostream", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})

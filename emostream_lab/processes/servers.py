@@ -194,6 +194,8 @@ def _escaped(value: str) -> str:
 
 
 def _java(jars: str, options: list[str], main_class: str, argument: str) -> list[str]:
+    if not (JARS / jars).is_dir():
+        raise EmoStreamError(f"{JARS / jars} is missing: run `make demo` in a checkout of EmoStream, which fetches it.")
     java = str(java_home() / "bin" / "java")
     return [java, *options, "-cp", str(JARS / jars / "*"), main_class, argument]
 
