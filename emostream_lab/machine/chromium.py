@@ -1,5 +1,6 @@
 """A headless Chromium as the tests, the benchmark and the captures of the page drive it."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,6 +39,8 @@ class Browser(webdriver.Chrome):
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        # Selenium, and whatever else speaks to this browser, would go to it through the proxy of the environment.
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
         super().__init__(options, Service(_command("chromedriver"), env=environment))
         self.set_script_timeout(PATIENCE_SECONDS)
 

@@ -216,7 +216,8 @@ def _spark_environment(**more: str) -> dict[str, str]:
 
 
 def _as_java_options(options: Mapping[str, object]) -> str:
-    return " ".join(f"-D{key}={value}" for key, value in options.items())
+    # Quoted, as the path of a folder may hold a space.
+    return " ".join(f'"-D{key}={value}"' for key, value in options.items())
 
 
 def _accepts(port: int) -> bool:

@@ -49,3 +49,7 @@ def test_no_outgoing_connection_can_take_a_port_that_was_given() -> None:
 
 def test_a_file_of_properties_holds_any_path_as_java_reads_it() -> None:
     assert servers._properties({"dataDir": "/home/zoë/emo stream"}) == "dataDir=/home/zo\\u00eb/emo stream\n"
+
+
+def test_an_option_of_java_holds_any_path_as_sparks_launcher_reads_it() -> None:
+    assert servers._as_java_options({"a": Path("/it's/emo stream"), "b": 1}) == '"-Da=/it\'s/emo stream" "-Db=1"'
