@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from emostream import openapi
 from emostream.config import IngestSettings
 from emostream.ingest.validation import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
 from emostream.model import MAX_REACTIONS_PER_REQUEST
+from emostream.runtime import openapi
 
 
 def document(settings: IngestSettings, spellings: Iterable[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from emostream import openapi
+from emostream.runtime import openapi
 
 MAX_EXCLUDED = 64
 MAX_NAME_CHARACTERS = 256

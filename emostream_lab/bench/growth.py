@@ -5,6 +5,7 @@ How a batch's time grows with past batches the aggregator's part shows.
 
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from emostream.registry.placement import Placement
@@ -30,7 +31,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     growth = [] if quick else _of_servers(directory, tell)
     tell("assignments")
     growth.append(Growth("registry", "subscribers", "µs an assignment", _assignments()))
-    return Findings(figures=[_figure(each) for each in growth], growth=growth)
+    return Findings(figures=[figure for each in growth for figure in _figures(each)], growth=growth)
 
 
 def _of_servers(directory: Path, tell: Tell) -> list[Growth]:
@@ -79,8 +80,12 @@ def _assignment_us(subscribers: int) -> float:
     return 1e6 * (time.process_time() - began) / _ASSIGNMENTS
 
 
-def _figure(growth: Growth) -> Figure:
+def _figures(growth: Growth) -> Iterator[Figure]:
+    """How its cost grows, and what it is at the greatest load, for comparing revisions."""
     costs = list(growth.costs.values())
-    name = f"{growth.what}: {growth.cost} by {growth.load}"
     note = f"{costs[0]:.3g} to {costs[-1]:.3g}"
-    return Figure(part=_PART, name=name, value=growth.exponent, unit="exponent", note=note, at_most=0.1)
+    name = f"{growth.what}: {growth.cost} by {growth.load}"
+    yield Figure(part=_PART, name=name, value=growth.exponent, unit="exponent", note=note, at_most=0.1)
+    unit, _, work = growth.cost.partition(" ")
+    name = f"{growth.what}: {work} at {max(growth.costs):,} {growth.load}"
+    yield Figure(part=_PART, name=name, value=costs[-1], unit=unit)
