@@ -1,7 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick forget-coverage clean
 
 # One after the other even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -11,8 +11,9 @@ unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 JOBS ?= 4
-# Whole files, the longest first: tests/conftest.py says which.
-side_by_side = --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+python = $(BIN)/python
+# Each worker gets whole files, the longest first: tests/conftest.py says which.
+side_by_side = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 set_up = @python3 -m emostream_lab.machine.bootstrap
 
 against = $(if $(AGAINST),--against '$(AGAINST)')
@@ -82,7 +83,15 @@ setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test
 	@scripts/setup
 
-test: lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
+test: forget-coverage lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+# `make test` measures which lines and branches its tests reach, in the processes that they start too.
+test: python = $(BIN)/coverage run
+
+forget-coverage:
+	@rm -rf build/coverage
 
 lint: ## Check style and types, of Python and of the deployment
 	$(set_up) test
@@ -95,11 +104,11 @@ lint: ## Check style and types, of Python and of the deployment
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test
-	$(BIN)/python -m pytest --quiet tests/unit
+	$(python) -m pytest --quiet --numprocesses auto --dist worksteal tests/unit
 
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
-	$(BIN)/python -m pytest --quiet $(side_by_side) tests/integration
+	$(python) -m pytest --quiet $(side_by_side) tests/integration
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
@@ -107,7 +116,7 @@ test-browser: ## Test the page in headless Chromium, on the real pipeline
 
 test-system: ## The integration and the browser tests, side by side
 	$(set_up) browser
-	$(BIN)/python -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
+	$(python) -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -26,19 +27,44 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
-SPARK_GROUPS = ("spark-1", "spark-2")
+# The files that start Spark. Those of a group run one after the other, so no more than two run at the same time.
+SPARK_GROUPS = {
+    "tests/integration/test_aggregator.py": "spark-1",
+    "tests/browser/test_page.py": "spark-1",
+    "tests/integration/test_local_demo.py": "spark-2",
+    "tests/integration/test_load_pipeline.py": "spark-2",
+    "tests/integration/test_readme.py": "spark-2",
+    "tests/integration/test_terminal_client.py": "spark-2",
+    "tests/faults/test_chaos.py": "spark-2",
+}
+
+
+def group_of(nodeid: str) -> str:
+    """What runs on one worker of `pytest --numprocesses`, in its order: a file, or a group of files."""
+    file = nodeid.partition("::")[0]
+    return SPARK_GROUPS.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`: give each worker whole groups, in the order of `pytest_collection_modifyitems`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only where pytest-xdist runs the tests
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each worker of `make test` whole files, and those files first that take longest.
-
-    The tests of a file run on one worker, in their order. Files with the same `xdist_group` do too: there are two such
-    groups of those that start Spark, so that no more than two of them run at the same time.
-    """
+    """Let the files that start Spark begin first: they take longest."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] not in SPARK_GROUPS)
+        if item.get_closest_marker("spark") and group_of(item.nodeid) not in SPARK_GROUPS.values():
+            raise pytest.UsageError(f"{item.nodeid} starts Spark: name its file in SPARK_GROUPS of {__file__}")
+    items.sort(key=lambda item: group_of(item.nodeid) not in SPARK_GROUPS.values())
 
 
 @dataclass(frozen=True)

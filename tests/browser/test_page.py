@@ -13,7 +13,7 @@ from emostream_lab.machine.chromium import Browser
 from emostream_lab.processes.servers import HOST
 from tests.browser.conftest import Pipeline
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-1")]
+pytestmark = pytest.mark.spark
 
 
 def open_page(browser: Browser, pipeline: Pipeline) -> Browser:

@@ -44,7 +44,7 @@ from tests.conftest import Server, own_broker
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-1"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 # Spark takes its time to start on a busy machine.
 PATIENCE_SECONDS = 240

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+pytestmark = pytest.mark.spark
 
 
 @pytest.mark.timeout(600)

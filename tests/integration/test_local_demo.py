@@ -18,7 +18,7 @@ from emostream_lab.account import figures
 from emostream_lab.demo import Wishes
 from emostream_lab.processes.topology import Layout, Ports
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+pytestmark = pytest.mark.spark
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ CURL_TIMED_OUT = 28
 
 BLOCKS = [block for block in re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL) if "curl" in block]
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+pytestmark = pytest.mark.spark
 
 
 def test_the_readme_has_curl_lines() -> None:

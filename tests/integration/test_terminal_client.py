@@ -22,7 +22,7 @@ from emostream_lab.processes.topology import Layout
 CLIENT = [sys.executable, "-m", "emostream", "client"]
 TIMEOUT_SECONDS = 60
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-2")]
+pytestmark = pytest.mark.spark
 
 
 class Terminal:
