@@ -60,9 +60,11 @@ def test_one_contender_is_elected_and_the_next_follows_it(connected: Callable[[]
     never = threading.Event()
     first, second = (Election(connected(), "/election", name) for name in ("first", "second"))
     assert first.win(never)
-    waiting = threading.Thread(target=second.win, args=(never,))
+    still_waits = threading.Semaphore(0)
+    waiting = threading.Thread(target=second.win, args=(never, still_waits.release))
     waiting.start()
-    time.sleep(1.5)
+    wait_until(lambda: first.contenders() == ["first", "second"])
+    assert still_waits.acquire(timeout=30)
     assert first.is_leader
     assert not second.is_leader
     first.resign()
@@ -77,12 +79,14 @@ def test_contenders_are_elected_in_the_order_in_which_they_came(connected: Calla
     leader, second, third = (Election(connected(), "/election", name) for name in ("leader", "second", "third"))
     assert leader.win(never)
     waiting = []
-    for election, position in ((second, 2), (third, 3)):
-        waiting.append(threading.Thread(target=election.win, args=(never,), daemon=True))
+    polls = [threading.Semaphore(0), threading.Semaphore(0)]
+    for election, poll, position in ((second, polls[0], 2), (third, polls[1], 3)):
+        waiting.append(threading.Thread(target=election.win, args=(never, poll.release), daemon=True))
         waiting[-1].start()
         wait_until(lambda place=position: len(leader.contenders()) == place)  # type: ignore[misc]
-    # Long enough for a contender that gives up its place at each poll to lose it.
-    time.sleep(2.5)
+    # A contender that gives up its place at each poll loses it to the other one.
+    for poll in (*polls, *polls):
+        assert poll.acquire(timeout=30)
     assert leader.contenders() == ["leader", "second", "third"]
     leader.resign()
     waiting[0].join(10)
@@ -104,9 +108,9 @@ def test_a_killed_contender_that_is_back_does_not_wait_for_its_own_session_to_en
     wait_until(lambda: standby.contenders() == ["first", "standby"])
     coming_back = threading.Thread(target=back.win, args=(stop,))
     coming_back.start()
-    # Sooner than any session ends.
-    taking_over.join(2)
-    assert standby.is_leader
+    # The session of the killed one never ends here.
+    wait_until(lambda: standby.is_leader)
+    taking_over.join(10)
     wait_until(lambda: standby.contenders() == ["standby", "first"])
     assert not back.is_leader
     stop.set()
@@ -117,8 +121,8 @@ def test_a_contender_that_is_told_to_stop_stops_waiting(connected: Callable[[], 
     leader, other = (Election(connected(), "/election", name) for name in ("leader", "other"))
     stop = threading.Event()
     assert leader.win(stop)
-    threading.Timer(0.5, stop.set).start()
-    assert not other.win(stop)
+    # It is called while it waits.
+    assert not other.win(stop, stop.set)
 
 
 def test_a_lost_session_ends_leadership_and_it_can_be_won_again(connected: Callable[[], KazooClient]) -> None:

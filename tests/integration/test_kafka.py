@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
+from kazoo.client import KazooClient
 
 from emostream.config import KafkaSettings
 from emostream.runtime.kafka import durable_producer, last_record, log_reader, transactional_producer
@@ -94,13 +95,12 @@ def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_sta
         # It answers, and ZooKeeper must tell it how many partitions there are before it can load their state.
         wait_until(lambda: _accepts(port), 60)
         with _stopped(zookeeper.process):
-            # Longer than its session.
+            # Longer than its session, which is known to have ended only when ZooKeeper goes on.
             time.sleep(10)
         wait_until(lambda: "Uncaught exception in scheduled task 'load-txns" in broker.process.log_text(), 60)
-        # For as long as one cares to look: Kafka has given up.
-        for _ in range(20):
-            assert not broker.process.is_ready()
-            time.sleep(0.1)
+        # It is back in ZooKeeper and answers again, but Kafka has given up loading the state.
+        wait_until(lambda: _is_registered(zookeeper), 60)
+        assert not broker.process.is_ready()
         broker.process.send_signal(signal.SIGKILL)
         wait_until(lambda: not broker.process.is_running())
         wait_until(broker.is_back, 60, every_seconds=0.5)
@@ -112,6 +112,16 @@ def _use_transactions(broker: Server) -> None:
     for number in range(3):
         with transactional_producer(settings, f"writer-{number}", 10_000) as producer:
             producer.init_transactions()
+
+
+def _is_registered(zookeeper: Server) -> bool:
+    client = KazooClient(hosts=zookeeper.address)
+    client.start()
+    try:
+        return client.exists("/kafka/brokers/ids/1") is not None
+    finally:
+        client.stop()
+        client.close()
 
 
 def _accepts(port: int) -> bool:

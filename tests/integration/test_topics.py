@@ -34,6 +34,7 @@ def settings(broker: Server, kafka: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def apply(*flags: str) -> Result:
+    """What it writes to stdout counts: under load kafka-python warns of slow answers, on stderr."""
     return CliRunner().invoke(cli.main, ["topics", "apply", *flags])
 
 
@@ -48,12 +49,12 @@ def test_from_nothing_to_a_stream_and_back(
     """One course of events, because each step begins where the one before ended."""
     planned = apply("--check")
     assert planned.exit_code == 1
-    assert planned.output.splitlines()[-1] == "changed=7"
+    assert planned.stdout.splitlines()[-1] == "changed=7"
     assert names(broker) == set()
 
     made = apply()
     assert made.exit_code == 0, made.output
-    assert made.output.splitlines()[-1] == "changed=7"
+    assert made.stdout.splitlines()[-1] == "changed=7"
     assert {REACTIONS_TOPIC, "reactions.dead-letter", SWARMS_TOPIC, "near"} <= names(broker)
     assert "far" not in names(broker)
     assert "far" in names(kafka)
@@ -65,19 +66,19 @@ def test_from_nothing_to_a_stream_and_back(
 
     for flags in ((), ("--check",)):
         again = apply(*flags)
-        assert (again.exit_code, again.output) == (0, "changed=0\n")
+        assert (again.exit_code, again.stdout) == (0, "changed=0\n")
     assert last_swarm(settings) == first
 
     monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_PARTITIONS", "5")
     monkeypatch.setenv("EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS", "3600000")
     grown = apply()
-    assert grown.output.splitlines() == [
+    assert grown.stdout.splitlines() == [
         "reactions: grow to 5 partitions",
         "reactions: set retention.ms=3600000",
         "reactions.rehearsal: grow to 5 partitions",
         "changed=3",
     ]
-    assert apply().output == "changed=0\n"
+    assert apply().stdout == "changed=0\n"
     resource = ConfigResource(ConfigResourceType.TOPIC, REACTIONS_TOPIC, ["retention.ms"])
     with admin_client(settings.bootstrap_servers) as admin:
         configs = admin.describe_configs([resource], config_filter="all")["topic"][REACTIONS_TOPIC]
@@ -86,7 +87,7 @@ def test_from_nothing_to_a_stream_and_back(
     with durable_producer(settings) as producer:
         producer.send(REACTIONS_TOPIC, b"[]", partition=0).get(60)
     begun = apply("--new-stream")
-    assert begun.output.splitlines()[-1] == "changed=1"
+    assert begun.stdout.splitlines()[-1] == "changed=1"
     second = last_swarm(settings)
     assert second is not None
     assert second.sequence == 0
