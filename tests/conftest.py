@@ -30,6 +30,7 @@ hypothesis.settings.load_profile("any speed")
 # The files that start Spark. Those of a group run one after the other, so no more than two run at the same time.
 SPARK_GROUPS = {
     "tests/integration/test_aggregator.py": "spark-1",
+    "tests/browser/test_compatibility.py": "spark-1",
     "tests/browser/test_page.py": "spark-1",
     "tests/integration/test_local_demo.py": "spark-2",
     "tests/integration/test_load_pipeline.py": "spark-2",
