@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -95,32 +95,94 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     assert rows(layout) == {}
 
 
-@pytest.fixture
-def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
-    """The servers alone, started by a command of its own that a test may kill."""
-    ports = layout.ports
+def start_demo(layout: Layout, wishes: Wishes, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """The demo as a command of its own, which a test may signal; its output is read as Latin-1."""
     code = (
-        "from pathlib import Path\n"
+        "from pathlib import PosixPath\n"
+        "from emostream.runtime import output\n"
         "from emostream_lab import demo\n"
+        "from emostream_lab.demo import Wishes\n"
         "from emostream_lab.processes.topology import Layout, Ports\n"
-        f"layout = Layout(Path({str(layout.directory)!r}), {ports!r})\n"
-        "raise SystemExit(demo.run(demo.Wishes(only=('zookeeper', 'kafka', 'spark')), layout))\n"
+        "from types import MappingProxyType as mappingproxy\n"
+        "output.tolerate_encoding()\n"
+        f"raise SystemExit(demo.run({wishes!r}, {layout!r}))\n"
     )
-    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
-    yield command
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, encoding="latin-1"
+    )
+
+
+def end(command: subprocess.Popen[str]) -> None:
     command.kill()
     command.wait()
     assert command.stdout is not None
     command.stdout.close()
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+# Each one alone ended the demo once.
+ODDITIES = {
+    "SPARK_HOME": "/nonsense/spark",
+    "SPARK_CONF_DIR": "/nonsense/conf",
+    "JAVA_HOME": "/nonsense/java",
+    "http_proxy": "http://127.0.0.1:1",
+    "https_proxy": "http://127.0.0.1:1",
+    "LC_ALL": "C",
+    "PYTHONIOENCODING": "latin-1",
+    "TERM": "dumb",
+}
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path) -> None:
+    ports = Ports.free(clusters=1, subscribers_per_cluster=1)
+    layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500)
+    command = start_demo(layout, Wishes(reactions_per_second=100, viewers=10), ODDITIES)
+    try:
+        assert command.stdout is not None
+        said = []
+        for line in command.stdout:
+            said.append(line)
+            if " accepted " in line and " 0 counted" not in line:
+                command.send_signal(signal.SIGINT)
+                break
+        said.extend(command.stdout)
+        assert command.wait(60) == 0, "".join(said)
+    finally:
+        end(command)
+    assert "Every accepted reaction was counted exactly once" in "".join(said)
+    assert "\033" not in "".join(said)
+    account = figures.read(layout.directory / "crowd.json")
+    assert account is not None
+    assert account.is_final
+    assert account.accepted > 0
+
+
+@pytest.fixture
+def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
+    """The servers alone."""
+    command = start_demo(layout, Wishes(only=("zookeeper", "kafka", "spark")), {})
+    until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
+    yield command
+    end(command)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_is_left_behind_however_the_command_ends(
-    running_demo: subprocess.Popen[str], end: signal.Signals
+    running_demo: subprocess.Popen[str], how: signal.Signals
 ) -> None:
     family = psutil.Process(running_demo.pid).children(recursive=True)
     assert len(family) >= 4
-    running_demo.send_signal(end)
+    running_demo.send_signal(how)
     until(lambda: not any(is_alive(process) for process in family), 30)
-    assert running_demo.wait(30) == (0 if end is not signal.SIGKILL else -signal.SIGKILL)
+    assert running_demo.wait(30) == (0 if how is not signal.SIGKILL else -signal.SIGKILL)
+
+
+def test_a_reader_that_goes_away_stops_it_in_order(running_demo: subprocess.Popen[str], layout: Layout) -> None:
+    assert running_demo.stdout is not None
+    running_demo.stdout.close()
+    family = psutil.Process(running_demo.pid).children(recursive=True)
+    # It notices as soon as it has something to tell.
+    os.kill(int(str(rows(layout)["zookeeper"]["pid"])), signal.SIGKILL)
+    assert running_demo.wait(60) == 0
+    assert not any(is_alive(process) for process in family)
