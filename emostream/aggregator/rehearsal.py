@@ -18,7 +18,7 @@ from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
 from emostream.runtime import logs
-from emostream.runtime.kafka import asking, durable_producer, log_reader
+from emostream.runtime.kafka import abandoned_at_end, asking, durable_producer, log_reader
 from emostream.swarms.log import no_topic
 
 log = logs.get(__name__)
@@ -35,6 +35,7 @@ _PART_OF_TRIGGER = 1 / 4
 # By then Spark has ended a batch, on however busy a machine, or never will.
 _PATIENCE_SECONDS = 240.0
 _WRITE_SECONDS = 30.0
+_CLOSE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
 _VALUE = model.encode([Reaction("rehearsal", "🔥", 0)] * 2)
@@ -99,7 +100,7 @@ def _write_records(kafka: KafkaSettings) -> dict[int, int]:
         partitions = sorted(reader.partitions_for_topic(REHEARSAL_TOPIC) or ())
     if not partitions:
         raise no_topic(REHEARSAL_TOPIC)
-    with durable_producer(kafka) as producer, asking(brokers):
+    with abandoned_at_end(durable_producer(kafka), _CLOSE_SECONDS) as producer, asking(brokers):
         first = {partition: producer.send(REHEARSAL_TOPIC, _VALUE, partition=partition) for partition in partitions}
         for number in range(_BATCHES * _RECORDS_PER_BATCH):
             # Most are as ingest writes them, some as others may.

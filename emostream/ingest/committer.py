@@ -83,9 +83,9 @@ class Committer:
         self._producer: Any = None
         self._reader: Any = None
         self._partitions: list[TopicPartition] = []
-        self._refusal: str | None = "Kafka is not reached yet."
+        self._refusal: str | None = None
         servers = ",".join(kafka.bootstrap_servers)
-        readiness.not_met("kafka", f"no broker of {servers} has answered yet")
+        self._refuse("Kafka is not reached yet.", f"no broker of {servers} has answered yet")
         self._draining = False
         self._landed = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
@@ -95,6 +95,11 @@ class Committer:
     def start(self) -> None:
         """Begin to connect; until then every request is refused."""
         self._tasks = [asyncio.create_task(self._connect()), asyncio.create_task(self._watch())]
+
+    def _refuse(self, refusal: str, reason: str) -> None:
+        """Refuse every request from now on; /readyz tells the reason at once."""
+        self._refusal = refusal
+        self._readiness.not_met("kafka", reason)
 
     def submit(self, batch: Batch) -> Waiter | NotAccepted:
         """Take a request, or refuse it at once; the future is done with its outcome within the deadline."""
@@ -156,6 +161,10 @@ class Committer:
             self._resolve(group, NotAccepted(f"Kafka did not take the record: {error}"))
             self._replace(producer, error)
             return
+        except Exception as error:
+            # A fault of the client's: it may have taken the record before.
+            self._failed(group, producer, error)
+            return
         future.add_callback(lambda metadata: self._call_back(self._acknowledged, group, metadata))
         future.add_errback(lambda error: self._call_back(self._failed, group, producer, error))
 
@@ -201,7 +210,7 @@ class Committer:
         log.warning("replacing the producer", error=repr(error))
         metrics.producers_replaced.inc()
         self._producer = None
-        self._refusal = "Kafka is being reached anew."
+        self._refuse("Kafka is being reached anew.", f"Kafka is being reached anew, after a record failed: {error}")
         # What else it has in flight may still be acknowledged, for as long as its requests wait.
         run_in_thread("close", partial(abandon, producer, self._settings.deadline_ms / 1000))
         self._tasks = [task for task in self._tasks if not task.done()]
@@ -212,12 +221,14 @@ class Committer:
             try:
                 # In a thread that the process's end does not wait for: it may take half a minute.
                 await run_in_thread("connect", self._make_producer)
-            except EmoStreamError as error:
-                self._refusal = "Kafka is away."
-                self._readiness.not_met("kafka", str(error))
+            except Exception as error:
+                if not isinstance(error, EmoStreamError):
+                    log.error("connecting to Kafka failed unexpectedly", exc_info=error)
+                self._refuse("Kafka is away.", str(error) or repr(error))
                 await asyncio.sleep(_RECONNECT_SECONDS)
             else:
                 self._refusal = None
+                self._readiness.met("kafka")
                 return
 
     def _make_producer(self) -> None:
@@ -243,7 +254,11 @@ class Committer:
     async def _watch(self) -> None:
         """Tell whether Kafka acknowledges and whether there is room, and keep the gauges."""
         while True:
-            await self._look_at_kafka()
+            try:
+                await self._look_at_kafka()
+            except Exception as error:
+                log.error("looking at Kafka failed unexpectedly", exc_info=error)
+                self._readiness.not_met("kafka", f"looking at Kafka failed: {error!r}")
             if self._groups.is_full:
                 self._readiness.not_met("accepting", "as much is waiting for Kafka as may be")
             else:
@@ -264,7 +279,9 @@ class Committer:
             except EmoStreamError as error:
                 self._readiness.not_met("kafka", str(error))
             else:
-                self._readiness.met("kafka")
+                # Requests may be refused since this was asked.
+                if self._refusal is None:
+                    self._readiness.met("kafka")
 
     def _ask(self) -> None:
         """Ask for the ends of `reactions`, which only the leader of each partition knows."""

@@ -24,7 +24,7 @@ from emostream.publisher.relay import Decision, Place, Relay, place_of
 from emostream.runtime import http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, Election, connect, process_identity
-from emostream.runtime.kafka import durable_producer, last_record, log_reader
+from emostream.runtime.kafka import abandoned_at_end, durable_producer, last_record, log_reader
 from emostream.runtime.listener import address_of, listen
 from emostream.runtime.readiness import Readiness
 
@@ -173,12 +173,15 @@ class Term:
     def run(self) -> None:
         """Raises KafkaError or EmoStreamError when it cannot go on."""
         relay = Relay(self._read_back())
+        # What is not acknowledged by then is given up: another publisher may lead, and it reads back what is there.
         producer = durable_producer(self._kafka, self._brokers)
         try:
-            with log_reader(self._kafka.bootstrap_servers, self._kafka.max_record_bytes) as reader:
+            with (
+                abandoned_at_end(producer, _THREAD_END_SECONDS / 2),
+                log_reader(self._kafka.bootstrap_servers, self._kafka.max_record_bytes) as reader,
+            ):
                 self._relay_all(relay, reader, producer)
         finally:
-            producer.close(timeout=_THREAD_END_SECONDS / 2)
             metrics.IN_FLIGHT.set(0)
 
     def _read_back(self) -> Place | None:
@@ -186,13 +189,13 @@ class Term:
             record = last_record(reader, self._cluster)
         if record is None:
             return None
-        offset = dict(record.headers).get(_OFFSET_HEADER)
-        if offset is None:
+        try:
+            last = place_of(model.decode_swarm(record.value), int(dict(record.headers)[_OFFSET_HEADER]))
+        except (KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
             raise EmoStreamError(
                 f"the last record of {self._cluster.topic}, at offset {record.offset}, is not a publisher's: another "
                 "program writes to this topic; stop it, and delete and apply the topic again."
-            )
-        last = place_of(model.decode_swarm(record.value), int(offset))
+            ) from error
         log.info("read back", stream=last.stream, sequence=last.sequence, swarms_offset=last.offset)
         metrics.SEQUENCE.set(last.sequence)
         return last

@@ -46,9 +46,19 @@ def abandon(producer: KafkaProducer, timeout_seconds: float) -> None:
     """End a producer in whatever state it is: what it still holds after the time-out fails, so that each send ends."""
     try:
         producer.close(timeout=timeout_seconds)
-    except KafkaError:
+    except Exception:
         # It stops closing where a record is left, and has no other way to give that record up.
         producer._sender.force_close()
+        producer._sender.join(timeout_seconds)
+
+
+@contextlib.contextmanager
+def abandoned_at_end(producer: KafkaProducer, timeout_seconds: float) -> Iterator[KafkaProducer]:
+    """Ends the producer with the block. kafka-python's own `with` waits for every record, and so perhaps for ever."""
+    try:
+        yield producer
+    finally:
+        abandon(producer, timeout_seconds)
 
 
 def transactional_producer(settings: KafkaSettings, transactional_id: str, timeout_ms: int) -> KafkaProducer:

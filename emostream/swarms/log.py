@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm, encode
-from emostream.runtime.kafka import admin_client, asking, last_record, log_reader, transactional_producer
+from emostream.runtime.kafka import abandon, admin_client, asking, last_record, log_reader, transactional_producer
 from emostream.swarms.rules import ReactionsTopic, read_record
 
 # Whoever writes to `swarms` writes under this id, so that the broker lets the newest one write alone.
@@ -76,7 +76,7 @@ class SwarmLog:
 
     def close(self) -> None:
         """Let go of the connections. What was not committed is never seen."""
-        self._producer.close(timeout=0)
+        abandon(self._producer, timeout_seconds=0)
 
     def __enter__(self) -> Self:
         return self

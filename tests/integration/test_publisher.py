@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from kafka.errors import TopicAlreadyExistsError
 from kazoo.client import KazooClient
 
 from emostream import model
-from emostream.config import KafkaSettings
+from emostream.config import KafkaSettings, PublisherSettings
+from emostream.publisher.service import Term
 from emostream.runtime.kafka import durable_producer, log_reader, records_until
+from emostream.runtime.readiness import Readiness
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST
 from tests.conftest import RunTier, Server, own_broker
@@ -299,6 +302,40 @@ def test_a_record_that_is_no_swarm_is_skipped_and_counted(swarms: Swarms, cluste
     publisher = start()
     wait_until(lambda: cluster.ids() == ["s-0", "s-1"])
     assert publisher.metric("unreadable_records_total") == 1
+
+
+def test_out_of_office_it_writes_no_more_of_what_its_brokers_did_not_acknowledge(
+    swarms: Swarms, cluster: Cluster
+) -> None:
+    swarms.write(0)
+    is_in_office = threading.Event()
+    is_in_office.set()
+    kafka = KafkaSettings(bootstrap_servers=(swarms.broker.address,))
+    settings = PublisherSettings(cluster=cluster.name, bootstrap_servers=(cluster.broker.address,))
+    term = Term(settings, kafka, Readiness("relay"), is_in_office.is_set)
+    errors: list[Exception] = []
+
+    def serve() -> None:
+        try:
+            term.run()
+        except Exception as error:
+            errors.append(error)
+
+    before = set(threading.enumerate())
+    serving = threading.Thread(target=serve)
+    serving.start()
+    wait_until(lambda: cluster.ids() == ["s-0"])
+    cluster.broker.process.send_signal(signal.SIGSTOP)
+    try:
+        swarms.write(1, 2)
+        wait_until(lambda: len(term._in_flight) == 2)
+        is_in_office.clear()
+        serving.join(20)
+        assert not serving.is_alive()
+        wait_until(lambda: not set(threading.enumerate()) - before, describe=threading.enumerate)
+    finally:
+        cluster.broker.process.send_signal(signal.SIGCONT)
+    assert not errors
 
 
 def test_brokers_that_go_and_come_back(swarms: Swarms, cluster: Cluster, start: Start) -> None:
