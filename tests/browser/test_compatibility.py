@@ -165,3 +165,26 @@ def test_a_subscriber_that_falls_silent_is_left_for_another(browser: Browser, pi
         react(browser, "🎉")
     finally:
         process.send_signal(signal.SIGCONT)
+
+
+def test_behind_the_scenes_is_hidden_where_the_registry_offers_no_live_topology(
+    browser: Browser, pipeline: Pipeline
+) -> None:
+    browser.run_before_pages(
+        """
+        const realFetch = window.fetch;
+        window.fetch = async (url, options) => {
+          const response = await realFetch(url, options);
+          if (!`${url}`.endsWith("/v1/config")) return response;
+          return new Response(JSON.stringify({ ...(await response.json()), live_topology: false }));
+        };
+        """
+    )
+    open_page(browser, pipeline)
+    react(browser, "🎉")
+    assert not browser.find("#open-scenes").is_displayed()
+    browser.get(f"{pipeline.page}#topology")
+    browser.refresh()
+    browser.wait_until(lambda: browser.execute_script("return window.emostream?.stream.sequence >= 0"))
+    browser.wait_until(lambda: browser.find_elements("css selector", "#palette button"))
+    assert not browser.find("#scenes").is_displayed()
