@@ -42,6 +42,14 @@ def totals(browser: Browser) -> dict[str, int]:
     return found
 
 
+def texts(browser: Browser, selector: str) -> list[str]:
+    """What these elements say, all at one time: the page replaces some of them each second."""
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)", selector
+    )
+    return found
+
+
 def button(browser: Browser, emoji: str) -> Any:
     return browser.find(f'#palette button[data-emoji="{emoji}"]')
 
@@ -239,18 +247,18 @@ def test_the_picture_shows_each_process_and_that_nothing_is_lost(browser: Browse
     send(pipeline, "💯", 25)
 
     def drawn() -> set[str]:
-        boxes = browser.find_elements("css selector", "#map .box[data-state=ready]")
-        return {box.get_attribute("data-title") for box in boxes}
+        script = 'return [...document.querySelectorAll("#map .box[data-state=ready]")].map((box) => box.dataset.title)'
+        return set(browser.execute_script(script))
 
     browser.wait_until(lambda: drawn() >= expected | {"ingest", "aggregator", "publisher", "registry", "ZooKeeper"})
 
     def account() -> dict[str, str]:
-        return dict(part.text.rsplit(" ", 1) for part in browser.find_elements("css selector", "#conservation span"))
+        return dict(part.rsplit(" ", 1) for part in texts(browser, "#conservation span"))
 
     browser.wait_until(lambda: account().get("accepted", "") == account().get("counted") != "0")
     assert (account()["lost"], account()["doubled"]) == ("0", "0")
     browser.find("#processes summary").click()
-    rows = [row.text for row in browser.find_elements("css selector", "#process-rows tr")]
+    rows = texts(browser, "#process-rows tr")
     assert len(rows) == 8, "registry, ingest, aggregator, auditor, two publishers and two subscribers"
     assert all("ready" in row for row in rows)
     assert browser.complaints() == []
