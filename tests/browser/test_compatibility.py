@@ -9,7 +9,7 @@ from emostream_lab.machine.chromium import Browser
 from tests.browser.conftest import Pipeline
 from tests.browser.test_page import button, open_page, total_of, totals
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark-1")]
+pytestmark = pytest.mark.spark
 
 NO_STORAGE = """
     for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
