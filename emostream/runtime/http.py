@@ -272,11 +272,17 @@ class Edge:
     async def _respond(self, scope: Any, protocol: Any) -> Response:
         try:
             body = await self._take_in(scope, protocol)
-        except _RefusedError as refusal:
-            if refusal.is_sending:
-                await _discard(protocol)
-            return refusal.response
-        environ = _environ(scope, body)
+        except _RefusedError as error:
+            # The traceback holds what has come of the body, which is to go before the client has sent on.
+            refusal = error.with_traceback(None)
+        else:
+            return await self._dispatch(_environ(scope, body))
+        if refusal.is_sending:
+            await _discard(protocol)
+        return refusal.response
+
+    async def _dispatch(self, environ: dict[str, Any]) -> Response:
+        """Flask's answer, or that of its error handlers."""
         with self._app.request_context(environ):
             response = self._app.full_dispatch_request()
         if not isinstance(response, Deferred):
