@@ -42,6 +42,8 @@ def main() -> None:
             sys.exit(1)
     except EmoStreamError as error:
         sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nbench: interrupted")
 
 
 def _measure_against(revision: str, arguments: Sequence[str]) -> None:

@@ -107,7 +107,7 @@ def measure(repository: Path, revision: str, arguments: Sequence[str], tell: Tel
         places = {THIS: repository, OTHER: checkout}
         for run, name in enumerate(order(pairs)):
             tell(f"pair {run // 2 + 1} of {pairs}: {name}")
-            kept = directory / f"{run + 1:02}-{name.split()[-1]}"
+            kept = directory / f"{run + 1:02}-{'this' if name == THIS else 'other'}"
             found[name].append(_run(places[name], arguments, kept))
     comparisons = compare(list(zip(found[THIS], found[OTHER], strict=True)))
     if not comparisons:

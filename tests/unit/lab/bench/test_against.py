@@ -97,6 +97,7 @@ def test_a_checkout_is_measured_against_a_revision_of_it(repository: Path) -> No
     assert told[0] == f"pair 1 of 2: {THIS}"
     assert len(told) == 4
     kept = sorted((repository / "build" / "against").glob("*.json"))
+    assert [path.stem for path in kept] == ["01-this", "02-other", "03-other", "04-this"]
     assert [json.loads(path.read_bytes())["figures"][0]["value"] for path in kept[:3]] == [300, 100, 100]
 
 

@@ -1,6 +1,7 @@
 """A run names each judged figure that is short, and fails for it; a run that is too short to judge by judges less."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -39,13 +40,7 @@ def test_a_run_fails_where_a_figure_is_short(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    part = ModuleType("emostream_lab.bench.made_up")
-    vars(part)["measure"] = lambda *_, **__: Findings(figures=figures)
-    monkeypatch.setitem(sys.modules, part.__name__, part)
-    monkeypatch.setattr(command, "PARTS", ("made_up",))
-    monkeypatch.setattr(machine, "allow_many_files", lambda: None)
-    monkeypatch.setattr(command, "OUTPUT", tmp_path / "bench")
-    monkeypatch.setattr(sys, "argv", ["bench", "made_up"])
+    _make_up_a_part(lambda *_, **__: Findings(figures=figures), monkeypatch, tmp_path)
     if status is None:
         command.main()
     else:
@@ -53,3 +48,23 @@ def test_a_run_fails_where_a_figure_is_short(
             command.main()
         assert ended.value.code == status
     assert capsys.readouterr().out.endswith(f"{last_lines(figures)}\n")
+
+
+def test_a_run_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object, **__: object) -> Findings:
+        raise KeyboardInterrupt
+
+    _make_up_a_part(interrupt, monkeypatch, tmp_path)
+    with pytest.raises(SystemExit, match="interrupted"):
+        command.main()
+
+
+def _make_up_a_part(measure: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Have the command run this in place of a part of the benchmark."""
+    part = ModuleType("emostream_lab.bench.made_up")
+    vars(part)["measure"] = measure
+    monkeypatch.setitem(sys.modules, part.__name__, part)
+    monkeypatch.setattr(command, "PARTS", ("made_up",))
+    monkeypatch.setattr(machine, "allow_many_files", lambda: None)
+    monkeypatch.setattr(command, "OUTPUT", directory / "bench")
+    monkeypatch.setattr(sys, "argv", ["bench", "made_up"])
