@@ -41,9 +41,10 @@ _COUNTS = f"""
 _IS_LIST = "is_valid_utf8(text) AND startswith(trim(text), '[') AND endswith(trim(text), ']')"
 _IS_WHOLE = "item.user_id IS NOT NULL AND item.emoji_type IS NOT NULL AND item.timestamp IS NOT NULL"
 # No palette here: whatever ingest has answered with 202 must be counted. This tells an emoji from words and numbers of
-# any language (ℹ is the one emoji that is a letter), and so bounds what `totals` ever hold.
+# any language (ℹ is the one emoji that is a letter), and from other JSON, which is read as its text. So it bounds what
+# `totals` ever hold. `emostream.swarms.judging` says the same in Python.
 _IS_EMOJI = r"""
-    length(emoji) <= 16 AND emoji RLIKE '[^\\x00-\\x7F]' AND NOT emoji RLIKE '[\\p{L}\\p{Z}\\p{Cc}&&[^ℹ]]'
+    length(emoji) <= 16 AND emoji RLIKE '[^\\x00-\\x7F]' AND NOT emoji RLIKE '[\\p{L}\\p{Z}\\p{Cc}!-~&&[^ℹ#*0-9]]'
 """
 
 _JUDGED = f"""

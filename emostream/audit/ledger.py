@@ -1,31 +1,18 @@
 """Compares what was written to `reactions` with what the swarms counted of it. Pure.
 
-It knows nothing of how the aggregator counts: it reads the same records, and adds them up by itself.
+It knows which records count, and nothing of how the aggregator counts them: it adds them up by itself.
 """
 
 from collections import Counter, defaultdict, deque
 
-import msgspec
-
 from emostream.errors import EmoStreamError
-from emostream.model import SWARMS_TOPIC, Counts, Progress, Reaction, Swarm, parse_message_id
-
-_reactions_decoder = msgspec.json.Decoder(list[Reaction])
-_MAX_EMOJI_CHARACTERS = 32
+from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm, parse_message_id
+from emostream.swarms.judging import reactions_in
 
 
-def counts_of(record: bytes) -> Counts:
-    """How often each emoji is in a record of `reactions`; empty for one that is no list of reactions.
-
-    Like the aggregator it takes any emoji, of no palette: text that is not plain ASCII.
-    """
-    try:
-        emoji = [reaction.emoji_type for reaction in _reactions_decoder.decode(record)]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    if any(each.isascii() or len(each) > _MAX_EMOJI_CHARACTERS for each in emoji):
-        return {}
-    return Counter(emoji)
+def counts_of(record: bytes | None) -> Counts:
+    """How often each emoji is in a record of `reactions`; empty for one that is no list of reactions."""
+    return Counter(emoji for _, emoji in reactions_in(record))
 
 
 class Ledger:

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from emostream.errors import EmoStreamError
-from emostream.model import SWARMS_TOPIC, Counts, Progress, Reaction, Swarm, decode
+from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm
+from emostream.swarms.judging import reactions_in
 
 # So long after its first sight a swarm's latencies are added up, so that the live figures are of whole swarms.
 _SETTLE_MS = 3_000
@@ -191,12 +190,6 @@ def offsets_of(swarm: Swarm) -> dict[int, int]:
 
 
 def sent_by_others(records: Iterable[bytes], our_prefix: str) -> Counter[str]:
-    """Emoji in records of `reactions` whose users are not ours. A record that does not parse is nobody's."""
-    found: Counter[str] = Counter()
-    for record in records:
-        try:
-            reactions = decode(record, list[Reaction])
-        except msgspec.DecodeError:
-            continue
-        found.update(reaction.emoji_type for reaction in reactions if not reaction.user_id.startswith(our_prefix))
-    return found
+    """Emoji in records of `reactions` whose users are not ours. A record that is set aside is nobody's."""
+    reactions = (reaction for record in records for reaction in reactions_in(record))
+    return Counter(emoji for user_id, emoji in reactions if not user_id.startswith(our_prefix))

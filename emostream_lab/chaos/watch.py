@@ -13,6 +13,7 @@ from emostream import model
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime import kafka
+from emostream_lab.chaos.junk import JUNK
 from emostream_lab.chaos.trail import Trail
 
 _SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
@@ -22,6 +23,9 @@ _POLL_MS = 250
 _AT_LEISURE = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
 _RETRY_SECONDS = 1.0
 _BETWEEN_JUNK_SECONDS = 15.0
+# A dead letter holds a record of this size whole.
+_MAX_JUNK_BYTES = 4_096
+_JUNK = [record for record in JUNK if len(record) <= _MAX_JUNK_BYTES]
 
 
 class Watch:
@@ -146,4 +150,4 @@ class Junk:
 
     @property
     def _next(self) -> bytes:
-        return f"junk {len(self.put) + len(self.unknown)}".encode()
+        return _JUNK[(len(self.put) + len(self.unknown)) % len(_JUNK)]

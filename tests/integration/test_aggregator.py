@@ -37,6 +37,7 @@ from emostream.operate import topics
 from emostream.runtime.kafka import admin_client, durable_producer, log_reader, records_until
 from emostream.swarms.log import SwarmLog
 from emostream.swarms.rules import RECOVERY_COMMAND, progress_of, read_record, stream_of
+from emostream_lab.chaos.junk import JUNK, ODD
 from emostream_lab.machine.jars import JARS
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
@@ -209,37 +210,6 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
         aggregator.process.stop(60)
 
 
-JUNK = {
-    b"": "it is not a JSON list",
-    b"junk": "it is not a JSON list",
-    b"7": "it is not a JSON list",
-    b"null": "it is not a JSON list",
-    '{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}'.encode(): "it is not a JSON list",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}'.encode(): "it is not a JSON list",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}] and more'.encode(): "it is not a JSON list",
-    b'[{"user_id": "u", "emoji_type": "\xff", "timestamp": 1}]': "it is not UTF-8",
-    b"[" * 100_000 + b"]": "it does not parse as a list of reactions",
-    b"[7]": "it does not parse as a list of reactions",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}, 7]'.encode(): "it does not parse as a list of reactions",
-    "[{'user_id': 'u', 'emoji_type': '🔥', 'timestamp': 1}]".encode(): "it does not parse as a list of reactions",
-    b"[null]": "an item lacks",
-    b"[{}]": "an item lacks",
-    '[{"emoji_type": "🔥", "timestamp": 1}]'.encode(): "an item lacks",
-    b'[{"user_id": "u", "timestamp": 1}]': "an item lacks",
-    '[{"user_id": "u", "emoji_type": "🔥"}]'.encode(): "an item lacks",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": "1"}]'.encode(): "an item lacks",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1e308}]'.encode(): "an item lacks",
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": true}]'.encode(): "an item lacks",
-    b'[{"user_id": "u", "emoji_type": 5, "timestamp": 1}]': "an emoji_type is no emoji",
-    b'[{"user_id": "u", "emoji_type": "fire", "timestamp": 1}]': "an emoji_type is no emoji",
-    '[{"user_id": "u", "emoji_type": "été", "timestamp": 1}]'.encode(): "an emoji_type is no emoji",
-    b'[{"user_id": "u", "emoji_type": "", "timestamp": 1}]': "an emoji_type is no emoji",
-    f'[{{"user_id": "u", "emoji_type": "{"🔥" * 17}", "timestamp": 1}}]'.encode(): "an emoji_type is no emoji",
-    # A record with one bad item is bad as a whole.
-    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}, {"user_id": "u"}]'.encode(): "an item lacks",
-}
-
-
 def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, start: Start) -> None:
     aggregator = start()
     log.send(*"🔥🔥👏")
@@ -247,9 +217,9 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
         log.send_raw(value)
         log.send("🔥", "❤️", "👨‍👩‍👧‍👦", "🇫🇷", "1️⃣", "ℹ️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿")
     log.send_raw(None)
-    log.send_raw(b"[]")
-    log.send_raw(' [ { "more": [1], "user_id": "u", "timestamp": 1, "emoji_type": "🔥" } ] '.encode())
-    log.sent["🔥"] += 1
+    for value, counts in ODD.items():
+        log.send_raw(value)
+        log.sent.update(counts)
     last = log.check()[-1]
     letters = log.records(DEAD_LETTER_TOPIC)
     told = {letter.value: dict(letter.headers)["reason"].decode() for letter in letters}
