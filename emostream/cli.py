@@ -95,10 +95,11 @@ def start_tier(tier: str, **context: Any) -> None:
 @main.command()
 @click.option("--cluster", help="The cluster whose topic is read.")
 @click.option("--port", type=int, help="The port to bind.")
+@click.option("--admin-port", type=int, help="The port of health and metrics; `port` + 1000 by default.")
 @click.option("--name", help="Unique in the cluster; the port by default.")
-def subscriber(cluster: str | None, port: int | None, name: str | None) -> None:
+def subscriber(cluster: str | None, port: int | None, admin_port: int | None, name: str | None) -> None:
     """Hold viewers' connections and send them each swarm."""
-    settings = config.load(config.SubscriberSettings, cluster=cluster, port=port, name=name)
+    settings = config.load(config.SubscriberSettings, cluster=cluster, port=port, admin_port=admin_port, name=name)
     start_tier("subscriber", cluster=settings.cluster, subscriber=settings.name or str(settings.port))
     from emostream.subscriber import service  # noqa: PLC0415
 
@@ -110,7 +111,7 @@ def subscriber(cluster: str | None, port: int | None, name: str | None) -> None:
 @click.option("--port", type=int, help="The port of health and metrics.")
 def publisher(cluster: str | None, port: int | None) -> None:
     """Relay each swarm to one cluster, or stand by while another one does."""
-    settings = config.load(config.PublisherSettings, cluster=cluster, port=port)
+    settings = config.load(config.PublisherSettings, cluster=cluster, admin_port=port)
     start_tier("publisher", cluster=settings.cluster)
     from emostream.publisher import service  # noqa: PLC0415
 
@@ -120,9 +121,10 @@ def publisher(cluster: str | None, port: int | None) -> None:
 @main.command()
 @click.option("--host", help="The address to bind.")
 @click.option("--port", type=int, help="The port to bind.")
-def registry(host: str | None, port: int | None) -> None:
+@click.option("--admin-port", type=int, help="The port of health, metrics and the live topology.")
+def registry(host: str | None, port: int | None, admin_port: int | None) -> None:
     """Tell viewers which subscriber to connect to, and serve the web page."""
-    settings = config.load(config.RegistrySettings, host=host, port=port)
+    settings = config.load(config.RegistrySettings, host=host, port=port, admin_port=admin_port)
     start_tier("registry")
     from emostream.registry import service  # noqa: PLC0415
 
@@ -130,14 +132,16 @@ def registry(host: str | None, port: int | None) -> None:
 
 
 @main.command()
-@click.option("--registry-url", help="The registry to ask.")
-def status(registry_url: str | None) -> None:
+@click.option("--registry-admin-url", help="The registry's admin listener.")
+@click.option("--registry-url", help="Ask its public listener instead, which tells no addresses of services.")
+def status(registry_admin_url: str | None, registry_url: str | None) -> None:
     """Show every live process, and what is missing; exit 1 where something is."""
-    settings = config.load(config.ClientSettings, registry_url=registry_url)
+    settings = config.load(config.ClientSettings, registry_admin_url=registry_admin_url, registry_url=registry_url)
     start_tier("status")
     from emostream.operate import status as registry_status  # noqa: PLC0415
 
-    view = registry_status.fetch(settings.registry_url)
+    field = "registry_url" if registry_url else "registry_admin_url"
+    view = registry_status.fetch(getattr(settings, field), settings.variable(field))
     click.echo(registry_status.table(view))
     if problems := registry_status.problems(view, config.load(config.ClustersSettings).names):
         click.echo("\n" + "\n".join(problems))
@@ -160,9 +164,10 @@ def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, t
 @main.command()
 @click.option("--host", help="The address to bind.")
 @click.option("--port", type=int, help="The port to bind.")
-def ingest(host: str | None, port: int | None) -> None:
+@click.option("--admin-port", type=int, help="The port of health and metrics.")
+def ingest(host: str | None, port: int | None, admin_port: int | None) -> None:
     """Take reactions over HTTP, and answer once Kafka has them."""
-    settings = config.load(config.IngestSettings, host=host, port=port)
+    settings = config.load(config.IngestSettings, host=host, port=port, admin_port=admin_port)
     start_tier("ingest", port=settings.port)
     from emostream.ingest import service  # noqa: PLC0415
 
@@ -233,7 +238,7 @@ def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) 
 @click.option("--port", type=int, help="The port to bind.")
 def audit(host: str | None, port: int | None) -> None:
     """Check, beside the running tiers, that each reaction is counted once; the findings are metrics."""
-    settings = config.load(config.AuditSettings, host=host, port=port)
+    settings = config.load(config.AuditSettings, admin_host=host, admin_port=port)
     start_tier("audit")
     from emostream.audit import auditor  # noqa: PLC0415
 

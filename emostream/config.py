@@ -6,10 +6,13 @@ prints them all.
 """
 
 import difflib
+import ipaddress
 import os
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
+import socket
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from emostream.errors import ConfigurationError
@@ -26,6 +29,24 @@ def _cluster_name(name: str) -> str:
 
 
 ClusterName = Annotated[str, AfterValidator(_cluster_name)]
+
+
+def _ip_address(text: str) -> str:
+    """The IP address itself, or the one that the name resolves to (its first IPv4 address, else its first one)."""
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(text or "nothing.invalid", None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ValueError("it is no IP address, and no name that resolves to one on this host") from None
+    addresses = [str(address[0]) for family, *_, address in found if family == socket.AF_INET]
+    return (addresses or [str(found[0][-1][0])])[0]
+
+
+BindAddress = Annotated[str, AfterValidator(_ip_address)]
+OptionalUrl = Annotated[str, Field(pattern=r"^($|https?://)")]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -47,6 +68,59 @@ class Section(BaseSettings):
     def variable(cls, field: str) -> str:
         """The environment variable of one field."""
         return f"{cls.model_config['env_prefix']}{field}".upper()
+
+    def _check_reachable(self, host: str, advertised_url: str) -> None:
+        """Raises ValueError where the field `host` is every address, and `advertised_url` names none of them."""
+        if is_every_address(getattr(self, host)) and not getattr(self, advertised_url):
+            raise ValueError(
+                f"{self.variable(host)}={getattr(self, host)} binds every address of this host, so others are not told "
+                f"which one to connect to: set {self.variable(advertised_url)} to the URL by which they reach it."
+            )
+
+
+def is_every_address(host: str) -> bool:
+    """Whether to bind this address is to bind all that the host has."""
+    return ipaddress.ip_address(host).is_unspecified
+
+
+def url(host: str, port: int) -> str:
+    """`http://host:port`, with the brackets that an IPv6 address needs."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def address_of(url: str) -> str:
+    """The `host:port` of a URL."""
+    return urlsplit(url).netloc
+
+
+class PublicListener(Section):
+    """Where a tier answers viewers and their load balancers."""
+
+    host: BindAddress = Field("127.0.0.1", description="Address to bind: an IP address, or a name of one.")
+    port: Port = Field(0, description="Port to bind.")
+    advertised_url: OptionalUrl = Field("", description="Where others reach it; empty: `http://host:port`.")
+
+    @model_validator(mode="after")
+    def _check_public_listener(self) -> Self:
+        self._check_reachable("host", "advertised_url")
+        return self
+
+
+class AdminListener(Section):
+    """Where a process tells operators how it is: /readyz with reasons, and /metrics."""
+
+    admin_host: BindAddress = Field(
+        "127.0.0.1", description="Address of the admin listener (health, metrics): an IP address, or a name of one."
+    )
+    admin_port: Port = Field(0, description="Port of the admin listener.")
+    admin_advertised_url: OptionalUrl = Field(
+        "", description="Where the registry reaches the admin listener; empty: `http://admin_host:admin_port`."
+    )
+
+    @model_validator(mode="after")
+    def _check_admin_listener(self) -> Self:
+        self._check_reachable("admin_host", "admin_advertised_url")
+        return self
 
 
 class LogSettings(Section):
@@ -143,14 +217,14 @@ class ClustersSettings(Section):
         return tuple(entry.partition("=")[2] for entry in self.brokers if entry.partition("=")[0] == cluster)
 
 
-class IngestSettings(Section):
+class IngestSettings(AdminListener, PublicListener):
     """The API that takes reactions."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}INGEST_")
     title: ClassVar[str] = "ingest"
 
-    host: str = Field("127.0.0.1", description="Address to bind.")
     port: Port = Field(8000, description="Port to bind.")
+    admin_port: Port = Field(8010, description="Port of the admin listener.")
     palette: CommaSeparated = Field(
         ("default",),
         min_length=1,
@@ -212,17 +286,16 @@ class IngestSettings(Section):
         return words
 
 
-class AggregatorSettings(Section):
+class AggregatorSettings(AdminListener):
     """The Spark driver that makes a swarm of each micro-batch."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}AGGREGATOR_")
     title: ClassVar[str] = "aggregator"
 
-    host: str = Field(
-        "127.0.0.1",
-        description="Address to bind for health and metrics, and for Spark's executors to call back.",
+    admin_port: Port = Field(8002, description="Port of the admin listener.")
+    host: BindAddress = Field(
+        "127.0.0.1", description="Address at which Spark's executors call the driver back: an IP address, or a name."
     )
-    port: Port = Field(8002, description="Port of health and metrics.")
     spark_master: str = Field("spark://127.0.0.1:7077", description="The standalone master, or `local[2]` for none.")
     driver_port: Port = Field(0, description="Port on which executors reach the driver; 0 for any.")
     block_manager_port: Port = Field(0, description="Port of the driver's and executors' block managers; 0 for any.")
@@ -255,8 +328,15 @@ class AggregatorSettings(Section):
         10_000, ge=1_000, description="Age at which the broker aborts a transaction that was left open."
     )
 
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if is_every_address(host):
+            raise ValueError("executors are told this address, so name one that they reach")
+        return host
 
-class PublisherSettings(Section):
+
+class PublisherSettings(AdminListener):
     """The relay from `swarms` to one cluster's topic."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}PUBLISHER_")
@@ -266,11 +346,10 @@ class PublisherSettings(Section):
     bootstrap_servers: CommaSeparated = Field(
         (), description="The cluster's own brokers, if its topic is not where `swarms` is."
     )
-    host: str = Field("127.0.0.1", description="Address of health and metrics.")
-    port: Port = Field(8101, description="Port of health and metrics.")
+    admin_port: Port = Field(8101, description="Port of the admin listener.")
 
 
-class SubscriberSettings(Section):
+class SubscriberSettings(AdminListener, PublicListener):
     """The edge server that holds viewers' connections."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}SUBSCRIBER_")
@@ -281,11 +360,9 @@ class SubscriberSettings(Section):
     bootstrap_servers: CommaSeparated = Field(
         (), description="The cluster's own brokers, if its topic is not where `swarms` is."
     )
-    host: str = Field("127.0.0.1", description="Address to bind.")
     port: Port = Field(9001, description="Port to bind.")
-    advertised_url: str = Field(
-        "", pattern=r"^($|https?://)", description="The address viewers are given; empty: `http://host:port`."
-    )
+    advertised_url: OptionalUrl = Field("", description="The address viewers are given; empty: `http://host:port`.")
+    admin_port: Port = Field(0, description="Port of the admin listener; 0: `port` + 1000.")
     capacity: int = Field(1_000, ge=1, description="Viewers held at most; one more gets 503.")
     history_seconds: int = Field(600, ge=1, description="How far back a viewer that lost its connection can resume.")
     max_history_bytes: int = Field(
@@ -329,18 +406,21 @@ class SubscriberSettings(Section):
     )
 
 
-class RegistrySettings(Section):
+class RegistrySettings(AdminListener, PublicListener):
     """The API that tells a viewer where to connect, and serves the page."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}REGISTRY_")
     title: ClassVar[str] = "registry"
 
-    host: str = Field("127.0.0.1", description="Address to bind.")
     port: Port = Field(8001, description="Port to bind.")
-    ingest_url: str = Field(
-        "http://127.0.0.1:8000",
-        pattern=r"^($|https?://)",
-        description="Where the page sends reactions; empty: where it came from.",
+    admin_port: Port = Field(8011, description="Port of the admin listener.")
+    ingest_url: OptionalUrl = Field(
+        "http://127.0.0.1:8000", description="Where the page sends reactions; empty: where it came from."
+    )
+    public_live_topology: bool = Field(
+        False,
+        description="Whether everybody may see the address, state and figures of every process, as the page shows them "
+        "behind the scenes.",
     )
     pending_seconds: float = Field(
         10, gt=0, description="How long an assignment counts as load although its viewer has not connected."
@@ -361,14 +441,13 @@ class RegistrySettings(Section):
     )
 
 
-class AuditSettings(Section):
+class AuditSettings(AdminListener):
     """The auditor, which checks that each reaction was counted once."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}AUDIT_")
     title: ClassVar[str] = "audit"
 
-    host: str = Field("127.0.0.1", description="Address to bind for health and metrics.")
-    port: Port = Field(8003, description="Port of health and metrics.")
+    admin_port: Port = Field(8003, description="Port of the admin listener.")
 
 
 class ClientSettings(Section):
@@ -378,6 +457,9 @@ class ClientSettings(Section):
     title: ClassVar[str] = "client"
 
     registry_url: str = Field("http://127.0.0.1:8001", pattern=r"^https?://", description="The registry.")
+    registry_admin_url: str = Field(
+        "http://127.0.0.1:8011", pattern=r"^https?://", description="The registry's admin listener."
+    )
     ingest_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="Where reactions are sent.")
 
 
@@ -398,6 +480,18 @@ SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TI
 
 # Read by the Vagrantfile alone, but it may stand in the environment of a tier too.
 FOREIGN_VARIABLES = frozenset({"EMOSTREAM_INVENTORY"})
+
+# Settings of earlier releases, each with the one that has taken its place.
+GONE = {
+    f"{PREFIX}{tier}_{name}": f"{PREFIX}{tier}_ADMIN_{name}"
+    for tier, name in (
+        ("AGGREGATOR", "PORT"),
+        ("PUBLISHER", "HOST"),
+        ("PUBLISHER", "PORT"),
+        ("AUDIT", "HOST"),
+        ("AUDIT", "PORT"),
+    )
+}
 
 S = TypeVar("S", bound=Section)
 
@@ -439,6 +533,8 @@ def unknown_variables(environment: Any) -> list[str]:
 
 
 def _unknown(name: str) -> str:
+    if name in GONE:
+        return f"{name} is gone: set {GONE[name]} instead."
     close = difflib.get_close_matches(name, known_variables(), n=1)
     remedy = (
         f"did you mean {close[0]}?" if close else "`emostream config show TIER` lists all settings; unset this one."

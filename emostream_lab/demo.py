@@ -136,7 +136,7 @@ def _where(layout: Layout, parts: list[Part]) -> str:
 def _check_machine(directory: Path, parts: list[Part]) -> None:
     """Refuse what would fail later in a less clear way."""
     if taken := topology.ports_in_use(parts):
-        ports = ", ".join(f"{part.port} ({part.name})" for part in taken)
+        ports = ", ".join(f"{port} ({part.name})" for port, part in taken)
         raise EmoStreamError(
             f"something else listens on port {ports}: stop it (`ss -ltnp` names it), and run `make demo` again."
         )

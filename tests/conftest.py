@@ -147,33 +147,39 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 @dataclass(frozen=True)
 class Tier:
-    """A running process of ours."""
+    """A running process of ours; its two ports are the same where it has an admin listener alone."""
 
     process: Process
     port: int
+    admin_port: int
 
 
 RunTier = Callable[..., Tier]
+_WITH_PUBLIC_LISTENER = {"ingest", "registry", "subscriber"}
 
 
 @pytest.fixture
 def run_tier(tmp_path: Path) -> Iterator[RunTier]:
-    """Runs `emostream <arguments> --port <free port>` until the test is over, and waits until it answers at `probe`."""
+    """Runs `emostream <arguments>` on free ports until the test is over, and waits until it answers at `probe`."""
     started: list[Process] = []
 
     def run(*arguments: str, environment: Mapping[str, str], probe: str = "/readyz") -> Tier:
-        port = servers.free_port()
+        port = admin_port = servers.free_port()
+        flags = ["--port", str(port)]
+        if arguments[0] in _WITH_PUBLIC_LISTENER:
+            admin_port = servers.free_port()
+            flags += ["--admin-port", str(admin_port)]
         process = Process(
             " ".join(arguments),
-            [sys.executable, "-m", "emostream", *arguments, "--port", str(port)],
+            [sys.executable, "-m", "emostream", *arguments, *flags],
             log_file=tmp_path / f"{arguments[0]}-{port}.log",
             environment=environment,
-            probe=lambda: asking.get(port, probe).status == 200,
+            probe=lambda: asking.get(admin_port, probe).status == 200,
         )
         started.append(process)
         process.start()
         process.wait_ready(60)
-        return Tier(process, port)
+        return Tier(process, port, admin_port)
 
     yield run
     for process in started:

@@ -29,7 +29,7 @@ from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
 from emostream.runtime.coordination import Announcement, Election, connect, process_identity
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.readiness import Readiness
 from emostream.swarms.log import DeadLetter, SwarmLog, describe_reactions
 from emostream.swarms.rules import (
@@ -60,25 +60,24 @@ def run(
     _stop_on_signals(stop)
     readiness = Readiness("zookeeper", "batches")
     with contextlib.ExitStack() as cleanup:
-        listener = cleanup.enter_context(listen(settings.host, settings.port))
-        address = address_of(listener)
-        server = http.serve_in_thread(http.create_app("aggregator", readiness), listener)
-        cleanup.callback(server.stop)
+        listener = cleanup.enter_context(listen_for_operators(settings))
+        identity = process_identity(listener.address)
+        cleanup.callback(http.serve_admin("aggregator", readiness, listener.socket).stop)
         client = connect(zookeeper)
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
-        identity = process_identity(address)
-        announcement = Announcement(client, f"/services/aggregator/{address}", identity)
+        announcement = Announcement(client, f"/services/aggregator/{listener.name}", identity)
         election = Election(client, "/elections/aggregator", identity)
-        announcement.update({"url": f"http://{address}", "leader": False})
+        facts = {"url": listener.url, "admin_url": listener.url}
+        announcement.update({**facts, "leader": False})
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)
         if not election.win(stop, on_waiting=lambda: _stand_by(preparation, readiness)):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")
-        announcement.update({"url": f"http://{address}", "leader": True})
+        announcement.update({**facts, "leader": True})
         metrics.LEADER.set(1)
         _aggregate(settings, kafka, preparation, scratch, _Term(election, readiness, stop))
     log.info("aggregator ends")

@@ -15,7 +15,7 @@ from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, decode_swarm
 from emostream.runtime import http, logs
 from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.kafka import last_record, log_reader
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
@@ -36,16 +36,14 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         signal.signal(number, lambda *_: stop.set())
     readiness = Readiness("kafka")
     with contextlib.ExitStack() as cleanup:
-        listener = cleanup.enter_context(listen(settings.host, settings.port))
-        address = address_of(listener)
-        server = http.serve_in_thread(http.create_app("audit", readiness), listener)
-        cleanup.callback(server.stop)
+        listener = cleanup.enter_context(listen_for_operators(settings))
+        identity = process_identity(listener.address)
+        cleanup.callback(http.serve_admin("audit", readiness, listener.socket).stop)
         client = new_client(zookeeper)
         cleanup.callback(client.stop)
         client.start_async()
-        Announcement(client, f"/services/audit/{address}", process_identity(address)).update(
-            {"url": f"http://{address}", "leader": False}
-        )
+        content = {"url": listener.url, "admin_url": listener.url, "leader": False}
+        Announcement(client, f"/services/audit/{listener.name}", identity).update(content)
         reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
         _Auditor(reader, readiness).follow(stop)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 
 import uvloop
 
@@ -12,7 +11,7 @@ from emostream.ingest.committer import Committer
 from emostream.runtime import coordination, files, garbage, http, logs
 from emostream.runtime.coordination import Announcement, process_identity
 from emostream.runtime.http import Limits
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
@@ -20,13 +19,17 @@ log = logs.get(__name__)
 
 def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    files.raise_limit(settings.variable("max_connections"), settings.max_connections)
-    with listen(settings.host, settings.port) as listener:
-        uvloop.run(_run(listener, settings, kafka, zookeeper))
+    files.raise_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
+    with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
+        uvloop.run(_run(listener, admin, settings, kafka, zookeeper))
 
 
 async def _run(
-    listener: socket.socket, settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+    listener: Listener,
+    admin: Listener,
+    settings: IngestSettings,
+    kafka: KafkaSettings,
+    zookeeper: ZooKeeperSettings,
 ) -> None:
     told_to_stop, drained = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -40,20 +43,22 @@ async def _run(
         settings.max_connections,
         settings.max_receiving_bytes,
     )
-    address = address_of(listener)
-    serving = asyncio.create_task(http.serve(app, listener, drained, limits))
+    serving = asyncio.create_task(http.serve(app, listener.socket, drained, limits))
+    admin_server = http.serve_admin("ingest", readiness, admin.socket)
     committer.start()
     presence = coordination.new_client(zookeeper)
     presence.start_async()
-    announcement = Announcement(presence, f"/services/ingest/{address}", process_identity(address))
-    announcement.update({"url": f"http://{address}", "leader": False})
+    identity = process_identity(listener.address)
+    announcement = Announcement(presence, f"/services/ingest/{listener.name}", identity)
+    announcement.update({"url": listener.url, "admin_url": admin.url, "leader": False})
     garbage.collect_rarely()
-    log.info("serving", address=address)
+    log.info("serving", url=listener.url, admin_url=admin.url)
     stopping = asyncio.create_task(told_to_stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         await committer.drain()
     drained.set()
     await serving
+    admin_server.stop()
     presence.stop()
     presence.close()

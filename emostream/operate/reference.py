@@ -26,7 +26,7 @@ _METRICS_HEAD = """\
 
 ## Metrics
 
-Every service answers `GET /metrics` in Prometheus' text format.
+Every process answers `GET /metrics` in Prometheus' text format, at its admin listener.
 """
 
 
@@ -38,6 +38,9 @@ def configuration_page() -> str:
 def metric_names() -> list[str]:
     """The metrics of all tiers, as Prometheus shows them."""
     return [name for _, rows in _metrics_by_tier() for name, *_ in rows]
+
+
+_NAMES = {str: "text", int: "integer", float: "number", bool: "`true` \\| `false`"}
 
 
 def _settings() -> Iterator[str]:
@@ -56,6 +59,7 @@ def _settings() -> Iterator[str]:
 
 def _default(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = text.lower() if isinstance(value, bool) else text
     return f"`{text}`" if text else "(empty)"
 
 
@@ -64,7 +68,7 @@ def _kind(field: Any) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " \\| ".join(f"`{choice}`" for choice in get_args(annotation))
-    name = "list" if get_origin(annotation) is tuple else {str: "text", int: "integer", float: "number"}[annotation]
+    name = "list" if get_origin(annotation) is tuple else _NAMES[annotation]
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [
         f"{sign} {getattr(bound, key):,}"

@@ -9,6 +9,7 @@ import msgspec
 from emostream import model
 from emostream.client.connection import ConnectionEndedError, HttpConnection
 from emostream.client.http1 import Address, get
+from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.registry.topology import TopologyView
 
@@ -16,14 +17,17 @@ _ANSWER_TIMEOUT_SECONDS = 5.0
 _Row = tuple[str, str, str, str]
 
 
-def fetch(registry_url: str) -> TopologyView:
-    """Ask the registry. Raises EmoStreamError when it does not answer."""
+def fetch(registry_url: str, variable: str = ClientSettings.variable("registry_url")) -> TopologyView:
+    """Ask a listener of the registry, which `variable` sets; the public one tells no addresses of services.
+
+    Raises EmoStreamError when it does not answer.
+    """
     try:
         return asyncio.run(_fetch(Address.of(f"{registry_url}/v1/topology")))
     except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
         raise EmoStreamError(
             f"the registry at {registry_url} does not answer ({error}); is emostream-registry.service active, and is "
-            "EMOSTREAM_CLIENT_REGISTRY_URL right?"
+            f"{variable} right?"
         ) from error
 
 
@@ -39,7 +43,9 @@ async def _fetch(address: Address) -> TopologyView:
 def table(view: TopologyView) -> str:
     """One line a process, in columns."""
     rows: list[_Row] = [("TIER", "NAME", "STATE", "ADDRESS")]
-    rows += [(service.tier, service.name, "leads" if service.leader else "", service.url) for service in view.services]
+    rows += [
+        (service.tier, service.name, "leads" if service.leader else "", service.url or "") for service in view.services
+    ]
     for subscriber in view.subscribers:
         state = f"{subscriber.clients}/{subscriber.capacity} viewers"
         if subscriber.pending:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -25,7 +24,7 @@ from emostream.runtime import http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, Election, connect, process_identity
 from emostream.runtime.kafka import abandoned_at_end, durable_producer, last_record, log_reader
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import Listener, listen_for_operators
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
@@ -47,23 +46,23 @@ _TIMESTAMP_HEADER = "swarms-timestamp"
 
 def run(settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Relay, or stand by, until SIGTERM or SIGINT. Raises EmoStreamError where it cannot start."""
-    with listen(settings.host, settings.port) as listener:
+    with listen_for_operators(settings) as listener:
         uvloop.run(_serve(listener, settings, kafka, zookeeper))
 
 
 async def _serve(
-    listener: socket.socket, settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+    listener: Listener, settings: PublisherSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     readiness = Readiness("election", "relay")
-    publisher = Publisher(address_of(listener), settings, kafka, zookeeper, readiness)
+    publisher = Publisher(listener, settings, kafka, zookeeper, readiness)
     publishing = run_in_thread("publisher", publisher.run)
     publishing.add_done_callback(lambda _: stop.set())
     try:
-        await http.serve(http.create_app("publisher", readiness), listener, stop)
+        await http.serve(http.create_admin_app("publisher", readiness), listener.socket, stop)
     finally:
         publisher.stop()
         # A broker that is away may hold it up; nothing is lost by not waiting for it.
@@ -74,17 +73,18 @@ async def _serve(
 
 
 class Publisher:
-    """Contends for the cluster's election, and relays in each term that it wins. It holds `address`, a `host:port`."""
+    """Contends for the cluster's election, and relays in each term that it wins. It is known by its listener."""
 
     def __init__(
         self,
-        address: str,
+        listener: Listener,
         settings: PublisherSettings,
         kafka: KafkaSettings,
         zookeeper: ZooKeeperSettings,
         readiness: Readiness,
     ) -> None:
-        self._address = address
+        self._url, self._name = listener.url, listener.name
+        self._identity = process_identity(listener.address)
         self._settings = settings
         self._kafka = kafka
         self._zookeeper = zookeeper
@@ -99,9 +99,9 @@ class Publisher:
         """Work until stopped. Raises EmoStreamError when no ZooKeeper answers at first."""
         client = connect(self._zookeeper)
         try:
-            cluster, identity = self._settings.cluster, process_identity(self._address)
-            self._election = Election(client, f"/elections/publisher/{cluster}", identity)
-            self._presence = Announcement(client, f"/services/publisher/{cluster}@{self._address}", identity)
+            cluster = self._settings.cluster
+            self._election = Election(client, f"/elections/publisher/{cluster}", self._identity)
+            self._presence = Announcement(client, f"/services/publisher/{cluster}@{self._name}", self._identity)
             client.add_listener(self._on_state)
             self._on_state(client.state)
             self._announce(is_leader=False)
@@ -141,7 +141,7 @@ class Publisher:
         return self._election.is_leader and not self._stop.is_set()
 
     def _announce(self, *, is_leader: bool) -> None:
-        self._presence.update({"url": f"http://{self._address}", "leader": is_leader})
+        self._presence.update({"url": self._url, "admin_url": self._url, "leader": is_leader})
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:

@@ -32,11 +32,28 @@ class _Request(msgspec.Struct):
     exclude: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_EXCLUDED)] = ()
 
 
-def create_app(settings: RegistrySettings, readiness: Readiness, topology: Topology, now: Callable[[], float]) -> Flask:
-    """The Flask app over a topology that is kept up to date elsewhere, on the same thread; `now` is its clock."""
+def create_admin_app(readiness: Readiness, topology: Topology, collector: Collector, now: Callable[[], float]) -> Flask:
+    """What operators are told: the topology with every address, and what each process says of itself now."""
+    app = http.create_admin_app("emostream.registry.admin", readiness)
+
+    @app.get("/v1/topology")
+    def get_topology() -> Response:
+        return _json(topology.view(now()))
+
+    _add_live_topology(app, topology, collector)
+    return app
+
+
+def create_app(
+    settings: RegistrySettings,
+    readiness: Readiness,
+    topology: Topology,
+    collector: Collector,
+    now: Callable[[], float],
+) -> Flask:
+    """The public app over a topology that is kept up to date elsewhere, on the same thread; `now` is its clock."""
     app = http.create_app("emostream.registry", readiness, settings.cors_origins)
-    document = openapi.document()
-    collector = Collector(topology.announced)
+    document = openapi.document(live_topology=settings.public_live_topology)
 
     @app.post("/v1/assignments")
     def post_assignments() -> Response:
@@ -61,22 +78,26 @@ def create_app(settings: RegistrySettings, readiness: Readiness, topology: Topol
 
     @app.get("/v1/topology")
     def get_topology() -> Response:
-        return _json(topology.view(now()))
-
-    @app.get("/v1/topology/live")
-    def get_live_topology() -> Response:
-        return Deferred(_look(collector, topology))
+        return _json(topology.view_for_viewers(now()))
 
     @app.get("/v1/config")
     def get_config() -> Response:
-        return jsonify(ingest_url=settings.ingest_url)
+        return jsonify(ingest_url=settings.ingest_url, live_topology=settings.public_live_topology)
 
     @app.get("/v1/openapi.json")
     def get_openapi() -> Response:
         return jsonify(document)
 
+    if settings.public_live_topology:
+        _add_live_topology(app, topology, collector)
     page.add_to(app)
     return app
+
+
+def _add_live_topology(app: Flask, topology: Topology, collector: Collector) -> None:
+    @app.get("/v1/topology/live")
+    def get_live_topology() -> Response:
+        return Deferred(_look(collector, topology))
 
 
 async def _look(collector: Collector, topology: Topology) -> Response:

@@ -21,11 +21,12 @@ _MAX_CONNECTIONS = 32
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """A process as it announced itself; `clients` and `capacity` are a subscriber's."""
+    """A process as it announced itself; `clients` and `capacity` are a subscriber's. `admin_url` is what is asked."""
 
     tier: str
     name: str
     url: str
+    admin_url: str
     cluster: str = ""
     leader: bool = False
     clients: int = 0
@@ -57,7 +58,7 @@ class Collector:
         found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
         async with self._turns:
             try:
-                readyz, metrics = await _get(f"{process.url}/readyz"), await _get(f"{process.url}/metrics")
+                readyz, metrics = await _get(f"{process.admin_url}/readyz"), await _get(f"{process.admin_url}/metrics")
             except (ConnectionEndedError, OSError, ValueError):
                 return found
         is_ready = readyz.status == _OK

@@ -13,15 +13,16 @@ _BOOLEAN = {"type": "boolean"}
 _URL = {"type": "string", "format": "uri"}
 
 
-def document() -> dict[str, Any]:
-    """The whole document (OpenAPI 3.1)."""
+def document(*, live_topology: bool) -> dict[str, Any]:
+    """The whole document of the public listener (OpenAPI 3.1)."""
     paths = {
         "/v1/assignments": {"post": _POST_ASSIGNMENTS},
-        "/v1/topology": {"get": openapi.get("Every live process, as it announced itself.", _TOPOLOGY)},
-        "/v1/topology/live": {"get": openapi.get("Every live process, and what it says of itself now.", _LIVE)},
-        "/v1/config": {"get": openapi.get("What a page needs to know.", _object(ingest_url=_STRING))},
+        "/v1/topology": {"get": openapi.get("Every live process, without addresses of the inside.", _TOPOLOGY)},
+        "/v1/config": {"get": openapi.get("What a page needs to know.", _CONFIG)},
         "/": {"get": openapi.get("The web page.", _STRING, "text/html")},
     }
+    if live_topology:
+        paths["/v1/topology/live"] = {"get": openapi.get("Every live process, and what it says of itself now.", _LIVE)}
     return openapi.document("EmoStream registry", paths, {"AssignmentRequest": _REQUEST, "Assignment": _ASSIGNMENT})
 
 
@@ -72,7 +73,18 @@ _TOPOLOGY = _object(
             draining=_BOOLEAN,
         ),
     },
-    services={"type": "array", "items": _object(tier=_STRING, name=_STRING, url=_URL, leader=_BOOLEAN)},
+    services={
+        "type": "array",
+        "items": _object(
+            tier=_STRING,
+            name={**_STRING, "description": "The cluster of a publisher, else the tier: several may share a name."},
+            leader=_BOOLEAN,
+        ),
+    },
+)
+_CONFIG = _object(
+    ingest_url=_STRING,
+    live_topology={**_BOOLEAN, "description": "Whether this registry answers /v1/topology/live to everybody."},
 )
 _LIVE = _object(
     stale_since=_STALE_SINCE,
@@ -82,6 +94,7 @@ _LIVE = _object(
             tier=_STRING,
             name=_STRING,
             url=_URL,
+            admin_url=_STRING,
             cluster=_STRING,
             leader=_BOOLEAN,
             clients=_COUNT,

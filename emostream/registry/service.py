@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable
 
@@ -12,14 +11,15 @@ import uvloop
 
 from emostream.config import RegistrySettings, ZooKeeperSettings
 from emostream.registry import metrics
-from emostream.registry.app import create_app
+from emostream.registry.app import create_admin_app, create_app
+from emostream.registry.live import Collector
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
 from emostream.runtime import files, http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, new_client, process_identity
 from emostream.runtime.http import Limits
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
@@ -30,12 +30,12 @@ _END_SECONDS = 2.0
 
 def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    files.raise_limit(settings.variable("max_connections"), settings.max_connections)
-    with listen(settings.host, settings.port) as listener:
-        uvloop.run(_serve(listener, settings, zookeeper))
+    files.raise_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
+    with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
+        uvloop.run(_serve(listener, admin, settings, zookeeper))
 
 
-async def _serve(listener: socket.socket, settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
+async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,19 +44,22 @@ async def _serve(listener: socket.socket, settings: RegistrySettings, zookeeper:
     readiness.not_met(_CONDITION, f"no ZooKeeper of {','.join(zookeeper.hosts)} has answered yet")
     topology = Topology(settings.pending_seconds, random.random)
     client = new_client(zookeeper)
-    address = address_of(listener)
     scribe = _Scribe(topology, readiness, loop)
     scribe.is_stale()
     watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), scribe)
     client.start_async()
-    announcement = Announcement(client, f"/services/registry/{address}", process_identity(address))
-    announcement.update({"url": f"http://{address}", "leader": False})
+    identity = process_identity(listener.address)
+    announcement = Announcement(client, f"/services/registry/{listener.name}", identity)
+    announcement.update({"url": listener.url, "admin_url": admin.url, "leader": False})
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
-    log.info("registry listens", address=address)
+    log.info("registry listens", url=listener.url, admin_url=admin.url)
+    collector = Collector(topology.announced)
+    app = create_app(settings, readiness, topology, collector, time.monotonic)
+    # The topology is read where it is written: on this loop.
+    admin_app = create_admin_app(readiness, topology, collector, time.monotonic)
     limits = Limits(connections=settings.max_connections, receiving_bytes=settings.max_receiving_bytes)
-    app = create_app(settings, readiness, topology, time.monotonic)
-    await http.serve(app, listener, stop, limits)
+    await asyncio.gather(http.serve(app, listener.socket, stop, limits), http.serve(admin_app, admin.socket, stop))
     # ZooKeeper, should it be away, may not hold up the end.
     watch.stop()
     await asyncio.wait((run_in_thread("end", client.stop), watching), timeout=_END_SECONDS)

@@ -15,7 +15,7 @@ SERVICES = "/services"
 
 
 class Subscriber(msgspec.Struct, frozen=True):
-    """A subscriber as GET /v1/topology has it; `pending` are the viewers on their way to it."""
+    """A subscriber as GET /v1/topology has it; `pending` are the viewers on their way to it. `url` is for viewers."""
 
     name: str
     cluster: str
@@ -27,12 +27,12 @@ class Subscriber(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Any other process."""
+    """Any other process; viewers are not told its `url`."""
 
     tier: str
     name: str
-    url: str
     leader: bool
+    url: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class TopologyView(msgspec.Struct, frozen=True):
@@ -46,16 +46,19 @@ class TopologyView(msgspec.Struct, frozen=True):
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
 
 
+# Processes of earlier releases announce no `admin_url`, and answer operators at their `url`.
 class _SubscriberNode(msgspec.Struct):
     url: Url
     capacity: Annotated[int, msgspec.Meta(ge=1)]
     clients: Annotated[int, msgspec.Meta(ge=0)]
     draining: bool = False
+    admin_url: Url | None = None
 
 
 class _ServiceNode(msgspec.Struct):
     url: Url
     leader: bool = False
+    admin_url: Url | None = None
 
 
 class Topology:
@@ -103,7 +106,7 @@ class Topology:
         return Assignment(subscriber, cluster, f"{url}/v1/stream", f"ws{url.removeprefix('http')}/v1/ws")
 
     def view(self, now: float) -> TopologyView:
-        """Everything, in the order of names."""
+        """Everything, in the order of names, for operators."""
         subscribers = [
             Subscriber(
                 name=f"{cluster}/{name}",
@@ -116,18 +119,39 @@ class Topology:
             )
             for (cluster, name), node in sorted(self._subscribers.items())
         ]
-        services = [Service(tier, name, node.url, node.leader) for (tier, name), node in sorted(self._services.items())]
+        services = [Service(tier, name, node.leader, node.url) for (tier, name), node in sorted(self._services.items())]
         return TopologyView(self.stale_since_ms, subscribers, services)
+
+    def view_for_viewers(self, now: float) -> TopologyView:
+        """The same without the addresses of services, which their names hold too: see `Service`."""
+        view = self.view(now)
+        services = [
+            Service(each.tier, each.name.rpartition("@")[0] or each.tier, each.leader) for each in view.services
+        ]
+        return msgspec.structs.replace(view, services=services)
 
     def announced(self) -> list[Announced]:
         """Every process, to be asked how it is. One of a cluster is named `<cluster>@<address>`, if no subscriber."""
         services = [
-            Announced(tier, name, node.url, cluster=name.rpartition("@")[0], leader=node.leader)
+            Announced(
+                tier,
+                name,
+                node.url,
+                node.admin_url or node.url,
+                cluster=name.rpartition("@")[0],
+                leader=node.leader,
+            )
             for (tier, name), node in sorted(self._services.items())
         ]
         subscribers = [
             Announced(
-                "subscriber", f"{cluster}/{name}", node.url, cluster, clients=node.clients, capacity=node.capacity
+                "subscriber",
+                f"{cluster}/{name}",
+                node.url,
+                node.admin_url or node.url,
+                cluster=cluster,
+                clients=node.clients,
+                capacity=node.capacity,
             )
             for (cluster, name), node in sorted(self._subscribers.items())
         ]

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import json
+import os
 import socket
 import sys
 import threading
@@ -29,6 +30,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import MapAdapter
 
+from emostream.errors import EmoStreamError
 from emostream.runtime import cors, logs
 from emostream.runtime.budget import BodyBudget
 from emostream.runtime.readiness import Readiness
@@ -39,6 +41,7 @@ _HEAD_TIMEOUT_MS = 10_000
 # A head of 16 KiB passes, which is what cookies of `localhost` come to; a larger one than this gets 431 from Granian.
 _MAX_HEAD_BYTES = 20 << 10
 _LINGER_SECONDS = 1.0
+MAX_ADMIN_CONNECTIONS = 64
 _RETRY_AFTER_SECONDS = 1
 _ORIGINS = "CORS_ORIGINS"
 
@@ -108,18 +111,23 @@ class Limits:
 
 
 def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()) -> Flask:
-    """A Flask app with what each service answers: /healthz, /readyz, /metrics, CORS, and errors as problem+json."""
-    app = _App(name, static_folder=None)
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config[_ORIGINS] = tuple(cors_origins)
-    # Each path has one spelling: another one gets 404, not a redirect, which would name our own address.
-    app.url_map.merge_slashes = False
-    app.url_map.redirect_defaults = False
+    """The app of a public listener: /healthz and /readyz with a status alone, CORS, and errors as problem+json."""
+    app = _new_app(name)
 
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return jsonify(status="alive")
+    @app.get("/readyz")
+    def readyz() -> Response:
+        if readiness.is_ready():
+            return jsonify(status="ready")
+        detail = "The service cannot do its work now; its admin listener says why."
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+
+    app.config[_ORIGINS] = tuple(cors_origins)
+    return app
+
+
+def create_admin_app(name: str, readiness: Readiness) -> Flask:
+    """The app of an admin listener: /healthz, /readyz with reasons, and /metrics."""
+    app = _new_app(name)
 
     @app.get("/readyz")
     def readyz() -> Response:
@@ -131,6 +139,22 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _new_app(name: str) -> Flask:
+    app = _App(name, static_folder=None)
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config[_ORIGINS] = ()
+    # Each path has one spelling: another one gets 404, not a redirect, which would name our own address.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return jsonify(status="alive")
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -174,7 +198,10 @@ class _ListeningServer(Server):  # type: ignore[misc]
 
 
 async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits: Limits | None = None) -> None:
-    """Answer requests on this socket, which is closed in the end, until `stop` is set."""
+    """Answer requests on this socket, which is closed in the end, until `stop` is set.
+
+    Raises EmoStreamError where Granian ends before.
+    """
     limits = limits or Limits()
     server = _ListeningServer(
         Edge(app, limits),
@@ -189,7 +216,10 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    if not stopping.done():
+        stopping.cancel()
+        await serving
+        raise EmoStreamError(f"the HTTP server of {app.name} has ended by itself; the lines before say why.")
     server.stop()
     await serving
 
@@ -200,12 +230,15 @@ class ThreadedServer:
 
     app: Flask
     listener: socket.socket
+    limits: Limits = field(default_factory=Limits)
+    on_failure: Callable[[], object] = field(default=lambda: os._exit(1))
+    """Called in the thread where it ends by an error, which is logged: ends the process, as its supervisor expects."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _stop: asyncio.Event | None = field(default=None, init=False)
     _started: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="http", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
         self._started.wait()
 
@@ -215,15 +248,22 @@ class ThreadedServer:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    async def _run(self) -> None:
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._serve())
+        except BaseException as error:
+            log.error("the HTTP server has failed, so the process ends", exc_info=error)
+            self.on_failure()
+
+    async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
-        await serve(self.app, self.listener, self._stop)
+        await serve(self.app, self.listener, self._stop, self.limits)
 
 
-def serve_in_thread(app: Flask, listener: socket.socket) -> ThreadedServer:
-    """Answer requests on this socket beside the main thread."""
-    return ThreadedServer(app, listener)
+def serve_admin(name: str, readiness: Readiness, listener: socket.socket) -> ThreadedServer:
+    """Answer operators on this socket, beside the main thread, so that /metrics holds up nothing else."""
+    return ThreadedServer(create_admin_app(name, readiness), listener, Limits(connections=MAX_ADMIN_CONNECTIONS))
 
 
 class _RefusedError(Exception):

@@ -26,7 +26,7 @@ PROBLEM: Schema = {
         "detail": {"type": "string", "description": "What is wrong, in words."},
         "reasons": {
             "type": "object",
-            "description": "With 503 of /readyz: each condition that is not met.",
+            "description": "With 503 of an admin listener's /readyz: each condition that is not met.",
             "additionalProperties": {"type": "string"},
         },
     },
@@ -66,10 +66,9 @@ def retry_later(description: str) -> Schema:
 
 def _operations() -> Schema:
     readyz = get("The service can do its work now.", _STATUS)
-    readyz["responses"]["503"] = problem("It cannot, for these reasons.")
+    readyz["responses"]["503"] = problem("It cannot; its admin listener says why.")
     return {
         "/v1/openapi.json": {"get": get("This document.", {"type": "object"})},
         "/healthz": {"get": get("The process is alive.", _STATUS)},
         "/readyz": {"get": readyz},
-        "/metrics": {"get": get("Prometheus' text format.", {"type": "string"}, "text/plain")},
     }

@@ -89,6 +89,7 @@ class Audience:
         # Together these are bounded by the subscriber's capacity: whoever lets viewers join asks `len` first.
         self._viewers: set[Viewer] = set()
         self._leaving: dict[Viewer, int] = {}  # told goodbye, and when to stop waiting for them to go
+        self._counts = [0 for _ in KINDS]  # of `_viewers`, by kind
         # Parts of `_viewers`; the live ones by descriptor, so that the fan-out looks at nothing else of them.
         self._live: tuple[dict[int, Viewer], ...] = tuple({} for _ in KINDS)
         self._ahead: dict[Viewer, int | None] = {}  # and since when; None until first looked at
@@ -107,11 +108,11 @@ class Audience:
         return list(self._viewers)
 
     def count(self, kind: int) -> int:
-        """Viewers of one kind that were not told goodbye."""
-        return sum(viewer.kind == kind for viewer in self._viewers)
+        """Viewers of one kind that were not told goodbye. Any thread may ask."""
+        return self._counts[kind]
 
     def count_behind(self) -> int:
-        """Viewers that read the history, or are paused."""
+        """Viewers that read the history, or are paused. Any thread may ask."""
         return len(self._viewers) - sum(map(len, self._live)) - len(self._ahead)
 
     def join(self, viewer: Viewer, preamble: bytes, last_id: str | None) -> None:
@@ -121,6 +122,7 @@ class Audience:
         of another stream, too far back or too far ahead gets a `reset`.
         """
         self._viewers.add(viewer)
+        self._counts[viewer.kind] += 1
         if last_id is None:
             state = self._state
             viewer.position = state.position
@@ -272,7 +274,9 @@ class Audience:
         viewer.write(data)
 
     def _forget(self, viewer: Viewer) -> None:
-        self._viewers.discard(viewer)
+        if viewer in self._viewers:
+            self._viewers.remove(viewer)
+            self._counts[viewer.kind] -= 1
         # Another one may have its descriptor by now.
         if self._live[viewer.kind].get(viewer.descriptor) is viewer:
             del self._live[viewer.kind][viewer.descriptor]

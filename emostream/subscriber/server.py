@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
-import prometheus_client
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
 from websockets.frames import CloseCode
@@ -60,8 +59,8 @@ class Server:
             "/v1/trace": self._trace,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
-            "/metrics": self._metrics,
         }
+        # These are read by the admin listener's thread, so each must be safe beside the event loop, and quick.
         for kind, name in enumerate(frames.KINDS):
             metrics.VIEWERS.labels(name).set_function(partial(self.audience.count, kind))
         metrics.BEHIND.set_function(self.audience.count_behind)
@@ -204,14 +203,10 @@ class Server:
         return http.answer(HTTPStatus.OK, "application/json", b'{"status":"alive"}', self._cors(request))
 
     def _readyz(self, request: http.Request) -> bytes:
-        if reasons := self._readiness.reasons():
-            detail = "; ".join(f"{condition}: {reason}" for condition, reason in reasons.items())
+        if not self._readiness.is_ready():
+            detail = "The service cannot do its work now; its admin listener says why."
             return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, self._cors(request))
         return http.answer(HTTPStatus.OK, "application/json", b'{"status":"ready"}', self._cors(request))
-
-    def _metrics(self, request: http.Request) -> bytes:
-        content_type = prometheus_client.CONTENT_TYPE_LATEST
-        return http.answer(HTTPStatus.OK, content_type, prometheus_client.generate_latest(), self._cors(request))
 
     def _admission(
         self, request: http.Request, viewer_type: type[SseViewer | WebSocketViewer], preamble: bytes

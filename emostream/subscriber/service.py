@@ -2,16 +2,16 @@
 
 import asyncio
 import signal
-import socket
+from dataclasses import dataclass
 
 import uvloop
 
 from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
-from emostream.runtime import files, garbage, logs
+from emostream.runtime import files, garbage, http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Announcement, new_client, process_identity
-from emostream.runtime.listener import address_of, listen
+from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
 from emostream.subscriber import feed, sockets
 from emostream.subscriber.connection import Handshake
@@ -21,19 +21,30 @@ from emostream.subscriber.server import MAX_HANDSHAKES, Server
 
 log = logs.get(__name__)
 
+# How far above the public port the admin listener's is, where no setting tells it.
+_ADMIN_PORT_DISTANCE = 1_000
 _ANNOUNCEMENT_SECONDS = 1.0
 _END_SECONDS = 2.0
 
 
 def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises EmoStreamError where it cannot start."""
-    files.raise_limit(settings.variable("capacity"), settings.capacity, MAX_HANDSHAKES)
-    with _listen(settings) as listener:
-        uvloop.run(_serve(listener, settings, kafka, zookeeper))
+    more = MAX_HANDSHAKES + http.MAX_ADMIN_CONNECTIONS
+    files.raise_limit(settings.variable("capacity"), settings.capacity, more)
+    with _listen(settings) as listener, _listen_for_operators(settings, listener) as admin:
+        uvloop.run(_serve(Listeners(listener, admin), settings, kafka, zookeeper))
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Where viewers and operators are answered."""
+
+    public: Listener
+    admin: Listener
 
 
 async def _serve(
-    listener: socket.socket, settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+    listeners: Listeners, settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -49,14 +60,16 @@ async def _serve(
     def publish_from_thread(entry: Entry, totals: model.Counts) -> None:
         asyncio.run_coroutine_threadsafe(publish(entry, totals), loop).result()
 
+    admin_server = http.serve_admin("subscriber", readiness, listeners.admin.socket)
     topic_feed = Feed(settings, kafka, readiness, publish_from_thread)
-    presence = _Presence(settings, zookeeper, server, readiness, address_of(listener))
+    presence = _Presence(settings, zookeeper, server, readiness, listeners)
+    listener = listeners.public.socket
     async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
         sweeping = asyncio.create_task(server.sweep_forever())
         reading = run_in_thread("feed", topic_feed.run)
         announcing = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
-        log.info("subscriber listens", address=address_of(listener), url=presence.url)
+        log.info("subscriber listens", url=listeners.public.url, admin_url=listeners.admin.url)
         garbage.collect_rarely()
         # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
         parts = (sweeping, reading, announcing)
@@ -73,6 +86,7 @@ async def _serve(
         # Neither Kafka nor ZooKeeper, should it be away, may hold up the end.
         await asyncio.wait((reading, run_in_thread("presence", presence.close)), timeout=_END_SECONDS)
         sweeping.cancel()
+    admin_server.stop()
     log.info("subscriber ends")
 
 
@@ -87,16 +101,18 @@ class _Presence:
         zookeeper: ZooKeeperSettings,
         server: Server,
         readiness: Readiness,
-        address: str,
+        listeners: Listeners,
     ) -> None:
-        self.url = settings.advertised_url or f"http://{address}"
-        self._capacity = settings.capacity
+        self._facts = {
+            "url": listeners.public.url,
+            "admin_url": listeners.admin.url,
+            "capacity": settings.capacity,
+        }
         self._server = server
         self._readiness = readiness
         self._client = new_client(zookeeper)
-        name = settings.name or address.rpartition(":")[2]
-        path = f"/subscribers/{settings.cluster}/{name}"
-        self._announcement = Announcement(self._client, path, process_identity(address))
+        path = f"/subscribers/{settings.cluster}/{settings.name or listeners.public.port}"
+        self._announcement = Announcement(self._client, path, process_identity(listeners.public.address))
         self._hosts = ",".join(zookeeper.hosts)
         self._variable = settings.variable("name")
 
@@ -113,12 +129,7 @@ class _Presence:
             elif announced is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
             if self._server.history.state is not None and feed.CONDITION not in self._readiness.reasons():
-                content = {
-                    "url": self.url,
-                    "capacity": self._capacity,
-                    "clients": len(self._server.audience),
-                    "draining": False,
-                }
+                content = {**self._facts, "clients": len(self._server.audience), "draining": False}
                 if content != announced:
                     self._announcement.update(content)
                     announced = content
@@ -134,14 +145,18 @@ class _Presence:
         self._client.close()
 
 
-def _listen(settings: SubscriberSettings) -> socket.socket:
-    """The listening socket. Raises EmoStreamError where the address cannot be bound."""
-    variables = f"{settings.variable('host')}, {settings.variable('port')}"
-    listener = listen(settings.host, settings.port, backlog=MAX_HANDSHAKES, variables=variables)
+def _listen(settings: SubscriberSettings) -> Listener:
+    """For viewers. Raises EmoStreamError where the address cannot be bound."""
+    listener = listen_for_viewers(settings, backlog=MAX_HANDSHAKES)
     sockets.prepare(
-        listener,
+        listener.socket,
         max_unread_bytes=settings.max_viewer_buffer_bytes,
         slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
         vanished_viewer_timeout_ms=settings.vanished_viewer_timeout_ms,
     )
     return listener
+
+
+def _listen_for_operators(settings: SubscriberSettings, public: Listener) -> Listener:
+    """Raises EmoStreamError where the address cannot be bound."""
+    return listen_for_operators(settings, settings.admin_port or public.port + _ADMIN_PORT_DISTANCE)

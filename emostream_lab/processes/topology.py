@@ -34,7 +34,9 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - asked for by LAN=1, and told plainly t
 
 @dataclass(frozen=True)
 class Part:
-    """One process: its tier, where it answers, and the tiers or processes that must be ready before it starts.
+    """One process: its tier, where it answers clients and operators, and what must be ready before it starts.
+
+    `needs` names tiers or processes.
 
     `runs_once` is for a command that is ready when it has ended well, and is not started again. One that came back, but
     is not ready by `restart_timeout_seconds` after that, is killed and started once more.
@@ -43,6 +45,7 @@ class Part:
     tier: str
     process: Process
     port: int | None = None
+    admin_port: int | None = None
     needs: tuple[str, ...] = ()
     runs_once: bool = False
     # Generous: on a machine that is busy with other work, Spark alone may take minutes.
@@ -56,6 +59,11 @@ class Part:
     def address(self) -> str:
         """`host:port` as a client dials it; empty where nothing listens."""
         return f"{HOST}:{self.port}" if self.port else ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens."""
+        return tuple({port: None for port in (self.port, self.admin_port) if port})
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,21 @@ class Ports:
     audit: int = 8003
     publishers: tuple[int, ...] = (8101, 8102, 8103)
     subscribers: tuple[tuple[int, ...], ...] = ((9001, 9002, 9003), (9004, 9005, 9006), (9007, 9008, 9009))
+    ingest_admin: int = 8010
+    registry_admin: int = 8011
+    subscriber_admins: tuple[tuple[int, ...], ...] = (
+        (10001, 10002, 10003),
+        (10004, 10005, 10006),
+        (10007, 10008, 10009),
+    )
 
     @classmethod
     def free(cls, clusters: int, subscribers_per_cluster: int) -> "Ports":
         """Ports that nothing listens on now, for a topology beside another one."""
+
+        def of_subscribers() -> tuple[tuple[int, ...], ...]:
+            return tuple(tuple(servers.free_port() for _ in range(subscribers_per_cluster)) for _ in range(clusters))
+
         return cls(
             zookeeper=servers.free_port(),
             kafka=servers.free_port(),
@@ -84,9 +103,10 @@ class Ports:
             aggregator=servers.free_port(),
             audit=servers.free_port(),
             publishers=tuple(servers.free_port() for _ in range(clusters)),
-            subscribers=tuple(
-                tuple(servers.free_port() for _ in range(subscribers_per_cluster)) for _ in range(clusters)
-            ),
+            subscribers=of_subscribers(),
+            ingest_admin=servers.free_port(),
+            registry_admin=servers.free_port(),
+            subscriber_admins=of_subscribers(),
         )
 
 
@@ -124,9 +144,9 @@ def select(available: list[Part], tiers: tuple[str, ...]) -> list[Part]:
     return [part for part in available if part.tier in tiers]
 
 
-def ports_in_use(selected: list[Part]) -> list[Part]:
-    """The parts whose port something else listens on already."""
-    return [part for part in selected if part.port and _accepts(part.port)]
+def ports_in_use(selected: list[Part]) -> list[tuple[int, Part]]:
+    """The ports that something else listens on already, each with the part that needs it."""
+    return [(port, part) for part in selected for port in part.ports if _accepts(port)]
 
 
 def environment(layout: Layout) -> dict[str, str]:
@@ -138,12 +158,17 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_ZOOKEEPER_HOSTS": f"{HOST}:{ports.zookeeper}",
         "EMOSTREAM_CLUSTERS_NAMES": ",".join(layout.clusters),
         "EMOSTREAM_REGISTRY_PORT": str(ports.registry),
+        "EMOSTREAM_REGISTRY_ADMIN_PORT": str(ports.registry_admin),
+        # Whoever sees this machine's page may look behind the scenes.
+        "EMOSTREAM_REGISTRY_PUBLIC_LIVE_TOPOLOGY": "true",
         "EMOSTREAM_REGISTRY_INGEST_URL": f"http://{layout.public_address}:{ports.ingest}",
         "EMOSTREAM_INGEST_PORT": str(ports.ingest),
+        "EMOSTREAM_INGEST_ADMIN_PORT": str(ports.ingest_admin),
         "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{ports.registry}",
+        "EMOSTREAM_CLIENT_REGISTRY_ADMIN_URL": f"http://{HOST}:{ports.registry_admin}",
         "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
-        "EMOSTREAM_AGGREGATOR_PORT": str(ports.aggregator),
-        "EMOSTREAM_AUDIT_PORT": str(ports.audit),
+        "EMOSTREAM_AGGREGATOR_ADMIN_PORT": str(ports.aggregator),
+        "EMOSTREAM_AUDIT_ADMIN_PORT": str(ports.audit),
         "EMOSTREAM_AGGREGATOR_TRIGGER_MS": str(layout.trigger_ms),
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
@@ -158,8 +183,11 @@ def environment(layout: Layout) -> dict[str, str]:
 def _public_settings(layout: Layout) -> dict[str, str]:
     if layout.public_address == HOST:
         return {}
-    tiers = ("INGEST", "REGISTRY", "SUBSCRIBER")
-    return {f"EMOSTREAM_{tier}_HOST": EVERY_ADDRESS for tier in tiers}
+    ports = {"INGEST": layout.ports.ingest, "REGISTRY": layout.ports.registry}
+    advertised = {
+        f"EMOSTREAM_{tier}_ADVERTISED_URL": f"http://{layout.public_address}:{port}" for tier, port in ports.items()
+    }
+    return advertised | {f"EMOSTREAM_{tier}_HOST": EVERY_ADDRESS for tier in (*ports, "SUBSCRIBER")}
 
 
 def _servers(layout: Layout) -> Iterator[Part]:
@@ -180,40 +208,49 @@ def _tiers(layout: Layout) -> Iterator[Part]:
     ports = layout.ports
     topics = _command(layout, "topics", "topics", "apply")
     yield Part("topics", topics, needs=("kafka",), runs_once=True)
-    yield _service(layout, "registry", ports.registry, "zookeeper")
-    for cluster, members in zip(layout.clusters, ports.subscribers, strict=True):
-        for port in members:
-            yield _service(layout, "subscriber", port, "topics", name=f"subscriber@{port}", cluster=cluster)
+    yield _service(layout, "registry", (ports.registry, ports.registry_admin), "zookeeper")
+    for cluster, members, admins in zip(layout.clusters, ports.subscribers, ports.subscriber_admins, strict=True):
+        for own_ports in zip(members, admins, strict=True):
+            yield _subscriber(layout, cluster, own_ports)
     for cluster, port in zip(layout.clusters, ports.publishers, strict=True):
-        yield _service(layout, "publisher", port, "topics", name=f"publisher@{cluster}", cluster=cluster)
-    yield _service(layout, "ingest", ports.ingest, "topics")
-    yield _service(layout, "aggregator", ports.aggregator, "topics", "spark")
-    yield _service(layout, "audit", ports.audit, "topics")
+        yield _service(layout, "publisher", (port, port), "topics", name=f"publisher@{cluster}", cluster=cluster)
+    yield _service(layout, "ingest", (ports.ingest, ports.ingest_admin), "topics")
+    yield _service(layout, "aggregator", (ports.aggregator, ports.aggregator), "topics", "spark")
+    yield _service(layout, "audit", (ports.audit, ports.audit), "topics")
     if layout.has_standbys:
         yield from _standbys(layout)
 
 
 def _standbys(layout: Layout) -> Iterator[Part]:
     port, cluster = servers.free_port(), layout.clusters[0]
-    yield _service(layout, "publisher", port, "topics", name=f"publisher-standby@{cluster}", cluster=cluster)
+    yield _service(layout, "publisher", (port, port), "topics", name=f"publisher-standby@{cluster}", cluster=cluster)
     yield aggregator_beside(layout, "aggregator-standby")
 
 
 def aggregator_beside(layout: Layout, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Part:
     """One more aggregator, with a port and a folder of its own, and with these settings besides."""
     port = servers.free_port()
-    own = {"EMOSTREAM_AGGREGATOR_PORT": str(port), "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / name)}
+    own = {"EMOSTREAM_AGGREGATOR_ADMIN_PORT": str(port), "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / name)}
     beside = replace(layout, settings={**layout.settings, **own, **settings})
-    return _service(beside, "aggregator", port, "topics", "spark", name=name)
+    return _service(beside, "aggregator", (port, port), "topics", "spark", name=name)
 
 
-def _service(layout: Layout, tier: str, port: int, *needs: str, name: str = "", cluster: str = "") -> Part:
+def _subscriber(layout: Layout, cluster: str, ports: tuple[int, int]) -> Part:
+    port, admin_port = ports
+    own = {
+        "EMOSTREAM_SUBSCRIBER_ADVERTISED_URL": f"http://{layout.public_address}:{port}",
+        "EMOSTREAM_SUBSCRIBER_ADMIN_PORT": str(admin_port),
+    }
+    layout = replace(layout, settings={**layout.settings, **own})
+    return _service(layout, "subscriber", ports, "topics", name=f"subscriber@{port}", cluster=cluster)
+
+
+def _service(layout: Layout, tier: str, ports: tuple[int, int], *needs: str, name: str = "", cluster: str = "") -> Part:
+    """A process of ours; `ports` are those of its public and admin listeners, twice the same where it has one alone."""
+    port, admin_port = ports
     flags = ["--cluster", cluster, "--port", str(port)] if cluster else []
-    if tier == "subscriber":
-        advertised = {"EMOSTREAM_SUBSCRIBER_ADVERTISED_URL": f"http://{layout.public_address}:{port}"}
-        layout = replace(layout, settings={**layout.settings, **advertised})
-    process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(port))
-    return Part(tier, process, port, needs)
+    process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(admin_port))
+    return Part(tier, process, port, admin_port, needs)
 
 
 def _command(layout: Layout, name: str, *arguments: str, probe: Callable[[], bool] = lambda: True) -> Process:

@@ -38,7 +38,7 @@ EDGES = ("edge1", "edge2", "edge3")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit on a host: whether it is a JVM, and the port of its /readyz (0 for a foreign server)."""
+    """A unit on a host: whether it is a JVM, and the port of its admin listener (0 for a foreign server)."""
 
     host: str
     name: str
@@ -68,11 +68,11 @@ UNITS = (
     Unit("spark-master1", "spark-master", is_java=True),
     Unit("spark-worker1", "spark-worker", is_java=True),
     Unit("spark-master1", "emostream-aggregator", is_java=True, port=8002),
-    Unit("ingest1", "emostream-ingest", port=8000),
-    Unit("registry1", "emostream-registry", port=8001),
+    Unit("ingest1", "emostream-ingest", port=8010),
+    Unit("registry1", "emostream-registry", port=8011),
     *(Unit("publisher1", f"emostream-publisher@cluster{n}", port=8100 + n) for n in (1, 2, 3)),
     Unit("publisher1", "emostream-audit", port=8003),
-    *(Unit(edge, f"emostream-subscriber@{n}", port=9000 + n) for edge in EDGES for n in (1, 2, 3)),
+    *(Unit(edge, f"emostream-subscriber@{n}", port=10000 + n) for edge in EDGES for n in (1, 2, 3)),
     Unit("loadgen1", "emostream-locust"),
     *(Unit("loadgen1", f"emostream-locust-worker@{n}") for n in (1, 2)),
 )

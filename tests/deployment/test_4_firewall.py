@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.deployment.hosts import EDGES, MACHINES, Hosts
+from tests.deployment.hosts import EDGES, MACHINES, UNITS, Hosts
 
 pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("system")]
 
@@ -24,16 +24,20 @@ REACHED_BY: dict[tuple[str, int], set[str]] = {
     ("spark-master1", 8080): {"spark-worker1"},
     ("spark-worker1", 7078): {"spark-master1"},
     ("spark-worker1", 8081): set(),
-    ("ingest1", 8000): {"gateway1", "registry1"},
+    ("ingest1", 8000): {"gateway1"},
+    ("ingest1", 8010): {"registry1"},
     ("registry1", 8001): {"gateway1"},
+    ("registry1", 8011): set(),
     **{("publisher1", port): {"registry1"} for port in (8003, 8101, 8102, 8103)},
     **{(edge, port): ALL for edge in EDGES for port in (9001, 9002, 9003)},
+    **{(edge, port): {"registry1"} for edge in EDGES for port in (10001, 10002, 10003)},
     ("gateway1", 80): ALL,
     ("loadgen1", 5557): set(),
     ("loadgen1", 8089): set(),
 }
 # What an operator or a viewer on the control node reaches.
-OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)}
+ADMIN_LISTENERS = {(unit.host, unit.port) for unit in UNITS if unit.port}
+OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)} | ADMIN_LISTENERS
 VIEWERS = {("gateway1", 80), *((edge, port) for edge in EDGES for port in (9001, 9002, 9003))}
 _TIMEOUT_SECONDS = 5
 # Prints which of the addresses in its argument accept a connection.

@@ -1,6 +1,7 @@
 """Viewers from outside: the page, and a stream that goes on wherever its subscriber goes."""
 
 import asyncio
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -32,11 +33,35 @@ def test_the_gateway_serves_the_page_the_topology_and_the_palette() -> None:
     assert live_subscribers() == SUBSCRIBERS
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
-def test_the_gateway_keeps_what_is_for_the_tiers_to_them(path: str) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/metrics", "//metrics", "/%6Detrics", "/metrics/", "/METRICS", "/v1/../metrics", "/static/../metrics"),
+        *("/static//metrics", "/static/%2e%2e/metrics", "/v1/topology/../../metrics", f"{GATEWAY_URL}/metrics"),
+        *("/readyz", "//readyz", "/%72eadyz", "/./readyz", f"{GATEWAY_URL}//readyz", "/readyz?/v1/palette"),
+        *("/v1//config", "/v1/reactions/", "/nothing"),
+    ],
+)
+def test_the_gateway_knows_the_paths_for_viewers_alone(target: str) -> None:
+    connection = http.client.HTTPConnection(MACHINES["gateway1"]["ansible_host"], timeout=30)
+    connection.request("GET", target)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (404, "application/problem+json")
+    assert json.loads(answer.read())["status"] == 404
+    connection.close()
+
+
+def test_the_live_topology_is_for_operators() -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as refusal:
-        _get(path)
+        _get("/v1/topology/live")
     refusal.value.close()
+    assert json.loads(_get("/v1/config"))["live_topology"] is False
+    url = f"http://{MACHINES['registry1']['ansible_host']}:8011/v1/topology/live"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        processes = json.loads(answer.read())["processes"]
+    assert {process["tier"] for process in processes if process["ready"] and process["metrics"]} == {
+        *("aggregator", "audit", "ingest", "publisher", "registry", "subscriber"),
+    }
 
 
 @pytest.mark.quick

@@ -185,7 +185,13 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
     def start(**settings: object) -> Aggregator:
         port = servers.free_port()
         name = f"aggregator-{len(started)}"
-        values = {"spark_master": "local[2]", "trigger_ms": 250, "port": port, "work_dir": tmp_path / name, **settings}
+        values = {
+            "spark_master": "local[2]",
+            "trigger_ms": 250,
+            "admin_port": port,
+            "work_dir": tmp_path / name,
+            **settings,
+        }
         process = Process(
             name,
             [sys.executable, "-m", "emostream", "aggregator"],

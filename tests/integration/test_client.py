@@ -142,7 +142,7 @@ def test_the_terminal_client_goes_on_without_a_gap_when_its_subscriber_is_killed
         reader.start()
         try:
             wait_until(lambda: messages, DEADLINE_SECONDS)
-            (holder,) = (tier for tier in stage.subscribers.values() if metric(tier.port, STREAMS))
+            (holder,) = (tier for tier in stage.subscribers.values() if metric(tier.admin_port, STREAMS))
             stage.write(1)
             wait_until(lambda: messages[-1]["sequence"] == 1, DEADLINE_SECONDS)
             holder.process.send_signal(signal.SIGKILL)

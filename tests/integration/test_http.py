@@ -1,6 +1,7 @@
 """The edge around a Flask app: whatever a client does, others are answered, and each error is problem+json."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import select
@@ -12,13 +13,16 @@ from http import HTTPStatus
 
 import pytest
 from flask import Flask, Response, abort, request
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+import emostream.runtime.http
 from emostream.errors import EmoStreamError
-from emostream.runtime.http import Deferred, Limits, ThreadedServer, create_app, problem, serve
+from emostream.runtime.http import Deferred, Limits, ThreadedServer, create_admin_app, create_app, problem, serve
 from emostream.runtime.listener import listen
 from emostream.runtime.readiness import Readiness
 from emostream_lab.processes import servers
+from tests.integration.viewers import wait_until
 
 HOST = servers.HOST
 LIMITS = Limits(body_bytes=1_000, body_timeout_seconds=0.5)
@@ -123,6 +127,15 @@ def serving(readiness: Readiness, limits: Limits) -> Iterator[int]:
     assert not thread.is_alive()
 
 
+@pytest.fixture(scope="module")
+def admin_port(readiness: Readiness) -> Iterator[int]:
+    free = servers.free_port()
+    server = ThreadedServer(create_admin_app("test", readiness), listen(HOST, free))
+    wait_listening(free)
+    yield free
+    server.stop()
+
+
 def wait_listening(port: int) -> None:
     for _ in range(200):
         with socket.socket() as probe:
@@ -158,20 +171,35 @@ def test_alive_at_once_and_ready_only_when_every_condition_is_met(port: int, rea
     readiness.not_met("kafka", "no broker answers")
     refused = ask(port, "GET", "/readyz")
     assert refused.status == 503
-    assert json.loads(refused.body)["reasons"] == {"kafka": "no broker answers"}  # type: ignore[attr-defined]
+    assert b"broker" not in refused.body  # type: ignore[attr-defined]
     readiness.met("kafka")
     assert ask(port, "GET", "/readyz").status == 200
 
 
-def test_metrics_are_prometheus_text(port: int) -> None:
-    response = ask(port, "GET", "/metrics")
+def test_the_reasons_are_told_at_the_admin_listener(admin_port: int, readiness: Readiness) -> None:
+    readiness.not_met("kafka", "no broker answers")
+    refused = ask(admin_port, "GET", "/readyz")
+    assert refused.status == 503
+    assert json.loads(refused.body)["reasons"] == {"kafka": "no broker answers"}  # type: ignore[attr-defined]
+    readiness.met("kafka")
+    assert ask(admin_port, "GET", "/readyz").status == 200
+    assert ask(admin_port, "GET", "/healthz").status == 200
+
+
+def test_metrics_are_prometheus_text(admin_port: int) -> None:
+    response = ask(admin_port, "GET", "/metrics")
     assert response.getheader("Content-Type", "").startswith("text/plain")
     assert b"emostream_http_dropped_requests_total" in response.body  # type: ignore[attr-defined]
 
 
-def metric(port: int, name: str) -> float:
-    """The value of a metric with its labels, 0 where there is none yet."""
-    lines = ask(port, "GET", "/metrics").body.decode().splitlines()  # type: ignore[attr-defined]
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6Detrics", "/x/../metrics", "/metrics/", "/METRICS"])
+def test_no_path_of_a_public_listener_leads_to_the_metrics(port: int, path: str) -> None:
+    assert ask(port, "GET", path).status == 404
+
+
+def metric(name: str) -> float:
+    """The value of a metric of this process with its labels, 0 where there is none yet."""
+    lines = generate_latest().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -187,9 +215,9 @@ def metric(port: int, name: str) -> float:
 )
 def test_each_answer_is_counted_by_its_path_and_status(port: int, request_head: bytes, path: str, status: int) -> None:
     name = f'emostream_http_requests_total{{path="{path}",status="{status}"}}'
-    before = metric(port, name)
+    before = metric(name)
     assert send_raw(port, request_head).startswith(f"HTTP/1.1 {status}".encode())
-    assert metric(port, name) == before + 1
+    assert metric(name) == before + 1
 
 
 def test_a_body_comes_back_whole(port: int) -> None:
@@ -246,20 +274,24 @@ def test_a_body_that_never_ends_is_refused_in_time(port: int) -> None:
 
 
 def test_health_is_answered_while_many_bodies_hang(port: int) -> None:
+    ends = ("emostream_http_dropped_requests_total", 'emostream_http_requests_total{path="/echo",status="408"}')
+    before = sum(map(metric, ends))
     hanging = [socket.create_connection((HOST, port)) for _ in range(200)]
     for connection in hanging:
         connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
     assert ask(port, "GET", "/healthz").status == 200
     for connection in hanging:
         connection.close()
+    # Each is counted, as gone or as too late, before the next test counts.
+    wait_until(lambda: sum(map(metric, ends)) == before + 200)
 
 
 def test_a_client_that_goes_away_is_counted_and_harms_nobody(port: int) -> None:
     name = "emostream_http_dropped_requests_total"
-    before = metric(port, name)
+    before = metric(name)
     send_raw(port, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", then_close=True)
     for _ in range(100):
-        if metric(port, name) == before + 1:
+        if metric(name) == before + 1:
             return
         threading.Event().wait(0.05)
     pytest.fail("the dropped request was not counted")
@@ -324,11 +356,11 @@ def test_a_page_may_read_why_it_is_refused(port: int, request_bytes: bytes, stat
 
 def test_a_deferred_answer_that_raises_is_logged_and_counted(port: int) -> None:
     name = 'emostream_http_requests_total{path="/fails-later",status="500"}'
-    before = metric(port, name)
+    before = metric(name)
     with capture_logs() as lines:
         assert ask(port, "GET", "/fails-later").status == 500
     assert [(line["event"], line["path"]) for line in lines] == [("request failed", "/fails-later")]
-    assert metric(port, name) == before + 1
+    assert metric(name) == before + 1
 
 
 def test_an_underscore_in_a_header_does_not_stand_for_a_dash(port: int) -> None:
@@ -387,7 +419,7 @@ def test_slow_senders_of_large_bodies_are_refused_past_the_budget_and_others_are
         assert all(answer.startswith(b"http/1.1 503") for answer in answers)
         assert all(b"retry-after: 1" in answer for answer in answers)
         assert all(b"access-control-allow-origin: https://page.example" in answer for answer in answers)
-        assert metric(port, "emostream_http_refused_bodies_total") >= senders - most_held
+        assert metric("emostream_http_refused_bodies_total") >= senders - most_held
         assert ask(port, "GET", "/healthz").status == 200
         assert ask(port, "POST", "/echo", b"x" * 4_096).status == 200
         for connection in slow:
@@ -486,6 +518,33 @@ def test_a_server_in_a_thread_answers_and_ends() -> None:
     server.stop()
     with pytest.raises(ConnectionRefusedError):
         ask(free, "GET", "/healthz")
+
+
+def test_a_server_in_a_thread_that_fails_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    async def fail(*_: object) -> None:
+        raise OSError("no more sockets")
+
+    monkeypatch.setattr(emostream.runtime.http, "serve", fail)
+    with listen(HOST, servers.free_port()) as listener:
+        ThreadedServer(make_app(Readiness()), listener, on_failure=failed.set)
+        assert failed.wait(10)
+
+
+def test_an_ipv6_address_can_be_bound() -> None:
+    free = servers.free_port()
+    server = ThreadedServer(make_app(Readiness()), listen("::1", free))
+    try:
+        for _ in range(200):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("::1", free), 10) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+                return
+            threading.Event().wait(0.05)
+        pytest.fail("nothing answers")
+    finally:
+        server.stop()
 
 
 def test_a_problem_carries_its_extension_members() -> None:

@@ -53,9 +53,19 @@ class Ingest:
 
     process: Process
     port: int
+    admin_port: int
 
     def ask(self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> Answer:
-        connection = http.client.HTTPConnection(servers.HOST, self.port, timeout=20)
+        return self._ask(self.port, method, path, body, content_type)
+
+    def ask_admin(self, path: str) -> Answer:
+        return self._ask(self.admin_port, "GET", path)
+
+    @staticmethod
+    def _ask(
+        port: int, method: str, path: str, body: bytes | None = None, content_type: str = "application/json"
+    ) -> Answer:
+        connection = http.client.HTTPConnection(servers.HOST, port, timeout=20)
         try:
             connection.request(method, path, body, {"Content-Type": content_type} if body is not None else {})
             response = connection.getresponse()
@@ -78,11 +88,11 @@ class Ingest:
 
     def reasons(self) -> dict[str, str]:
         """Why it is not ready; empty when it is."""
-        answer = self.ask("GET", "/readyz")
+        answer = self.ask_admin("/readyz")
         return {} if answer.status == 200 else answer.body["reasons"]
 
     def metric(self, name: str) -> float:
-        lines = self.ask("GET", "/metrics").body.decode().splitlines()
+        lines = self.ask_admin("/metrics").body.decode().splitlines()
         (value,) = [line.split()[-1] for line in lines if line.startswith(f"emostream_ingest_{name} ")]
         return float(value)
 
@@ -114,16 +124,17 @@ Start = Callable[..., Ingest]
 @contextmanager
 def running(directory: Path, **environment: str) -> Iterator[Ingest]:
     """An ingest that has been started, and is not waited for."""
-    port = servers.free_port()
+    port, admin_port = servers.free_port(), servers.free_port()
     ingest = Ingest(
         Process(
             f"ingest {port}",
-            [sys.executable, "-m", "emostream", "ingest", "--port", str(port)],
+            [sys.executable, "-m", "emostream", "ingest", "--port", str(port), "--admin-port", str(admin_port)],
             log_file=directory / f"ingest-{port}.log",
             environment={"EMOSTREAM_INGEST_DEADLINE_MS": str(DEADLINE_MS), **environment},
-            probe=lambda: ingest.ask("GET", "/readyz").status == 200,
+            probe=lambda: ingest.ask_admin("/readyz").status == 200,
         ),
         port,
+        admin_port,
     )
     ingest.process.start()
     try:
@@ -304,7 +315,8 @@ def test_it_announces_itself_and_is_gone_when_it_ends(start: Start, zookeeper: S
         url = f"http://{servers.HOST}:{ingest.port}"
         announced = json.loads(observer.get(path)[0])
         assert announced.pop("process")
-        assert announced == {"url": url, "leader": False}
+        admin_url = f"http://{servers.HOST}:{ingest.admin_port}"
+        assert announced == {"url": url, "admin_url": admin_url, "leader": False}
         # A second process at this address ends before it announces itself.
         made = observer.get(path)[1]
         second = subprocess.run(

@@ -46,6 +46,10 @@ def _port_of_another_by_default(inventory: Inventory) -> None:
     _subscribers_of_edge1(inventory)["2"]["port"] = 9001
 
 
+def _port_of_an_admin_listener(inventory: Inventory) -> None:
+    _subscribers_of_edge1(inventory)["2"]["port"] = 10001
+
+
 def _no_cluster(inventory: Inventory) -> None:
     del _subscribers_of_edge1(inventory)["2"]["cluster"]
 
@@ -84,6 +88,7 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _no_memory: "ingest1 needs an ansible_host that no other host has, and memory_mib and cores above 0",
     _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of edge1",
     _port_of_another_by_default: "correct subscriber_instances and subscriber_capacity of edge1",
+    _port_of_an_admin_listener: "correct subscriber_instances and subscriber_capacity of edge1",
     _no_cluster: "correct subscriber_instances and subscriber_capacity of edge1",
     _no_subscriber_on_an_edge: "correct subscriber_instances and subscriber_capacity of edge1",
     _no_capacity: "correct subscriber_instances and subscriber_capacity of edge1",

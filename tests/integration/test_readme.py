@@ -36,5 +36,5 @@ def test_a_block_of_curl_lines_works_as_pasted(pipeline: Layout, tmp_path: Path,
 
 def _with_ports(block: str, layout: Layout) -> str:
     ports = layout.ports
-    used = {8000: ports.ingest, 8001: ports.registry, 9001: ports.subscribers[0][0]}
+    used = {8000: ports.ingest, 8001: ports.registry, 9001: ports.subscribers[0][0], 8010: ports.ingest_admin}
     return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{used[int(found[1])]}", block)

@@ -34,6 +34,7 @@ class Registry:
 
     process: Process
     port: int
+    admin_port: int
     zookeeper: KazooClient
     root: str
 
@@ -88,7 +89,7 @@ def start(zookeeper: Server, run_tier: RunTier) -> Iterator[Start]:
         client.start_async()
         if wait:
             wait_until(lambda: client.connected)
-        started.append(Registry(tier.process, tier.port, client, root))
+        started.append(Registry(tier.process, tier.port, tier.admin_port, client, root))
         return started[-1]
 
     yield make
@@ -130,9 +131,22 @@ def test_the_services_are_seen_too(start: Start) -> None:
     registry = start()
     wait_until(lambda: registry.topology()["services"])
     [own] = registry.topology()["services"]
-    assert own == {"tier": "registry", "name": f"{servers.HOST}:{registry.port}", "url": registry.url, "leader": False}
-    live = json.loads(get(registry.port, "/v1/topology/live").body)
+    assert own == {"tier": "registry", "name": "registry", "leader": False}
+    [told] = json.loads(get(registry.admin_port, "/v1/topology").body)["services"]
+    assert told == {**own, "name": f"{servers.HOST}:{registry.port}", "url": registry.url}
+    live = json.loads(get(registry.admin_port, "/v1/topology/live").body)
     assert [(process["tier"], process["ready"]) for process in live["processes"]] == [("registry", True)]
+    assert live["processes"][0]["metrics"]["emostream_registry_stale"] == 0
+
+
+def test_everybody_sees_the_live_topology_only_where_a_setting_says_so(start: Start) -> None:
+    closed, open_ = start(), start(public_live_topology=True)
+    assert get(closed.port, "/v1/topology/live").status == 404
+    assert json.loads(get(closed.port, "/v1/config").body)["live_topology"] is False
+    assert json.loads(get(open_.port, "/v1/config").body)["live_topology"] is True
+    wait_until(lambda: json.loads(get(open_.port, "/v1/topology/live").body)["processes"])
+    paths = [json.loads(get(each.port, "/v1/openapi.json").body)["paths"].keys() for each in (closed, open_)]
+    assert paths[1] - paths[0] == {"/v1/topology/live"}
 
 
 def test_a_node_that_announces_nothing_is_passed_over(start: Start) -> None:
@@ -184,7 +198,7 @@ def test_zookeeper_away_leaves_the_last_view_and_its_return_brings_it_up_to_date
     own_zookeeper.process.stop()
     wait_until(lambda: registry.topology()["stale_since"] is not None)
     since = registry.topology()["stale_since"]
-    assert not unreadiness(registry.port)
+    assert not unreadiness(registry.admin_port)
     assert {registry.assign(), registry.assign()} == {"c1/1", "c1/2"}
     assert registry.topology()["stale_since"] == since
 
@@ -199,7 +213,7 @@ def test_zookeeper_away_leaves_the_last_view_and_its_return_brings_it_up_to_date
 
 def test_it_starts_without_zookeeper_and_ends_without_it(start: Start, own_zookeeper: Server) -> None:
     registry = start(server=own_zookeeper, wait=False)
-    assert "no ZooKeeper" in unreadiness(registry.port)
+    assert "no ZooKeeper" in unreadiness(registry.admin_port)
     refusal = registry.ask_for_assignment()
     assert (refusal.status, refusal.retry_after_seconds) == (503, 2)
     assert registry.topology()["stale_since"] is not None
@@ -210,16 +224,16 @@ def test_it_starts_without_zookeeper_and_ends_without_it(start: Start, own_zooke
     second = start(server=own_zookeeper, wait=False)
     own_zookeeper.process.start()
     own_zookeeper.process.wait_ready(30)
-    wait_until(lambda: not unreadiness(second.port))
+    wait_until(lambda: not unreadiness(second.admin_port))
 
 
 @pytest.fixture(scope="module")
 def steady(zookeeper: Server, server_dir: Path) -> Iterator[int]:
     """The port of a registry that tests only ask, with one subscriber of much room."""
-    port, root = servers.free_port(), f"/registry-{uuid.uuid4().hex[:8]}"
+    port, admin_port, root = servers.free_port(), servers.free_port(), f"/registry-{uuid.uuid4().hex[:8]}"
     process = Process(
         "registry",
-        [*EMOSTREAM, "registry", "--port", str(port)],
+        [*EMOSTREAM, "registry", "--port", str(port), "--admin-port", str(admin_port)],
         log_file=server_dir / "registry.log",
         environment={
             "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
@@ -227,7 +241,7 @@ def steady(zookeeper: Server, server_dir: Path) -> Iterator[int]:
             "EMOSTREAM_REGISTRY_INGEST_URL": "http://ingest:8000",
             "EMOSTREAM_REGISTRY_CORS_ORIGINS": "http://page",
         },
-        probe=lambda: not unreadiness(port),
+        probe=lambda: not unreadiness(admin_port),
     )
     client = KazooClient(zookeeper.address)
     client.start()
@@ -314,7 +328,7 @@ def test_the_page_is_served_and_revalidated(steady: int, target: str, content_ty
 
 def test_the_page_learns_where_to_send_and_other_pages_may_ask(steady: int) -> None:
     answer = get(steady, "/v1/config", Origin="http://page")
-    assert json.loads(answer.body) == {"ingest_url": "http://ingest:8000"}
+    assert json.loads(answer.body) == {"ingest_url": "http://ingest:8000", "live_topology": False}
     assert answer.headers["access-control-allow-origin"] == "http://page"
     stranger = get(steady, "/v1/config", Origin="http://stranger")
     assert "access-control-allow-origin" not in stranger.headers
@@ -337,13 +351,18 @@ def test_status_shows_the_topology_and_fails_where_something_is_missing(start: S
     registry = start()
     registry.announce("c1/1")
     wait_until(registry.subscribers)
-    command = [*EMOSTREAM, "status", "--registry-url", registry.url]
+    admin_url = f"http://{servers.HOST}:{registry.admin_port}"
+    command = [*EMOSTREAM, "status", "--registry-admin-url", admin_url]
     environment = {**os.environ, "EMOSTREAM_CLUSTERS_NAMES": "c1"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "c1/1" in ran.stdout
     assert "No publisher leads for c1" in ran.stdout
     assert "No subscriber" not in ran.stdout
+    assert f"registry    {servers.HOST}:{registry.port}" in ran.stdout
+    public = [*EMOSTREAM, "status", "--registry-url", registry.url]
+    told = subprocess.run(public, env=environment, capture_output=True, text=True, check=False)
+    assert (told.returncode, "c1/1" in told.stdout, str(registry.port) in told.stdout) == (1, True, False)
 
 
 def test_a_second_registry_ends_at_once_where_the_port_is_taken(start: Start) -> None:

@@ -60,6 +60,7 @@ class Subscriber:
 
     process: Process
     port: int
+    admin_port: int
     cluster: str
     announced: Callable[[], dict[str, Any] | None]
     url: str = field(init=False)
@@ -75,11 +76,11 @@ class Subscriber:
         return get(self.port, "/readyz").status == 200
 
     def reason(self) -> str:
-        answer = get(self.port, "/readyz")
+        answer = get(self.admin_port, "/readyz")
         return "" if answer.status == 200 else answer.json()["detail"]
 
     def metric(self, name: str) -> float:
-        lines = get(self.port, "/metrics").body.decode().splitlines()
+        lines = get(self.admin_port, "/metrics").body.decode().splitlines()
         values = [float(line.split()[-1]) for line in lines if line.startswith(f"emostream_subscriber_{name}")]
         assert values, name
         return sum(values)
@@ -132,18 +133,21 @@ def start(
     def make(
         cluster: str, *, wait: bool = True, zookeeper_address: str = zookeeper.address, **settings: object
     ) -> Subscriber:
-        port = servers.free_port()
+        port, admin_port = servers.free_port(), servers.free_port()
         path = f"{root}/subscribers/{cluster}/{port}"
 
         def announced() -> dict[str, Any] | None:
             try:
-                return json.loads(observer.get(path)[0])
+                return {name: value for name, value in json.loads(observer.get(path)[0]).items() if name != "process"}
             except NoNodeError:
                 return None
 
         process = Process(
             f"subscriber {port}",
-            [sys.executable, "-m", "emostream", "subscriber", "--cluster", cluster, "--port", str(port)],
+            [
+                *(sys.executable, "-m", "emostream", "subscriber", "--cluster", cluster),
+                *("--port", str(port), "--admin-port", str(admin_port)),
+            ],
             log_file=tmp_path / f"subscriber-{port}.log",
             environment={
                 "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": kafka.address,
@@ -157,7 +161,7 @@ def start(
         process.start()
         started.append(process)
         process.wait_ready(30)
-        return Subscriber(process, port, cluster, announced)
+        return Subscriber(process, port, admin_port, cluster, announced)
 
     yield make
     for process in started:
@@ -465,7 +469,9 @@ def test_what_is_no_proper_request_gets_an_answer_all_the_same(new_cluster: NewC
 
 def test_the_announcement_comes_back_after_a_lost_session(new_cluster: NewCluster, start: Start) -> None:
     subscriber = start(new_cluster(1).name, advertised_url="https://edge.example", capacity=7)
-    expected = {"url": "https://edge.example", "capacity": 7, "clients": 0, "draining": False}
+    admin_url = f"http://{servers.HOST}:{subscriber.admin_port}"
+    seats = {"capacity": 7, "clients": 0, "draining": False}
+    expected = {"url": "https://edge.example", "admin_url": admin_url, **seats}
     wait_until(lambda: subscriber.announced() == expected)
     with subscriber.watch() as viewer:
         viewer.wait_for("snapshot s-1")

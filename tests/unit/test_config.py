@@ -72,3 +72,58 @@ def test_another_tiers_setting_and_the_inventorys_name_are_no_errors(monkeypatch
     monkeypatch.setenv("EMOSTREAM_REGISTRY_PORT", "8001")
     monkeypatch.setenv("EMOSTREAM_INVENTORY", "single")
     config.check("ingest")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("192.0.2.7", "http://192.0.2.7:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("localhost", "http://127.0.0.1:8000"),
+    ],
+)
+def test_a_host_is_an_ip_address_or_a_name_of_one(host: str, url: str) -> None:
+    settings = config.load(config.IngestSettings, host=host)
+    assert config.url(settings.host, settings.port) == url
+    assert f"http://{config.address_of(url)}" == url
+
+
+@pytest.mark.parametrize("host", ["", "no name", "nowhere.invalid", "http://localhost", "x" * 300, "127.0.0.1:8000"])
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [(section, field) for section in config.SECTIONS for field in section.model_fields if field.endswith("host")],
+)
+def test_a_host_that_cannot_be_bound_is_refused(section: type[config.Section], field: str, host: str) -> None:
+    with pytest.raises(ConfigurationError, match="it is no IP address, and no name that resolves to one"):
+        config.load(section, **{field: host})
+
+
+@pytest.mark.parametrize("every", ["0.0.0.0", "::", "0:0::0"])  # noqa: S104
+@pytest.mark.parametrize(
+    ("section", "field", "advertised"),
+    [
+        (section, field, field.replace("host", "advertised_url"))
+        for section in config.SECTIONS
+        for field in ("host", "admin_host")
+        if field in section.model_fields and (section, field) != (config.AggregatorSettings, "host")
+    ],
+)
+def test_every_address_needs_one_that_others_are_told(
+    section: type[config.Section], field: str, advertised: str, every: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"set {section.variable(advertised)}"):
+        config.load(section, **{field: every})
+    config.load(section, **{field: every, advertised: "http://192.0.2.7:1"})
+
+
+def test_executors_cannot_call_back_at_every_address() -> None:
+    with pytest.raises(ConfigurationError, match="name one that they reach"):
+        config.load(config.AggregatorSettings, host="0.0.0.0")  # noqa: S104
+
+
+def test_a_setting_that_is_gone_is_refused_with_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(config.GONE.values()) <= config.known_variables()
+    monkeypatch.setenv("EMOSTREAM_PUBLISHER_PORT", "8101")
+    with pytest.raises(ConfigurationError, match="EMOSTREAM_PUBLISHER_ADMIN_PORT instead"):
+        config.check("publisher")

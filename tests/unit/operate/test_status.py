@@ -9,7 +9,7 @@ from emostream_lab.processes import servers
 
 
 def service(tier: str, name: str = "h:1", *, leader: bool = False) -> Service:
-    return Service(tier, name, "http://h:1", leader)
+    return Service(tier, name, leader, "http://h:1")
 
 
 def subscriber(clients: int = 0, *, draining: bool = False, pending: int = 0) -> Subscriber:
@@ -34,6 +34,11 @@ def test_the_table_is_in_columns() -> None:
         "ingest      h:1                                              http://h:1",
         "subscriber  c1/9001  3/10 viewers, 2 on their way, draining  http://h:9001",
     ]
+
+
+def test_the_table_of_the_public_view_lacks_the_addresses_that_it_is_not_told() -> None:
+    view = TopologyView(None, [], [Service("ingest", "ingest", leader=False)])
+    assert table(view).splitlines()[1] == "ingest  ingest"
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,19 @@ def test_the_view_is_ordered_and_counts_who_is_on_the_way(topology: Topology) ->
         Subscriber("c2/b", "c2", "http://edge:9001", 10, 9, 0, draining=True),
     ]
     assert view.services == [
-        Service("aggregator", "h:2", "http://h:2", leader=True),
-        Service("ingest", "h:1", "http://h:1", leader=False),
+        Service("aggregator", "h:2", leader=True, url="http://h:2"),
+        Service("ingest", "h:1", leader=False, url="http://h:1"),
     ]
+
+
+def test_viewers_are_told_no_address_but_those_of_subscribers(topology: Topology) -> None:
+    topology.put("/subscribers/c1/a", subscriber(admin_url="http://inside:10001"))
+    topology.put("/services/publisher/c1@inside:1", node(url="http://inside:1", leader=True))
+    topology.put("/services/ingest/inside:2", node(url="http://inside:2", admin_url="http://inside:3"))
+    view = topology.view_for_viewers(0)
+    assert b"inside" not in msgspec.json.encode(view)
+    assert view.subscribers == topology.view(0).subscribers
+    assert view.services == [Service("ingest", "ingest", leader=False), Service("publisher", "c1", leader=True)]
 
 
 def test_what_is_gone_is_gone(topology: Topology) -> None:
@@ -66,11 +76,12 @@ def test_what_is_gone_is_gone(topology: Topology) -> None:
 def test_everyone_announced_is_named_as_viewers_know_them(topology: Topology) -> None:
     topology.put("/subscribers/c1/a", subscriber(clients=3))
     topology.put("/services/publisher/c1@h:1", node(url="http://h:1", leader=True))
-    topology.put("/services/ingest/h:2", node(url="http://h:2"))
+    topology.put("/services/ingest/h:2", node(url="http://h:2", admin_url="http://h:3"))
     assert topology.announced() == [
-        Announced("ingest", "h:2", "http://h:2"),
-        Announced("publisher", "c1@h:1", "http://h:1", "c1", leader=True),
-        Announced("subscriber", "c1/a", "http://edge:9001", "c1", clients=3, capacity=10),
+        Announced("ingest", "h:2", "http://h:2", "http://h:3"),
+        # Those of an earlier release, which announced one address alone.
+        Announced("publisher", "c1@h:1", "http://h:1", "http://h:1", "c1", leader=True),
+        Announced("subscriber", "c1/a", "http://edge:9001", "http://edge:9001", "c1", clients=3, capacity=10),
     ]
 
 

@@ -18,7 +18,7 @@ def test_the_default_is_three_clusters_of_three_subscribers_and_every_tier(tmp_p
     assert tiers.count("subscriber") == 9
     assert tiers.count("publisher") == 3
     assert len({part.name for part in parts}) == len(parts)
-    ports = [part.port for part in parts if part.port]
+    ports = [port for part in parts for port in part.ports]
     assert len(set(ports)) == len(ports)
 
 
@@ -55,4 +55,4 @@ def test_a_port_that_something_else_listens_on_is_found(tmp_path: Path) -> None:
     assert topology.ports_in_use(parts) == []
     kafka = next(part for part in parts if part.tier == "kafka")
     with socket.create_server(("127.0.0.1", kafka.port or 0)):
-        assert topology.ports_in_use(parts) == [kafka]
+        assert topology.ports_in_use(parts) == [(kafka.port, kafka)]
