@@ -1,1 +1,1 @@
-"""What was accepted, what was counted and what viewers saw: whether every reaction was counted once."""
+"""Compares what ingest accepted, what was counted and what viewers saw, to prove that every reaction counts once."""

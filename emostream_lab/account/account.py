@@ -1,7 +1,7 @@
-"""What a simulated crowd sent, what was counted, and how long each reaction took to be seen. Pure: no clock, no I/O.
+"""Accounts for the reactions of a simulated crowd, and for the time until viewers see them. Pure: no clock, no I/O.
 
-Three sources meet here: the answers of ingest (which record of `reactions` holds which reactions), the records of
-`swarms` (which records each swarm covers, and its counts) and the viewers (when each saw which swarm).
+The account combines three sources. The answers of ingest say which record of `reactions` holds which reactions. The
+records of `swarms` say which records each swarm covers, with its counts. The viewers say when they saw each swarm.
 """
 
 from bisect import bisect_right
@@ -13,17 +13,17 @@ from emostream.errors import EmoStreamError
 from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm
 from emostream.swarms.judging import reactions_in
 
-# So long after its first sight a swarm's latencies are added up, so that the live figures are of whole swarms.
+# The latencies of a swarm are added up this long after a viewer first saw it, so live figures cover whole swarms.
 _SETTLE_MS = 3_000
-# A sight later than this counts as this late, so that the details of a swarm are held for a minute only.
+# A longer latency counts as this one, so the details of a swarm are kept for one minute only.
 HORIZON_MS = 60_000
-# Answers and sights that are later than so many swarms are not timed: it bounds what a long run holds.
+# The number of swarms that are kept, which bounds memory in a long run. Later answers and sights are not timed.
 _KEPT_SWARMS = 2_000
 
 
 @dataclass
 class _Times:
-    """How many reactions of one swarm were posted, and how many viewers saw it, at each millisecond."""
+    """The reactions of one swarm that were posted, and the viewers that saw it, by millisecond."""
 
     posted: Counter[int] = field(default_factory=Counter)
     seen: Counter[int] = field(default_factory=Counter)
@@ -33,9 +33,10 @@ class _Times:
 
 
 class Latencies:
-    """The time from POST to sight of each reaction at each viewer, to the millisecond.
+    """The time from the POST of each reaction to its sight at each viewer, in milliseconds.
 
-    All reactions of a swarm are seen together, so it stands for posted × seen values, which two short histograms hold.
+    A viewer sees all reactions of a swarm at once. So two short histograms per swarm, of the times posted and of the
+    times seen, describe all posted × seen values.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Latencies:
         self._newest: Counter[int] = Counter()
 
     def posted(self, sequence: int, at_ms: int, reactions: int) -> None:
-        """So many reactions that this swarm covers were posted then."""
+        """Note that `reactions` reactions of this swarm were posted at `at_ms`."""
         times = self._swarms.setdefault(sequence, _Times())
         times.posted[at_ms] += reactions
         times.reactions += reactions
@@ -52,7 +53,7 @@ class Latencies:
             self._all.update(_cross(Counter({at_ms: reactions}), times.seen))
 
     def seen(self, sequence: int, at_ms: int) -> None:
-        """One viewer saw this swarm then."""
+        """Note that one viewer saw this swarm at `at_ms`."""
         times = self._swarms.setdefault(sequence, _Times())
         if times.is_let_go:
             self._all[HORIZON_MS] += times.reactions
@@ -62,7 +63,7 @@ class Latencies:
             self._all.update(_cross(times.posted, Counter({at_ms: 1})))
 
     def settle(self, now_ms: int) -> None:
-        """Add up the swarms that are old enough, and let go of the details of those past the horizon."""
+        """Add up the latencies of swarms that are old enough, and drop the details of those past the horizon."""
         for times in self._swarms.values():
             age_ms = now_ms - min(times.seen, default=now_ms)
             if not times.is_settled and age_ms >= _SETTLE_MS:
@@ -77,11 +78,11 @@ class Latencies:
             del self._swarms[min(self._swarms)]
 
     def percentile_ms(self, percent: float) -> int | None:
-        """Of all that is added up; None while that is nothing."""
+        """Return a percentile of all latencies added up so far, or None if there are none."""
         return _percentile(self._all, percent)
 
     def newest_percentile_ms(self, percent: float) -> int | None:
-        """Of the swarm that was added up last."""
+        """Return a percentile of the swarm that was added up last, or None if there is none."""
         return _percentile(self._newest, percent)
 
 
@@ -105,7 +106,7 @@ def _percentile(histogram: Counter[int], percent: float) -> int | None:
 
 @dataclass(frozen=True)
 class Post:
-    """Reactions that one record of `reactions` holds for sure: its place, when they were posted, and what they are."""
+    """The reactions of one acknowledged record of `reactions`: its place, the time of the POST, and counts by emoji."""
 
     partition: int
     offset: int
@@ -114,7 +115,7 @@ class Post:
 
 
 class Account:
-    """Accepted against counted, by emoji, from the swarm `start` on, which is the last one before the crowd came."""
+    """Compares accepted with counted reactions, by emoji. `start` is the last swarm before the crowd began to send."""
 
     def __init__(self, start: Swarm) -> None:
         self.accepted: Counter[str] = Counter()
@@ -124,22 +125,22 @@ class Account:
         self.sequence = start.sequence
         self.swarms = 0
         self._start = offsets_of(start)
-        # Of each swarm kept: its sequence, and the offsets up to which it covers each partition.
+        # For each kept swarm: its sequence number, and the offset up to which it covers each partition.
         self._sequences = [start.sequence]
         self._covered = [self._start]
         self._pending: list[Post] = []
 
     def accept(self, post: Post) -> None:
-        """Ingest answered 202."""
+        """Note reactions that ingest accepted, with status 202."""
         self.accepted.update(post.counts)
         self._pending.append(post)
 
     def not_known(self, counts: Counts) -> None:
-        """Ingest did not answer, or with 504: these may be counted or not."""
+        """Note reactions for which ingest gave no answer, or 504. They may be counted or not."""
         self.unknown.update(counts)
 
     def count(self, swarm: Swarm) -> None:
-        """The next record of `swarms`."""
+        """Take the next record of `swarms`."""
         self.counted.update(swarm.counts)
         self.sequence = swarm.sequence
         self.swarms += 1
@@ -148,7 +149,7 @@ class Account:
         del self._sequences[:-_KEPT_SWARMS], self._covered[:-_KEPT_SWARMS]
 
     def match(self) -> None:
-        """Find the swarm of each accepted record. An answer may come before its swarm or after it."""
+        """Find the swarm of each accepted record. The answer of ingest may come before or after the swarm."""
         still_pending = []
         for post in self._pending:
             index = bisect_right(self._covered, post.offset, key=lambda covered: covered.get(post.partition, 0))
@@ -159,37 +160,40 @@ class Account:
         self._pending = still_pending
 
     def is_settled(self) -> bool:
-        """Whether all that was accepted is counted."""
+        """Return whether all accepted reactions are counted."""
         self.match()
         return not self._pending
 
     @property
     def in_flight(self) -> int:
-        """Accepted reactions that no swarm covers yet, as of the last `match`."""
+        """The number of accepted reactions that no swarm covered at the last `match`."""
         return sum(sum(post.counts.values()) for post in self._pending)
 
     @property
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
-        """The offsets by partition between which the counted records are."""
+        """The start and end offsets of the counted records, by partition."""
         return self._start, self._covered[-1]
 
     def lost(self, others: Counter[str]) -> Counter[str]:
-        """Reactions that must have been counted and were not; `others` are those that somebody else sent meanwhile."""
+        """Return the reactions that should be counted but are not. `others` are those of other clients."""
         return (self.accepted + others) - self.counted
 
     def doubled(self, others: Counter[str]) -> Counter[str]:
-        """Reactions that were counted although nobody sent them."""
+        """Return the reactions that are counted but were never sent."""
         return self.counted - (self.accepted + self.unknown + others)
 
 
 def offsets_of(swarm: Swarm) -> dict[int, int]:
-    """How far each partition of `reactions` is counted with this swarm."""
+    """Return the offset up to which each partition of `reactions` is counted with this swarm.
+
+    Raises EmoStreamError if the swarm carries no progress.
+    """
     if not isinstance(swarm.progress, Progress):
         raise EmoStreamError(f"swarm {swarm.id} carries no progress: it is no record of {SWARMS_TOPIC}")
     return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}
 
 
 def sent_by_others(records: Iterable[bytes], our_prefix: str) -> Counter[str]:
-    """Emoji in records of `reactions` whose users are not ours. A record that is set aside is nobody's."""
+    """Count the emoji of users without our prefix in records of `reactions`. Invalid records do not count."""
     reactions = (reaction for record in records for reaction in reactions_in(record))
     return Counter(emoji for user_id, emoji in reactions if not user_id.startswith(our_prefix))

@@ -1,4 +1,4 @@
-"""The figures of a simulated crowd, as they go from its process to the display, and how they read. Pure."""
+"""The figures of a simulated crowd, their file, and their text for the terminal."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from emostream_lab.account.moves import Move
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the crowd's reactions came.
+    """The state of the crowd's reactions.
 
-    `accepted`, `counted` and the like are reactions since the crowd came; `delivered` counts swarms, each once for each
-    viewer. `unseen` are swarms on their way, each once for each viewer that lacks it yet; `missed` and `repeated` are
-    those that a viewer should have got and did not, or got twice. The percentiles (POST to sight, in ms) are those of
-    the newest swarm while it runs, and of all in the end. `lost` and `doubled` are by emoji, and `moves` are the times
-    that a viewer lost its subscriber; these three are known in the end only.
+    `accepted`, `counted`, `in_flight`, `others`, `unknown` and `refused` count reactions since the crowd started.
+    `delivered`, `unseen`, `missed` and `repeated` count swarms, once for each viewer: those that a viewer saw, those
+    still on their way, those that a viewer did not get, and those that it got twice.
+    The percentiles are the time from POST to sight in ms, of the newest swarm during the run and of all at the end.
+    `lost` and `doubled` count reactions by emoji, and `moves` lists each time that a viewer lost its subscriber. These
+    three are known only at the end.
     """
 
     seconds: float
@@ -40,7 +41,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_exact(self) -> bool:
-        """Every reaction was counted once and every swarm was seen once by every viewer."""
+        """Whether every reaction was counted once and every viewer saw every swarm once."""
         return not (self.lost or self.doubled or self.missed or self.repeated or self.in_flight)
 
 
@@ -48,19 +49,19 @@ _decoder = msgspec.json.Decoder(Figures)
 
 
 def write(path: Path, figures: Figures) -> None:
-    """Replace the file's content at once, so that a reader never sees half of it."""
+    """Write the figures to a file atomically, so that a reader never sees half of them."""
     temporary = path.with_suffix(".new")
     temporary.write_bytes(msgspec.json.encode(figures))
     temporary.replace(path)
 
 
 def read(path: Path) -> Figures | None:
-    """The newest figures; None before the first."""
+    """Read the newest figures from a file, or None if it does not exist yet."""
     return _decoder.decode(path.read_bytes()) if path.exists() else None
 
 
 def live_line(figures: Figures) -> str:
-    """One line that shows that everything flows."""
+    """Format the figures as one line for the running display."""
     parts = [
         f"{figures.seconds:4.0f} s",
         f"{figures.reactions_per_second:,.0f} reactions/s",
@@ -74,7 +75,7 @@ def live_line(figures: Figures) -> str:
 
 
 def summary(figures: Figures) -> str:
-    """The account of a whole run: a table, then the verdict."""
+    """Format the account of a whole run: a table, then the verdict."""
     rows = [
         ("accepted", f"{figures.accepted:,}", f"reactions in {figures.seconds:.0f} s"),
         ("counted", f"{figures.counted:,}", f"of which {figures.others:,} sent by others" if figures.others else ""),

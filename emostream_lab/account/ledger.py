@@ -1,4 +1,4 @@
-"""What Kafka itself says was counted: the topic `swarms`, followed as it grows, and who sent what in `reactions`."""
+"""Reads from Kafka what was counted: follows the topic `swarms`, and counts the reactions of other users."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ _READ_TIMEOUT_SECONDS = 30
 
 
 class SwarmFollower:
-    """Reads `swarms`; `last` is the record that was the last one when it was made.
+    """Reads new records of `swarms`. `last` is the last record at the time of creation.
 
-    Raises EmoStreamError without Kafka, or where `swarms` is empty.
+    Raises EmoStreamError if Kafka does not answer or `swarms` is empty.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -34,7 +34,7 @@ class SwarmFollower:
 
     @contextlib.contextmanager
     def following(self, loop: asyncio.AbstractEventLoop, on_swarm: Callable[[model.Swarm], None]) -> Iterator[None]:
-        """Meanwhile, `on_swarm` is called on `loop` with each later record, in order."""
+        """Call `on_swarm` on `loop` with each record after `last`, in order, while the context is open."""
         thread = threading.Thread(target=self._follow, args=(loop, on_swarm), name="swarms")
         thread.start()
         try:
@@ -52,7 +52,7 @@ class SwarmFollower:
 
 
 def count_others(settings: KafkaSettings, start: dict[int, int], end: dict[int, int], our_prefix: str) -> Counter[str]:
-    """Reactions of users without the prefix, by emoji, between two sets of offsets by partition."""
+    """Count, by emoji, the reactions of users without the prefix. `start` and `end` are offsets by partition."""
     with _reader(settings) as reader:
         return sent_by_others(_values(reader, start, end), our_prefix)
 

@@ -1,4 +1,4 @@
-"""How long viewers were without a subscriber, each time that they lost one. Pure: time is passed in."""
+"""Measures how long a viewer is without a subscriber after it loses one. Pure: time is passed in."""
 
 from collections import deque
 
@@ -6,12 +6,15 @@ import msgspec
 
 from emostream.client.viewer import Live, ViewerState, Waiting
 
-# Past it the oldest are forgotten: they are looked at in the end, and a crowd may stay for ever.
+# A crowd may run without end, so only the newest moves are kept.
 _MAX_MOVES = 10_000
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A viewer lost `subscriber`, and one took it in again after so long. The time is of the monotonic clock."""
+    """A viewer lost `subscriber`, and connected to a subscriber again `away_seconds` later.
+
+    `lost_at_seconds` is a time of the monotonic clock.
+    """
 
     subscriber: str
     lost_at_seconds: float
@@ -19,7 +22,7 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Moves:
-    """Takes each change of state of each viewer."""
+    """Derives the moves from the changes of state of each viewer."""
 
     def __init__(self) -> None:
         self.made: deque[Move] = deque(maxlen=_MAX_MOVES)
@@ -27,7 +30,7 @@ class Moves:
         self._lost: dict[int, tuple[str, float]] = {}
 
     def enter(self, viewer: int, state: ViewerState, now_seconds: float) -> None:
-        """A viewer's state changed."""
+        """Note that the state of a viewer changed."""
         if isinstance(state, Waiting) and viewer in self._live:
             self._lost[viewer] = self._live.pop(viewer), now_seconds
         elif isinstance(state, Live):

@@ -1,1 +1,1 @@
-"""The simulated audience of the demo and of chaos: viewers that watch and a crowd that reacts."""
+"""The simulated audience of the demo and of chaos runs: it sends reactions and watches swarms."""

@@ -1,7 +1,7 @@
-"""A simulated audience in a process of its own: it sends reactions, watches swarms, and accounts for every one.
+"""Simulates an audience: sends reactions, watches swarms, and accounts for every reaction.
 
-What was accepted comes from ingest's answers, what was counted from the topic `swarms` itself, and what was seen from
-real viewers, which find their subscribers through the registry like anybody's.
+The account has three sources. The answers of ingest show what was accepted. The topic `swarms` shows what was counted.
+Real viewers, which find their subscribers through the registry, show what was seen.
 """
 
 import asyncio
@@ -40,20 +40,21 @@ _TICK_SECONDS = 0.01
 _REPORT_SECONDS = 1.0
 _VIEWERS_PER_SECOND = 250
 _WEBSOCKET_SHARE = 5
-# Each waits for Kafka's acknowledgement, so they bound what is sent in a second: at 1,000 reactions/s these allow for
-# acknowledgements that take a quarter of a second.
+# A request waits for Kafka's acknowledgement, so the number of connections limits the rate: 1,000 reactions/s are
+# possible while acknowledgements take up to a quarter of a second.
 _CONNECTIONS = 256
-# Requests under way. What is due beyond them is not sent at all, and counted: nobody can tap into a frozen page.
+# The limit for open requests. Above it, due reactions are not sent but counted as refused, because a user cannot tap on
+# a frozen page.
 _MAX_IN_FLIGHT = 2_000
-# How long the last of them may take to be there.
+# How long the last viewer may take to connect.
 _SEATS_SECONDS = 10
-# How long what was accepted may take to be counted and seen everywhere, once the crowd has fallen silent.
+# How long it may take, after the last reaction, until all accepted reactions are counted and seen by every viewer.
 _SETTLE_TIMEOUT_SECONDS = 180
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the audience is to do. `for_seconds` None: go on until SIGINT."""
+    """The size and duration of the audience. If `for_seconds` is None, it runs until SIGINT."""
 
     for_seconds: int | None
     reactions_per_second: int
@@ -61,10 +62,10 @@ class Plan:
 
 
 def run(plan: Plan, figures_file: str | None = None) -> int:
-    """Be the audience; returns 0 if all that was accepted was counted and seen exactly once, else 1.
+    """Run the audience; returns 0 if every accepted reaction was counted and seen exactly once, else 1.
 
-    SIGINT ends it with an account, SIGTERM at once. Figures go to the file, or where there is none to the terminal.
-    Raises EmoStreamError without Kafka, or without `swarms`.
+    SIGINT ends it with an account. SIGTERM ends it at once. The figures go to `figures_file`, or to the terminal if
+    that is None. Raises EmoStreamError if Kafka does not answer or `swarms` is empty.
     """
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -122,7 +123,7 @@ class _Audience:
     # Reactions.
 
     async def _greet(self) -> None:
-        """Send one reaction and wait until it is counted: the show begins when the first batch, a slow one, is over."""
+        """Send one reaction and wait until it is counted. The first batch of Spark is slow, so it is not measured."""
         async with ReactionSender(self._client.ingest_url) as sender:
             while not self._account.accepted:
                 await self._post(sender, self._people.taps(0, _unix_ms()))
@@ -131,7 +132,10 @@ class _Audience:
         self._account.latencies = Latencies()
 
     async def _tap(self) -> None:
-        """Send at an even pace, however long the answers take, until the time is over and all are answered."""
+        """Send reactions at a constant rate until the time is over, and wait for the last answers.
+
+        The rate does not depend on how long the answers take.
+        """
         due = 0
         async with ReactionSender(self._client.ingest_url, _CONNECTIONS) as sender:
             while not self._is_over():
@@ -171,7 +175,7 @@ class _Audience:
     # Viewers.
 
     async def _watch(self) -> None:
-        """Let the viewers come, a few at a time, and stay."""
+        """Start the viewers a few at a time, and keep them connected."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._plan.viewers):
                 viewer = Viewer(
@@ -186,7 +190,7 @@ class _Audience:
                 await asyncio.sleep(1 / _VIEWERS_PER_SECOND)
 
     async def _take_seats(self) -> None:
-        """Wait until all viewers are there, as people are before a match begins, but not for ever."""
+        """Wait until all viewers are connected, up to a limit. An audience is there before a match begins."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SEATS_SECONDS + self._plan.viewers / _VIEWERS_PER_SECOND):
                 await _until(lambda: self._seated() == self._plan.viewers)
@@ -204,13 +208,13 @@ class _Audience:
     # The account.
 
     async def _settle(self) -> None:
-        """Wait until all that was accepted is counted, and every viewer has seen it, but not for ever."""
+        """Wait until all accepted reactions are counted and every viewer has seen them, up to a limit."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_TIMEOUT_SECONDS):
                 await _until(lambda: self._account.is_settled() and not self._swarms_unseen())
 
     def _swarms_unseen(self) -> int:
-        """Swarms that have not reached a viewer yet, summed over all viewers."""
+        """Return the number of swarms that a viewer has not seen yet, summed over all viewers."""
         return sum(max(0, self._account.sequence - viewer.watcher.sequence) for viewer in self._viewers)
 
     async def _report(self) -> None:

@@ -1,4 +1,4 @@
-"""How a crowd taps: evenly, and all over the place when a goal falls. Pure; chance is passed in."""
+"""Makes the reactions of a crowd: single taps, and several at once after a goal. Pure: chance is passed in."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from emostream.model import Reaction
 _FIRST_GOAL_SECONDS = 10
 _SECONDS_BETWEEN_GOALS = 20
 _JOY_SECONDS = 3
-# In their joy people tap so often that their client sends several taps at once.
+# After a goal people tap so fast that their client sends several taps in one request.
 _TAPS_IN_JOY = 5
-# As many people as tap in turn: user and timestamp together make each reaction unique at any rate.
+# People tap in turn. There are so many that user and timestamp together make each reaction unique at any rate.
 _PEOPLE = 100_000
 
 _PLAY = ("👍", "👏", "😂", "😮", "❤️", "🔥", "😭", "👎")
@@ -17,13 +17,13 @@ _JOY = ("🎉", "🔥", "❤️")
 
 
 def is_goal(elapsed_seconds: float) -> bool:
-    """Whether a goal has just fallen."""
+    """Return whether a goal was scored in the last 3 seconds."""
     since_first = elapsed_seconds - _FIRST_GOAL_SECONDS
     return since_first >= 0 and since_first % _SECONDS_BETWEEN_GOALS < _JOY_SECONDS
 
 
 class Crowd:
-    """Makes the reactions of people whose names start with `prefix`, so that they can be told from others."""
+    """Makes the reactions of people whose names start with `prefix`, which sets them apart from real users."""
 
     def __init__(self, prefix: str, choose: Callable[[tuple[str, ...]], str]) -> None:
         self._prefix = prefix
@@ -31,7 +31,7 @@ class Crowd:
         self._next_person = 0
 
     def taps(self, elapsed_seconds: float, now_ms: int) -> list[Reaction]:
-        """What the next person sends: one tap, or several of one emoji while a goal is celebrated."""
+        """Return the taps that the next person sends: one, or several of the same emoji just after a goal."""
         self._next_person = (self._next_person + 1) % _PEOPLE
         user = f"{self._prefix}{self._next_person}"
         if is_goal(elapsed_seconds):

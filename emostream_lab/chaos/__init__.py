@@ -1,1 +1,4 @@
-"""Breaks every process of a topology of its own, by a seed, and checks that nothing was lost or counted twice."""
+"""Breaks the processes of a local topology and checks that no reaction is lost or counted twice.
+
+A seed decides the faults, so a run can be repeated.
+"""

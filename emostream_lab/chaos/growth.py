@@ -1,4 +1,4 @@
-"""Whether a process, or the checkpoint on disk, grew without bound: the most that each was seen to hold."""
+"""Detects processes and Spark checkpoints that grow without bound, from the highest values seen in a run."""
 
 import contextlib
 from collections.abc import Sequence
@@ -11,44 +11,45 @@ from emostream_lab.processes.topology import Part
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What a process holds, all its children included."""
+    """Resources that a process and all its children hold."""
 
     rss_mib: int
     files: int
     threads: int
 
     def most(self, other: "Held") -> "Held":
-        """The greater of each."""
+        """The greater value of each field."""
         return Held(*map(max, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
 
 
-# Some twice of what each holds when all is well. A leak gets past it in a long run; no heap that fills does.
+# About twice what each process holds in normal operation. A leak exceeds this in a long run; a heap that merely fills
+# up does not.
 _PYTHON = Held(rss_mib=300, files=400, threads=100)
 _DAEMON = Held(rss_mib=500, files=600, threads=200)
 LIMITS = {
     "zookeeper": _DAEMON,
     "kafka": Held(rss_mib=1_200, files=1_200, threads=250),
     "spark-master": _DAEMON,
-    # With two executors: the worker's children.
+    # Includes two executors, which are children of the worker.
     "spark-worker": Held(rss_mib=2_200, files=1_500, threads=500),
-    # With the driver's JVM.
+    # Includes the JVM of the driver.
     "aggregator": Held(rss_mib=1_500, files=1_000, threads=300),
 }
 CHECKPOINT_LIMIT_BYTES = 16 << 20
 
 
 class Growth:
-    """Looks at the processes of a topology from time to time."""
+    """Samples the processes of a topology and keeps the highest values."""
 
     def __init__(self, parts: Sequence[Part], directory: Path) -> None:
         self._parts = [part for part in parts if not part.runs_once]
         self._directory = directory
         self.most: dict[str, Held] = {}
-        """By name of the process."""
+        """The highest values so far, by name of the process."""
         self.checkpoint_bytes = 0
 
     def look(self) -> None:
-        """Take what is held now into account."""
+        """Take one sample of all running processes and of the checkpoint."""
         for part in self._parts:
             if part.process.is_running():
                 held = _held(part.process.pid)
@@ -56,7 +57,7 @@ class Growth:
         self.checkpoint_bytes = max(self.checkpoint_bytes, _size_bytes(self._directory))
 
     def problems(self) -> list[str]:
-        """A sentence for each process that held more than it may."""
+        """Return a sentence for each process, and for the checkpoint, that exceeded its limit."""
         found = []
         for part in self._parts:
             held, limit = self.most.get(part.name), limit_of(part)
@@ -70,12 +71,12 @@ class Growth:
 
 
 def limit_of(part: Part) -> Held:
-    """What a process may hold."""
+    """Return the limits of a process."""
     return LIMITS.get(part.name) or LIMITS.get(part.tier) or _PYTHON
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all its children, some of which may have ended by the time that they are looked at."""
+    """Return a process and all its descendants, or an empty list if it has ended. Any of them may end at any time."""
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -95,7 +96,7 @@ def _held(pid: int) -> Held:
 def _size_bytes(directory: Path) -> int:
     total = 0
     for file in directory.glob("aggregator*/checkpoints/**/*"):
-        # Spark deletes files while we look.
+        # Spark may delete a file between the listing and this call.
         with contextlib.suppress(FileNotFoundError):
             total += file.stat().st_size
     return total

@@ -1,4 +1,4 @@
-"""Which faults befall the hosts of a deployment: decided by the seed alone. Pure."""
+"""Plans the faults for the hosts of a deployment from a seed. Pure."""
 
 import enum
 import itertools
@@ -14,22 +14,22 @@ _BROKER = "kafka.service"
 _Card = TypeVar("_Card")
 
 Victim = tuple[str, str]
-"""A host, and a unit of it, or an empty text where the fault is the whole host's."""
+"""A host and one of its units. The unit is empty if the fault affects the whole host."""
 
 
 class Kind(enum.StrEnum):
-    """What is done to a victim; playbooks/files/fault.sh does it."""
+    """A kind of fault. playbooks/files/fault.sh carries it out."""
 
     KILL = "kill"
-    """SIGKILL for all processes of a unit."""
+    """Send SIGKILL to all processes of a unit."""
     STOP = "stop"
-    """SIGSTOP, and SIGCONT when whoever waited has given up."""
+    """Send SIGSTOP, and send SIGCONT after all time-outs of the other processes have expired."""
     INBOUND = "inbound"
-    """Nothing reaches a host."""
+    """Block all traffic to a host."""
     OUTBOUND = "outbound"
-    """Nothing leaves a host."""
+    """Block all traffic from a host."""
     DISK = "disk"
-    """A broker's disk is full."""
+    """Fill the disk of a broker."""
 
 
 _MEANINGS = {
@@ -42,7 +42,7 @@ _MEANINGS = {
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A fault, and how it reads; `unit` is empty where it befalls the whole host."""
+    """A fault and its description in `text`. `unit` is empty if the fault affects the whole host."""
 
     kind: Kind
     host: str
@@ -51,7 +51,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def kinds_of(text: str) -> list[Kind]:
-    """The kinds of a comma-separated list. Raises EmoStreamError where it has none, or one that is unknown."""
+    """Parse a comma-separated list of kinds. Raises EmoStreamError if the list is empty or has an unknown kind."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = [kind.value for kind in Kind]
     if not names or not set(names) <= set(known):
@@ -60,10 +60,10 @@ def kinds_of(text: str) -> list[Kind]:
 
 
 def schedule(seed: int, count: int, kinds: Sequence[Kind], units: Mapping[str, Sequence[str]]) -> list[Fault]:
-    """The faults of a run, on the units of each host. Every kind comes once before any comes again, and so does every
-    tier or host as a victim of one kind.
+    """Plan the faults of a run. `units` maps each host to its units.
 
-    Raises EmoStreamError where there is nobody whom a kind could befall.
+    Every kind comes once before any kind comes again. Within a kind, every tier or host is hit once before any is hit
+    again. Raises EmoStreamError if no host or unit can be a victim of a kind.
     """
     chance = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
     decks = {kind: _dealt(chance, _candidates(kind, units)) for kind in kinds}
@@ -73,13 +73,13 @@ def schedule(seed: int, count: int, kinds: Sequence[Kind], units: Mapping[str, S
 
 
 def _dealt(chance: random.Random, cards: Sequence[_Card]) -> Iterator[_Card]:
-    """Deal the cards for ever, each once before any comes again."""
+    """Yield the cards in random order without end. Each card comes once before any card comes again."""
     while True:
         yield from chance.sample(cards, len(cards))
 
 
 def _candidates(kind: Kind, units: Mapping[str, Sequence[str]]) -> list[list[Victim]]:
-    """The victims of a kind, by tier or host: each of these is hit in turn, through any one of its victims."""
+    """Return the possible victims of a kind, grouped by tier or by host. One victim of a group is hit at a time."""
     if kind in {Kind.KILL, Kind.STOP}:
         found = _by_tier(units)
     else:

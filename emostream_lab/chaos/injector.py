@@ -1,4 +1,4 @@
-"""Carries the faults out on the processes of a supervised topology, and sees how each of them is recovered from."""
+"""Injects faults into the processes of a supervised topology and measures how long each recovery takes."""
 
 import contextlib
 import os
@@ -23,12 +23,12 @@ from emostream_lab.processes.servers import HOST
 from emostream_lab.processes.topology import Layout, Part
 
 EXECUTOR = "spark-executor"
-"""Spark's worker starts it, not the supervisor."""
+"""The name of Spark's executor, which Spark's worker starts, not the supervisor."""
 STOP_SECONDS = 25.0
-"""Longer than every time-out there is: sessions (6 s), transactions (10 s), writes (15 s), Spark's network (20 s)."""
+"""Longer than every time-out: sessions (6 s), transactions (10 s), writes (15 s), Spark's network (20 s)."""
 
 _RIVAL_SECONDS = 60.0
-# How long a burst may take, recovery from its last fault included, before the next one comes all the same.
+# The next burst starts after this time even if the topology has not recovered from the current one.
 _PATIENCE_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
 _POLL_MS = 500
@@ -36,7 +36,10 @@ _KILLS = {Kind.KILL, Kind.KILL_IN_COMMIT, Kind.KILL_ALL}
 
 
 def victims(parts: Sequence[Part]) -> Tiers:
-    """What there is to break: every process that stays, and the executor. Spark's are tiers of their own."""
+    """Return the possible victims by tier: every long-running process, and the executor.
+
+    Each process of Spark is a tier of its own.
+    """
     tiers: dict[str, list[str]] = {}
     for part in parts:
         if not part.runs_once:
@@ -46,10 +49,12 @@ def victims(parts: Sequence[Part]) -> Tiers:
 
 @dataclass
 class Course:
-    """How one fault went. It is released once its victims may come back: at once, or when SIGCONT was sent.
+    """The course of one fault, from its injection to the recovery.
 
-    It is recovered from once its victims are ready, and a swarm that was begun after the release is in every topic.
-    Times are seconds of the run's clock, or from the release.
+    A fault is released when its victims can come back: at once after a SIGKILL, or when SIGCONT was sent. The recovery
+    is complete when the victims are ready and every topic has a swarm whose window ends after the release.
+    `injected_at` and `released_at` are seconds on the clock of the run. `ready_seconds` and `flow_seconds` count from
+    the release. `released_ms` is in ms since the epoch.
     """
 
     fault: Fault
@@ -67,9 +72,9 @@ class Course:
 
 
 class Injector:
-    """Single-threaded like the supervisor beside it: everything happens in `step`, several times a second.
+    """Injects the faults of a plan. The owner calls `step` several times a second, in the thread of the supervisor.
 
-    `came_to_ms` tells up to when all topics hold what was counted, in ms since the epoch.
+    `came_to_ms` returns the end of the newest swarm that is in every topic, in ms since the epoch.
     """
 
     def __init__(
@@ -88,14 +93,14 @@ class Injector:
         self._burst = 0
         self._burst_began_at = 0.0
         self._over = threading.Event()
-        # One for each fault of the two kinds that wait for a commit; there are no more of them than faults.
+        # The faults that wait for a commit need a thread each.
         self._triggers = ThreadPoolExecutor(len(faults), "trigger")
 
     def step(self) -> None:
-        """Inject what is due, and look at what is not over.
+        """Inject the faults that are due, and check those that are not over.
 
-        Within a burst faults come however far the recovery from those before has come, but a fault whose victims are
-        down or stopped waits until they run.
+        Within a burst, a fault does not wait for the recovery from earlier faults. It waits only while a victim of its
+        own is down or stopped.
         """
         self._begin_next_burst()
         for course in self.courses:
@@ -109,20 +114,20 @@ class Injector:
                 self._look(course)
 
     def is_over(self) -> bool:
-        """Whether the last burst was recovered from, or would have to be."""
+        """Return whether the topology recovered from the last burst, or the time for this is over."""
         return not self.courses or self._burst > self.courses[-1].fault.burst
 
     def cut_short(self) -> None:
-        """Inject nothing more."""
+        """Drop the faults that are not injected yet."""
         self.courses = [course for course in self.courses if course.injected_at is not None]
 
     def missing(self) -> list[str]:
-        """The processes that are not there or do not say that they are ready."""
+        """Return the names of the processes that do not run or are not ready."""
         names = [*self._parts, *([EXECUTOR] if "spark-worker" in self._parts else [])]
         return [name for name in names if not self._is_ready(name)]
 
     def stop(self) -> None:
-        """Wait for no commit any more, and let go of what is stopped."""
+        """Stop waiting for commits, and send SIGCONT to the processes that are stopped."""
         self._over.set()
         self._triggers.shutdown()
         for course in self.courses:
@@ -130,7 +135,7 @@ class Injector:
                 self._signal(course.pids, signal.SIGCONT)
 
     def _begin_next_burst(self) -> None:
-        """Once all is recovered from, or would have to be."""
+        """Begin the next burst after the recovery from the current one, or when the time for this is over."""
         burst = [course for course in self.courses if course.fault.burst == self._burst]
         now = self._timeline.seconds()
         if burst and (all(course.is_recovered for course in burst) or now > self._burst_began_at + _PATIENCE_SECONDS):
@@ -164,7 +169,7 @@ class Injector:
             self._strike(course)
 
     def _strike(self, course: Course) -> None:
-        """Send the signal to the victims; a fault that stops them is over when it has sent SIGCONT."""
+        """Send SIGKILL or SIGSTOP to the victims. A fault with SIGSTOP is over when SIGCONT was sent."""
         names = self._parts if course.fault.kind is Kind.KILL_ALL else course.fault.victims
         course.pids = {name: pid for name in names if (pid := self._pid(name)) is not None}
         if course.fault.kind in _KILLS:
@@ -182,7 +187,7 @@ class Injector:
         return True
 
     def _strike_in_commit(self, course: Course) -> None:
-        """Wait until a swarm is written and not committed yet, and strike at once."""
+        """Wait until a swarm is written but not committed, and send the signal at once."""
         while not self._over.is_set():
             with contextlib.suppress(KafkaError), self._uncommitted_reader() as reader:
                 reader.seek_to_end()
@@ -200,7 +205,7 @@ class Injector:
 
     def _is_struck(self, course: Course, struck: "Future[None]") -> bool:
         struck.result()
-        # `_strike` has put another question in the place of this one.
+        # `_strike` has replaced `is_over`.
         return course.is_over()
 
     def _delete_checkpoints(self) -> None:
@@ -250,7 +255,7 @@ class Injector:
     def _executors(self) -> Iterator[int]:
         worker = self._parts["spark-worker"].process
         for process in family(worker.pid) if worker.is_running() else ():
-            # A zombie has no command line any more.
+            # A zombie has no command line.
             with contextlib.suppress(psutil.NoSuchProcess):
                 if any("ExecutorBackend" in word for word in process.cmdline()):
                     yield process.pid
@@ -258,6 +263,6 @@ class Injector:
     def _signal(self, pids: Mapping[str, int], number: signal.Signals) -> None:
         for name, pid in pids.items():
             with contextlib.suppress(ProcessLookupError):
-                # A driver and a worker have children, which are hit with them, as systemd does it.
+                # Signal the children of a driver or a worker too, as systemd does.
                 send = os.kill if name == EXECUTOR else os.killpg
                 send(pid, number)

@@ -1,6 +1,7 @@
-"""Records of `reactions` as a foreign writer may make them: those that are set aside, and odd ones that count.
+"""Unusual records that another program may write into `reactions`: invalid ones, and odd ones that are valid.
 
-The aggregator and whoever checks it are tested with these tables, and chaos puts the first one into the topic.
+The tests of the aggregator, and of the code that checks the aggregator, use both tables. A chaos run writes records
+of the first table into the topic.
 """
 
 JUNK = {
@@ -29,7 +30,7 @@ JUNK = {
     '[{"user_id": "u", "emoji_type": "été", "timestamp": 1}]'.encode(): "an emoji_type is no emoji",
     b'[{"user_id": "u", "emoji_type": "", "timestamp": 1}]': "an emoji_type is no emoji",
     f'[{{"user_id": "u", "emoji_type": "{"🔥" * 17}", "timestamp": 1}}]'.encode(): "an emoji_type is no emoji",
-    # A record with one bad item is bad as a whole.
+    # One invalid item makes the whole record invalid.
     '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}, {"user_id": "u"}]'.encode(): "an item lacks",
     b'[{"user_id": null, "emoji_type": "\xf0\x9f\x94\xa5", "timestamp": 1}]': "an item lacks",
     '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1.0}]'.encode(): "an item lacks",
@@ -40,7 +41,7 @@ JUNK = {
     '[{"user_id": "u", "emoji_type": "🔥 🔥", "timestamp": 1}]'.encode(): "an emoji_type is no emoji",
     '\n[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}]'.encode(): "it is not a JSON list",
 }
-"""Each with the beginning of the reason that its dead letter gives."""
+"""Maps each invalid record to the beginning of the reason that its dead letter gives."""
 
 ODD = {
     b"[]": {},
@@ -56,4 +57,4 @@ ODD = {
     '[{"user_id": 1, "user_id": "u", "emoji_type": "🔥", "timestamp": 1}]'.encode(): {"🔥": 1},
     f'[{{"user_id": "u", "emoji_type": "{"🔥" * 16}", "timestamp": 1}}]'.encode(): {"🔥" * 16: 1},
 }
-"""Each with what is counted of it."""
+"""Maps each valid record to its counts by emoji."""

@@ -1,43 +1,44 @@
-"""What is broken when: decided before the start, by the seed alone. Pure."""
+"""Plans the faults of a local run from a seed, before the run starts. Pure."""
 
 import enum
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Faults come in bursts, faster than anything recovers, so that they overlap. The next burst comes once the whole flows
-# again, so that it meets it at work, however slow the machine is. One burst in five is a fault alone, by which is seen
-# how long each tier takes.
+# Faults come in bursts, faster than any process recovers, so that they overlap. The next burst waits until swarms flow
+# again, so it always hits a working topology, even on a slow machine. One burst in five is a single fault; these show
+# how long the recovery of each tier takes.
 BURSTS = (1, 2, 4, 6, 8)
-"""How many faults may be in one."""
+"""The possible numbers of faults in a burst."""
 _IN_BURST_SECONDS = (1.0, 5.0)
 _TWO_AT_ONCE = 1 / 6
 
 Tiers = Mapping[str, Sequence[str]]
-"""The names of the processes that there are to break, by tier."""
+"""The names of the possible victims, by tier."""
 
 
 class Kind(enum.StrEnum):
-    """What is done to the victims; the value reads well before their names."""
+    """A kind of fault. A description of a fault is the value, followed by the names of the victims."""
 
     KILL = "kill"
-    """SIGKILL."""
+    """Send SIGKILL."""
     STOP = "stop"
-    """SIGSTOP, and much later SIGCONT, when whoever waited has given up."""
+    """Send SIGSTOP, and send SIGCONT after all time-outs of the other processes have expired."""
     KILL_IN_COMMIT = "kill, in a commit,"
-    """SIGKILL, between the writing of a swarm and its commit."""
+    """Send SIGKILL after a swarm is written and before it is committed."""
     STOP_IN_COMMIT = "stop, in a commit,"
+    """Send SIGSTOP at that moment."""
     KILL_ALL = "kill them"
-    """SIGKILL for all at once, as a power cut of one machine would."""
+    """Send SIGKILL to all processes at once, like a power cut of the machine."""
     DELETE_CHECKPOINT = "delete checkpoint of"
-    """Under the feet of the aggregator that uses it."""
+    """Delete the checkpoint while the aggregator uses it."""
     RIVAL = "start rival of"
-    """A second aggregator that is elected too, in an election of its own: it takes the first one's place by force."""
+    """Start a second aggregator that wins a separate election, and so forces the first one out."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """So many seconds after its burst began, this happens to these processes. Bursts are numbered from 0."""
+    """A fault that hits `victims` at `after_seconds` after the start of its burst. Bursts are numbered from 0."""
 
     burst: int
     after_seconds: float
@@ -49,8 +50,11 @@ class Fault:
 
 
 def schedule(seed: int, count: int, tiers: Tiers, most_in_burst: int = max(BURSTS)) -> list[Fault]:
-    """The faults of a run. Each kind befalls each tier before any does so again; one SIGKILL or SIGSTOP in six hits
-    a second process at the same time."""
+    """Plan the faults of a run.
+
+    Each kind hits each tier that it applies to before any such pair comes again. One SIGKILL or SIGSTOP in six hits a
+    second process at the same time.
+    """
     chance = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
     everyone = [name for names in tiers.values() for name in names]
     faults: list[Fault] = []

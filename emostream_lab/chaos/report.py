@@ -1,4 +1,4 @@
-"""What a run found, for a person and as JSON. Pure."""
+"""The report of a chaos run, as JSON and as tables. Pure."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from emostream_lab.chaos.injector import Course
 from emostream_lab.chaos.plan import Fault, Kind, Tiers
 from emostream_lab.chaos.trail import Wrong
 
-# A viewer whose subscriber is killed notices it at once. What was lost later was lost for another reason.
+# A viewer notices at once that its subscriber was killed. A connection that is lost later has another cause.
 _NOTICED_SECONDS = 2.0
 _KILLED = {Kind.KILL, Kind.KILL_IN_COMMIT}
 _KILLED_OR_STOPPED = {*_KILLED, Kind.STOP, Kind.STOP_IN_COMMIT}
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Of so many recoveries, in seconds; None where there was none."""
+    """The median and the maximum of `count` recovery times, in seconds. Both are None if there are none."""
 
     p50: float | None
     most: float | None
@@ -28,9 +28,12 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A kind of fault on a tier. `ready` is until the victims said that they were, `flow` until swarms went all the
-    way again; `flow_alone` counts the faults only that no other one met. `lost` and `doubled` are reactions in swarms
-    that came after such a fault and before the next."""
+    """The results of one kind of fault on one tier.
+
+    `ready` is the time until the victims are ready. `flow` is the time until swarms reach every topic again.
+    `flow_alone` is the same for the faults that overlap with no other fault. `lost` and `doubled` count reactions in
+    swarms that came after such a fault and before the next fault.
+    """
 
     fault: str
     tried: int
@@ -43,8 +46,11 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """How long it took until a tier was back at work, against the time in which it is to be. `alone` counts the faults
-    only that no other one met; the others had to wait for what else was broken."""
+    """The recovery times of a tier, and the target for them.
+
+    `alone` covers the faults that overlap with no other fault. `all` covers every fault; its recoveries may also wait
+    for other broken processes.
+    """
 
     what: str
     target_seconds: int
@@ -53,9 +59,10 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The whole run; it is good where `problems` is empty. In so many `seconds` of faults and recoveries `swarms` came.
+    """The whole run. It passed if `problems` is empty.
 
-    `crowd` has what was accepted, counted and seen, None where it failed; `timeline` is what happened, in order.
+    `swarms` counts the swarms that came in `seconds`, the time of all faults and recoveries. `crowd` is the account of
+    the crowd, or None if the crowd failed. `timeline` has the events in order.
     """
 
     seed: int
@@ -67,14 +74,14 @@ class Report(msgspec.Struct, frozen=True):
     recoveries: list[Recovery]
     lines: list[Line]
     repeats: int
-    """Records in the clusters' topics that subscribers had to drop."""
+    """Repeated records in the topics of the clusters, which subscribers drop."""
     dead_letters: int
     most_held: dict[str, Held]
     timeline: list[str]
 
 
 def lines(courses: Sequence[Course], wrongs: Sequence[Wrong], tiers: Tiers) -> list[Line]:
-    """A line a kind of fault and tier. Two victims at once are a kind of their own."""
+    """Return a line for each kind of fault on each tier. Faults with two victims have lines of their own."""
     tier_of = {name: tier for tier, names in tiers.items() for name in names}
     found: dict[str, list[Course]] = {}
     for course in courses:
@@ -97,7 +104,7 @@ def lines(courses: Sequence[Course], wrongs: Sequence[Wrong], tiers: Tiers) -> l
 
 @dataclass(frozen=True)
 class _Target:
-    """What is to be over within so many seconds after a fault of these kinds on a tier alone."""
+    """A recovery that should take at most `within_seconds` after a fault of these kinds that hits only this tier."""
 
     what: str
     tier: str
@@ -121,7 +128,10 @@ def _from_ready_to_flow(course: Course, _: Sequence[Move]) -> Sequence[float | N
 
 
 def _away(course: Course, moves: Sequence[Move]) -> Sequence[float | None]:
-    """How long each viewer of a killed subscriber, whose names are `subscriber@port` and `cluster/port`, had none."""
+    """Return how many seconds each viewer of a killed subscriber was without one.
+
+    A victim is named `subscriber@port`, and a move names the same subscriber `cluster/port`.
+    """
     assert course.injected_at is not None  # noqa: S101
     ports = {victim.partition("@")[2] for victim in course.fault.victims}
     noticed_until = course.injected_at + _NOTICED_SECONDS
@@ -143,7 +153,7 @@ _TARGETS = [
 
 
 def recoveries(courses: Sequence[Course], moves: Sequence[Move], tiers: Tiers) -> list[Recovery]:
-    """One for each target; the times of moves are those of the run's clock."""
+    """Return the recovery times for each target. The times of `moves` must be on the clock of the run."""
     found = []
     for target in _TARGETS:
         hit = [course for course in courses if _is_of(course, target, tiers)]
@@ -162,7 +172,7 @@ def _is_of(course: Course, target: _Target, tiers: Tiers) -> bool:
 
 
 def recovery_table(found: Sequence[Recovery]) -> str:
-    """The recoveries for a person; seconds are p50 and most."""
+    """Format the recoveries as a table. Each cell has the median and the maximum in seconds."""
     head = f"  {'recovery':<42}{'target':>7}{'alone':>16}{'all':>18}"
     rows = [
         f"  {each.what:<42}{each.target_seconds:>7}{_counted(each.alone):>16}{_counted(each.all):>18}" for each in found
@@ -171,7 +181,7 @@ def recovery_table(found: Sequence[Recovery]) -> str:
 
 
 def table(found: Sequence[Line]) -> str:
-    """The lines for a person; seconds are p50 and most."""
+    """Format the lines as a table. Each cell with times has the median and the maximum in seconds."""
     head = (
         f"  {'fault':<36}{'tried':>6}{'back':>6}{'ready':>14}{'flow':>14}{'flow, alone':>14}{'lost':>6}{'doubled':>9}"
     )
@@ -192,7 +202,7 @@ def _name(fault: Fault, tier_of: dict[str, str]) -> str:
 
 
 def _blamed(wrong: Wrong, courses: Sequence[Course]) -> Course | None:
-    """The last fault before it."""
+    """Return the last fault that was injected before `wrong`."""
     before = [course for course in courses if course.injected_at is not None and course.injected_at <= wrong.at_seconds]
     return max(before, key=lambda course: course.injected_at or 0, default=None)
 

@@ -1,4 +1,4 @@
-"""A whole run: the topology and a crowd, the faults, and in the end what became of every reaction."""
+"""Runs a chaos test: starts a topology and a crowd, injects faults, and accounts for every reaction."""
 
 import shutil
 import signal
@@ -29,31 +29,32 @@ from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Part, Ports
 
 _CROWD = demo.Wishes(reactions_per_second=100, viewers=40)
-# How long the flow may take to begin, recoveries to end after the last fault, and readers to come to the end.
+# The limit for each of these: the first swarms, the recovery after the last fault, and reading the topics to the end.
 _PATIENCE_SECONDS = 180
 _LOOK_SECONDS = 5.0
 _STEP_SECONDS = 0.1
 
 
 def layout_in(directory: Path) -> Layout:
-    """A topology to break, on ports that nothing listens on: two clusters of two subscribers, and all the standbys."""
+    """Return a topology on free ports: two clusters of two subscribers each, and all standbys."""
     ports = Ports.free(clusters=2, subscribers_per_cluster=2)
     return Layout(directory, ports, has_standbys=True)
 
 
 def run(seed: int, count: int, layout: Layout, most_in_burst: int = max(BURSTS)) -> int:
-    """Break a topology of its own `count` times; returns 0 if nothing was lost or doubled and everything came back.
+    """Inject `count` faults into a new topology.
 
-    The report is left in `report.json` of its folder. Raises EmoStreamError where something stands in the way.
+    Returns 0 if no reaction was lost or doubled and every process recovered, else 1. Writes the report to
+    `report.json` in the folder of the layout. Raises EmoStreamError if the run cannot be carried out.
     """
     parts = topology.parts(layout)
     return run_faults(schedule(seed, count, victims(parts), most_in_burst), layout, parts, seed)
 
 
 def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], seed: int) -> int:
-    """The same with faults of one's own choice; the seed is what a failure names.
+    """Inject the given faults, like `run`. `seed` appears in the messages and the report only.
 
-    SIGINT or SIGTERM ends the faults early, which counts as a failure; the account is made all the same.
+    SIGINT or SIGTERM stops the injection early. The account is still made, but the run counts as failed.
     """
     with demo.sole_owner(layout.directory), demo.stop_signals() as signals:
         tell = Display(on_reader_gone=signals.stop).tell
@@ -91,7 +92,7 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
 
 
 class _Run:
-    """What happens while the topology is up."""
+    """The part of a run during which the topology is up."""
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
@@ -119,7 +120,7 @@ class _Run:
         self._crowd = demo.crowd(_CROWD, layout, self._figures_file)
 
     def run(self, seed: int) -> report.Report:
-        """Raises EmoStreamError where the flow does not begin, or the crowd fails."""
+        """Inject the faults and return the report. Raises EmoStreamError if no swarm comes or the crowd never ends."""
         self._crowd.start()
         try:
             self._step_until(self._flows, _PATIENCE_SECONDS, "no swarm came")
@@ -164,7 +165,7 @@ class _Run:
         return newest is not None and newest.swarms >= 2 and newest.viewers == _CROWD.viewers
 
     def _break(self) -> None:
-        """Inject all faults, and wait until all are recovered from, but not for ever."""
+        """Inject all faults, and wait for the recoveries up to the limit of the injector."""
         while not self._injector.is_over():
             if self._is_told_to_stop():
                 self._injector.cut_short()
@@ -174,7 +175,7 @@ class _Run:
     def _wait_for_all(self) -> list[str]:
         deadline = self._timeline.seconds() + _PATIENCE_SECONDS
         while (missing := self._injector.missing()) and self._timeline.seconds() < deadline:
-            # It sees to it that what comes back late is known.
+            # Record late recoveries too.
             self._injector.step()
             self._step()
         return [f"{name} is not back" for name in missing]
@@ -201,7 +202,7 @@ class _Run:
         return found
 
     def _moves(self, crowd: Figures | None) -> list[Move]:
-        """Those of the viewers, by the run's clock."""
+        """Return the moves of the viewers, with times on the clock of the run."""
         return [
             msgspec.structs.replace(move, lost_at_seconds=self._timeline.at(move.lost_at_seconds))
             for move in (crowd.moves if crowd is not None else [])

@@ -1,11 +1,11 @@
-"""What happened when, told as it happens."""
+"""Records the events of a run with their times, and prints each one as it happens."""
 
 import time
 from collections.abc import Callable
 
 
 class Timeline:
-    """Its clock starts when it is made, or restarted."""
+    """A list of events and a clock, which starts at 0 s on creation and on `restart`."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -13,18 +13,18 @@ class Timeline:
         self.entries: list[str] = []
 
     def restart(self) -> None:
-        """It is 0 s now."""
+        """Set the clock to 0 s."""
         self._began = time.monotonic()
 
     def seconds(self) -> float:
-        """The time on its clock."""
+        """Return the time on the clock, in seconds."""
         return self.at(time.monotonic())
 
     def at(self, monotonic_seconds: float) -> float:
-        """What its clock showed at a time of the machine's monotonic clock."""
+        """Convert a time of the monotonic clock of the machine to a time on this clock."""
         return monotonic_seconds - self._began
 
     def note(self, what: str) -> None:
-        """Something happened now."""
+        """Record an event with the current time, and print it."""
         self.entries.append(f"{self.seconds():7.1f} s  {what}")
         self._tell(self.entries[-1])

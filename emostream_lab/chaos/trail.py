@@ -1,4 +1,4 @@
-"""What was written to Kafka while things broke, checked record by record. Pure: time is passed in."""
+"""Checks every record that is written to Kafka during a chaos run. Pure: time is passed in."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from emostream.model import SWARMS_TOPIC, Swarm
 
 @dataclass(frozen=True)
 class Wrong:
-    """Something that breaks the promise, and when it was read; `lost` and `doubled` are reactions."""
+    """An error in the records, and the time when it was read. `lost` and `doubled` count reactions."""
 
     at_seconds: float
     what: str
@@ -22,10 +22,11 @@ class Wrong:
 
 
 class Trail:
-    """Takes the records of all topics, each topic in order, from the swarm `last` on.
+    """Checks the records of all topics after the swarm `last`. The records of each topic must be passed in order.
 
-    `swarms` must have every sequence once, with totals that grow by its counts, and count what `reactions` holds. A
-    cluster's topic must be the same once its repeats are dropped.
+    `swarms` must have every sequence number once. The totals of a swarm must be the totals before it plus its counts,
+    and the counts must match the records of `reactions`. Without repeated records, the topic of a cluster must equal
+    `swarms`.
     """
 
     def __init__(self, last: Swarm, clusters: Sequence[str], clock: Callable[[], float]) -> None:
@@ -35,11 +36,11 @@ class Trail:
         self.wrongs: list[Wrong] = []
         self.dead_letters: Counter[bytes] = Counter()
         self.repeats = 0
-        """Records that subscribers have to drop."""
+        """The number of repeated records in the topics of the clusters. Subscribers drop these."""
 
     @property
     def came_to_ms(self) -> int:
-        """The end of the newest window that has come to every topic."""
+        """The end of the newest window that every topic has, in ms since the epoch."""
         return min(swarm.window.end for swarm in self._newest.values())
 
     @property
@@ -48,33 +49,33 @@ class Trail:
         return self._newest[SWARMS_TOPIC]
 
     def position(self, partition: int) -> int:
-        """The offset of a partition from which `reactions` is to be read."""
+        """Return the offset at which to start reading a partition of `reactions`."""
         return self._ledger.position(partition)
 
     def read_reactions(self, partition: int, offset: int, value: bytes) -> None:
-        """The next record of a partition of `reactions`."""
+        """Take the next record of a partition of `reactions`."""
         self._ledger.write(partition, offset, counts_of(value))
 
     def read_up_to(self, partition: int, position: int) -> None:
-        """A partition of `reactions` was read up to here."""
+        """Note that a partition of `reactions` was read up to `position`."""
         self._ledger.read(partition, position)
         self._compare()
 
     def read_swarm(self, swarm: Swarm) -> None:
-        """The next record of `swarms`."""
+        """Take the next record of `swarms`."""
         self._check_follows(SWARMS_TOPIC, swarm)
         self._ledger.count(swarm)
         self._compare()
 
     def read_relayed(self, cluster: str, swarm: Swarm) -> None:
-        """The next record of a cluster's topic."""
+        """Take the next record of the topic of a cluster."""
         if swarm.sequence <= self._newest[cluster].sequence:
             self.repeats += 1
         else:
             self._check_follows(cluster, swarm)
 
     def read_dead_letter(self, value: bytes) -> None:
-        """The next record of `reactions.dead-letter`."""
+        """Take the next record of `reactions.dead-letter`."""
         self.dead_letters[value] += 1
 
     def _check_follows(self, topic: str, swarm: Swarm) -> None:
@@ -87,7 +88,7 @@ class Trail:
             self._note(f"in {topic}, the window of {swarm.id} begins before that of {before.id} ends")
 
     def _compare(self) -> None:
-        """Note what the ledger has found since it was last asked."""
+        """Note the reactions that the ledger has found lost or doubled since the last call."""
         lost, doubled = self._ledger.lost.total(), self._ledger.doubled.total()
         lost -= sum(wrong.lost for wrong in self.wrongs)
         doubled -= sum(wrong.doubled for wrong in self.wrongs)

@@ -1,4 +1,4 @@
-"""Reads every topic along while things break, from a thread of its own, and puts bad records into `reactions`."""
+"""Reads every topic during a chaos run, and writes invalid records into `reactions`, each in a thread of its own."""
 
 import contextlib
 import threading
@@ -19,19 +19,19 @@ from emostream_lab.chaos.trail import Trail
 _SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 _DEAD_LETTERS = TopicPartition(model.DEAD_LETTER_TOPIC, 0)
 _POLL_MS = 250
-# So the broker answers when so long is over, with all that has come, and not for each record.
+# The broker collects the records of this time and answers once, instead of once for each record.
 _AT_LEISURE = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
 _RETRY_SECONDS = 1.0
 _BETWEEN_JUNK_SECONDS = 15.0
-# A dead letter holds a record of this size whole.
+# A dead letter contains a record of up to this size in full.
 _MAX_JUNK_BYTES = 4_096
 _JUNK = [record for record in JUNK if len(record) <= _MAX_JUNK_BYTES]
 
 
 class Watch:
-    """Feeds the trail from the swarm on that is the last one now, through every outage of the broker.
+    """Reads all records after the current last swarm into a trail, and continues after outages of the broker.
 
-    Raises EmoStreamError without Kafka, or where `swarms` is empty.
+    Raises EmoStreamError if Kafka does not answer at the start, or `swarms` is empty.
     """
 
     def __init__(self, settings: KafkaSettings, clusters: Sequence[str], clock: Callable[[], float]) -> None:
@@ -50,26 +50,26 @@ class Watch:
         self._positions: dict[TopicPartition, int] = {
             _SWARMS: last.offset + 1,
             **{partition: self.trail.position(partition.partition) for partition in self._reactions},
-            # A topic of our own broker: nothing was deleted from its beginning.
+            # The broker belongs to this run, so no record at the beginning was deleted.
             **dict.fromkeys([*relayed, _DEAD_LETTERS], 0),
         }
         self._thread = ThreadPoolExecutor(1, "watch")
         self._reading = self._thread.submit(self._read_all)
 
     def ends(self) -> Mapping[TopicPartition, int]:
-        """Where each topic ends now. Raises EmoStreamError without Kafka."""
+        """Return the current end offset of each partition. Raises EmoStreamError if Kafka does not answer."""
         with self._reader() as reader, kafka.asking(self._settings.bootstrap_servers):
             found: dict[TopicPartition, int] = reader.end_offsets(list(self._positions))
             return found
 
     def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Whether each topic was read up to there. Raises what made the reading fail."""
+        """Return whether each partition was read up to `ends`. Raises the error that ended the reading, if any."""
         if self._reading.done():
             self._reading.result()
         return all(self._positions[partition] >= end for partition, end in ends.items())
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._over.set()
         self._thread.shutdown()
 
@@ -98,7 +98,7 @@ class Watch:
                 self._positions[partition] = record.offset + 1
 
     def _advance(self, reader: KafkaConsumer) -> None:
-        """The ends of transactions have no records."""
+        """Move past the ends of transactions, which have offsets but no records."""
         for partition in self._positions:
             self._positions[partition] = reader.position(partition)
         for partition in self._reactions:
@@ -109,20 +109,20 @@ class Watch:
 
 
 class Junk:
-    """Puts records that are no reactions into `reactions`, one after the other, through every outage of the broker."""
+    """Writes invalid records into `reactions`, one at a time, and continues after outages of the broker."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._over = threading.Event()
         self.put: list[bytes] = []
-        """What was acknowledged."""
+        """The records that the broker acknowledged."""
         self.unknown: list[bytes] = []
-        """What may be there or not."""
+        """The records whose outcome is unknown: the topic may have them or not."""
         self._thread = ThreadPoolExecutor(1, "junk")
         self._putting = self._thread.submit(self._put_all)
 
     def stop(self) -> None:
-        """Put no more, once the last one is acknowledged. Raises what made it fail."""
+        """Wait until the last record is acknowledged, and stop. Raises the error that ended the writing, if any."""
         self._over.set()
         self._thread.shutdown()
         self._putting.result()
@@ -134,7 +134,7 @@ class Junk:
                 try:
                     self._put_with(producer)
                 except KafkaError:
-                    # After one failure the producer may be wedged.
+                    # The producer may be unusable after a failure.
                     self.unknown.append(self._next)
                 finally:
                     kafka.abandon(producer, timeout_seconds=1)

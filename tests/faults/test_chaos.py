@@ -1,4 +1,4 @@
-"""Every process gets broken, in bursts: nothing is lost, nothing is counted twice, and everything comes back."""
+"""Tests that no reaction is lost or counted twice, and that every process recovers, after bursts of faults."""
 
 import os
 from pathlib import Path

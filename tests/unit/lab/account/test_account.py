@@ -1,4 +1,4 @@
-"""Every reaction is accounted for, and the percentiles are those of all reactions at all viewers."""
+"""Tests the account of every reaction, and the percentiles over all reactions at all viewers."""
 
 from collections import Counter
 

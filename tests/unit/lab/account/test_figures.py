@@ -1,4 +1,4 @@
-"""The display and the verdict say what the figures are."""
+"""Tests that the live line and the verdict match the figures."""
 
 from pathlib import Path
 

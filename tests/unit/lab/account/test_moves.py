@@ -1,4 +1,4 @@
-"""A move is from the loss of a subscriber until one has taken the viewer in, however many tries lie between."""
+"""Tests that a move lasts from the loss of a subscriber to the next connection, across failed attempts."""
 
 from emostream.client.viewer import Connecting, Live, Waiting
 from emostream_lab.account.moves import Move, Moves

@@ -1,4 +1,4 @@
-"""The crowd taps evenly, celebrates goals, and no two of its reactions are the same."""
+"""Tests that the crowd sends single taps, several taps after a goal, and no reaction twice."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a process holds is measured with its children, and too much of it is a problem."""
+"""Tests that the resources of a process include its children, and that too many of them are reported."""
 
 import os
 from pathlib import Path

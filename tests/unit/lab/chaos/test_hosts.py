@@ -1,4 +1,4 @@
-"""The faults of a deployment follow from the seed alone, and spare nobody."""
+"""Tests that only the seed decides the faults of a deployment, and that every unit can be a victim."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Faults hit real processes; a burst of them comes when the one before it is recovered from, or would have to be."""
+"""Tests the injector on real processes: a burst waits for the recovery from the burst before it, up to a limit."""
 
 import signal
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ FOR_EVER_MS = 10**15
 
 @dataclass
 class House:
-    """Two processes that sleep, and up to when swarms have come."""
+    """Two processes that sleep, and a settable end of the newest swarm."""
 
     directory: Path
     came_to_ms: int = NEVER_MS

@@ -1,4 +1,4 @@
-"""The faults follow from the seed alone and spare nobody."""
+"""Tests that only the seed decides the faults, and that every process can be a victim."""
 
 import itertools
 from pathlib import Path

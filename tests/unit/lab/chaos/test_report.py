@@ -1,4 +1,4 @@
-"""The report is of what was seen, and tells each kind of fault apart."""
+"""Tests that the report has a line for each kind of fault, with the measured values."""
 
 from emostream_lab.account.moves import Move
 from emostream_lab.chaos import report
@@ -22,7 +22,7 @@ COURSES = [
     course(1, Kind.KILL, ("subscriber@1",), 2.04, 1.0),
     course(10, Kind.KILL, ("subscriber@2",), 4.0, 3.0),
     course(20, Kind.STOP, ("subscriber@2",), 1.0, None),
-    # It came before the subscriber of 10 s was back.
+    # This fault overlaps with the one at 10 s.
     course(12, Kind.KILL, ("kafka", "subscriber@2"), 5.0, 6.0),
 ]
 

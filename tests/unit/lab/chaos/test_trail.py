@@ -1,4 +1,4 @@
-"""The trail finds every record that breaks the promise, and nothing else."""
+"""Tests that the trail reports every wrong record and no correct one."""
 
 import itertools
 
@@ -11,7 +11,7 @@ RECORD = model.encode([model.Reaction("u1", "🔥", 0)])
 
 
 def swarm(sequence: int, count: int, total: int, *, start: int | None = None, offset: int | None = None) -> model.Swarm:
-    """Swarms of one reaction each follow each other, in windows of 10 ms."""
+    """Return one swarm of a series with windows of 10 ms and one record of `reactions` in each."""
     end = 10 * sequence
     return model.Swarm(
         id=f"s-{sequence}",
@@ -27,7 +27,7 @@ def swarm(sequence: int, count: int, total: int, *, start: int | None = None, of
 
 @pytest.fixture
 def trail() -> Trail:
-    """Three reactions, a record each, are there to be counted."""
+    """Return a trail that has read three records of `reactions` with one reaction each."""
     seconds = itertools.count()
     trail = Trail(swarm(0, 0, 0), ["cluster1"], lambda: float(next(seconds)))
     for offset in range(3):
