@@ -1,4 +1,4 @@
-"""Kills a process of a running demo, and tells how it came back: what `make break` shows to whoever watches."""
+"""Kills a process of the running demo and reports when it is ready again. This is the command `make break`."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ from emostream.errors import EmoStreamError
 from emostream_lab.processes.supervisor import State
 
 _LOOK_SECONDS = 0.1
-# Kafka and Spark's driver start slowest, and on a busy machine they take their time.
+# Kafka and the driver of Spark start slowest, and more slowly on a busy machine.
 _PATIENCE_SECONDS = 120
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One process as the supervisor's state file has it; `pid` is None where nothing of it runs (any more)."""
+    """A process in the state file of the supervisor. `pid` is None if the process does not run."""
 
     name: str
     tier: str
@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(list[Row])
 
 
 def read_rows(state_file: Path) -> list[Row]:
-    """The processes of the demo that runs. Raises EmoStreamError where none does."""
+    """Read the processes of the running demo. Raises EmoStreamError if no demo runs."""
     try:
         return _decoder.decode(state_file.read_bytes())
     except FileNotFoundError:
@@ -41,9 +41,9 @@ def read_rows(state_file: Path) -> list[Row]:
 
 
 def choose(rows: Sequence[Row], what: str, pick: Callable[[list[Row]], Row]) -> Row:
-    """The victim: any process that is at work, or one of the tier or name `what`.
+    """Choose a ready process of the tier or name `what`, or any ready process if `what` is empty.
 
-    Raises EmoStreamError where `what` is neither, or none of it is at work now.
+    Raises EmoStreamError if no tier or process has this name, or none of its processes is ready.
     """
     named = [row for row in rows if what in ("", row.tier, row.name)]
     if not named:
@@ -57,7 +57,7 @@ def choose(rows: Sequence[Row], what: str, pick: Callable[[list[Row]], Row]) -> 
 
 
 def run(state_file: Path, what: str, pick: Callable[[list[Row]], Row], tell: Callable[[str], None]) -> None:
-    """Kill one process, and return once it is ready again. Raises EmoStreamError where it does not come back."""
+    """Kill one process and wait until it is ready again. Raises EmoStreamError if it is not ready after 120 s."""
     victim = choose(read_rows(state_file), what, pick)
     assert victim.pid is not None, "choose gives one that runs"  # noqa: S101
     os.kill(victim.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The command `emostream-lab`: starts every tier on one machine, puts an audience on it, breaks it and measures it."""
+"""The command `emostream-lab`: runs EmoStream on one machine, simulates an audience, injects faults and measures."""
 
 import secrets
 import sys
@@ -16,7 +16,7 @@ from emostream_lab.load.shapes import SHAPES
 @click.group("emostream-lab", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emostream")
 def main() -> None:
-    """Start EmoStream on one machine, put an audience on it, break it and measure it."""
+    """Run EmoStream on one machine, simulate an audience, inject faults and measure."""
 
 
 @main.command()
@@ -32,7 +32,7 @@ def main() -> None:
 def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool, lan_wish: str
 ) -> None:
-    """Run every tier on this machine, with a simulated crowd; each option is a variable too (`FOR=60 make demo`)."""
+    """Run every tier on this machine with a simulated crowd. Each option is a variable too (`FOR=60 make demo`)."""
     for tier in config.TIERS:
         config.check(tier)
     from emostream_lab import demo as local_demo  # noqa: PLC0415
@@ -50,7 +50,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
 @main.command("break")
 @click.option("--what", envvar="WHAT", default="", help="The tier or process to kill; any by default.")
 def break_(what: str) -> None:
-    """Kill a process of the running demo, and tell how it comes back (`WHAT=kafka make break`)."""
+    """Kill a process of the running demo and report when it is ready again (`WHAT=kafka make break`)."""
     from emostream_lab import breaker, demo  # noqa: PLC0415
 
     breaker.run(demo.STATE_DIR / "topology.json", what, secrets.choice, click.echo)
@@ -61,7 +61,7 @@ def break_(what: str) -> None:
 @click.option("--faults", envvar="FAULTS", type=click.IntRange(1), default=25, help="How many faults.")
 @click.option("--burst", envvar="BURST", type=click.IntRange(1), default=8, help="How many may overlap; 1 for none.")
 def chaos(seed: int, faults: int, burst: int) -> None:
-    """Break every process of a topology of its own, and account for every reaction (`SEED=7 make chaos`)."""
+    """Inject faults into a new topology and account for every reaction (`SEED=7 make chaos`)."""
     from emostream_lab.chaos import run as local_chaos  # noqa: PLC0415
 
     sys.exit(local_chaos.run(seed, faults, local_chaos.layout_in(Path("build/chaos")), burst))
@@ -73,9 +73,9 @@ def chaos(seed: int, faults: int, burst: int) -> None:
 @click.option("--kinds", default="kill,stop,inbound,outbound,disk", help="Which kinds of faults.")
 @click.argument("units", type=click.File("rb"), default="-")
 def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
-    """Print as JSON which faults are to befall deployed hosts, for playbooks/chaos.yml to carry out.
+    """Print a plan of faults for deployed hosts as JSON. playbooks/chaos.yml carries it out.
 
-    UNITS is a file with the units of each host, as JSON: {"kafka1": ["kafka.service"]}.
+    UNITS is a JSON file with the units of each host: {"kafka1": ["kafka.service"]}.
     """
     import msgspec  # noqa: PLC0415
 
@@ -92,7 +92,7 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
 @click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")
 @click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures are kept instead of shown.")
 def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | None) -> None:
-    """Be a simulated audience of a running topology, and account for all that it sent."""
+    """Simulate an audience for a running topology and account for every reaction."""
     start_tier("crowd")
     from emostream_lab.audience import crowd as local_crowd  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | 
 @main.command()
 @click.argument("figures_file", type=click.Path(dir_okay=False))
 def account(figures_file: str) -> None:
-    """Print the account that a crowd left in its FIGURES_FILE; exit 1 unless it is exact."""
+    """Print the account that a crowd wrote to FIGURES_FILE; exit with 1 unless it is exact."""
     from emostream_lab.account import figures  # noqa: PLC0415
 
     found = figures.read(Path(figures_file))
@@ -123,7 +123,7 @@ def account(figures_file: str) -> None:
 def load(  # noqa: PLR0913, PLR0917 - a parameter an option
     shape: str, viewers: int, reactions: int, seconds: int, workers: int, own: bool
 ) -> None:
-    """Put an audience of Locust's on the pipeline that runs, or on one of its own; each option is a variable too."""
+    """Simulate an audience with Locust, on the running pipeline or a new one. Each option is a variable too."""
     config.check("client")
     from emostream_lab.load import command  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def load(  # noqa: PLR0913, PLR0917 - a parameter an option
 @click.option("--viewers", type=click.IntRange(1), required=True, help="Connected at the same time.")
 @click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the height.")
 def plan_(viewers: int, reactions_per_second: int) -> None:
-    """Say how many hosts an audience needs, from what one core was measured to do."""
+    """Print how many hosts an audience needs, based on measurements of one core."""
     from emostream_lab import plan  # noqa: PLC0415
 
     found = plan.plan(plan.Audience(viewers, reactions_per_second))

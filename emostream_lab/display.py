@@ -1,4 +1,4 @@
-"""What a person sees while something runs: sentences that stay, and below them one line that is rewritten."""
+"""Shows progress in the terminal: sentences that stay, and below them a live line that is rewritten."""
 
 import shutil
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from emostream.runtime import output
 
-# With output that is not a terminal, as in CI, the live line is printed this often instead of being rewritten.
+# If the output is not a terminal, as in CI, the live line is printed at this interval instead of being rewritten.
 _PLAIN_INTERVAL_SECONDS = 5
 
 
 class Display:
-    """Writes to standard output, in the way that suits it.
+    """Writes to standard output: a terminal, a file or a pipe.
 
-    `on_reader_gone` is called once when the other end of a pipe is closed, as `head` closes it; nothing raises then.
+    When the reader closes the pipe, as `head` does, `on_reader_gone` is called once and no method raises.
     """
 
     def __init__(self, on_reader_gone: Callable[[], object] = lambda: None) -> None:
@@ -22,7 +22,7 @@ class Display:
         self._printed_at = 0.0
 
     def tell(self, sentence: str) -> None:
-        """Say something that stays."""
+        """Print a sentence that stays."""
         self._write(f"{self._clear}{sentence}\n")
 
     def live(self, line: str) -> None:

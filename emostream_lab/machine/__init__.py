@@ -1,1 +1,1 @@
-"""Prepares this machine: packages, jars, Java, its network address, and a browser for tests."""
+"""Prepares this machine: installs packages and jars, and finds Java, the network address and a browser for tests."""

@@ -1,7 +1,8 @@
-"""Makes a fresh machine ready: `python3 -m emostream_lab.machine.bootstrap PURPOSE`, from the root of the repository.
+"""Installs what this machine lacks for a make target. The root Makefile calls it before each target.
 
-It runs before anything is installed, so it needs Python's standard library only. It first looks at what is missing,
-says what it will install and how much that downloads, and then does it; where nothing is missing it says nothing.
+Run it as `python3 -m emostream_lab.machine.bootstrap PURPOSE` from the root of the repository. It runs before anything
+is installed, so it uses the standard library only. It prints what is missing and the size of the downloads, and then
+installs it. If nothing is missing, it prints nothing.
 """
 
 import contextlib
@@ -26,16 +27,16 @@ VENV = REPOSITORY / ".venv"
 OLDEST_PYTHON = (3, 11)
 LOG = REPOSITORY / "build" / "set-up.log"
 LOCK = REPOSITORY / "build" / "set-up.lock"
-# nginx with the module nchan, which `make bench` compares our subscribers with.
+# nginx with the module nchan. `make bench` compares our subscribers with it.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
-# Built into the module: its setting for another folder is refused as a duplicate.
+# This path is fixed in the module: nginx refuses a setting for another folder as a duplicate.
 _NCHAN_MESSAGES = Path("/var/lib/nginx/body")
 NEEDED_DISK_GB = 4
-# How long unattended-upgrades, say, may keep apt to itself.
+# How long to wait while another program, such as unattended-upgrades, locks apt.
 _APT_PATIENCE_SECONDS = 900
 _APT_RETRY_SECONDS = 5.0
-# The settings of pip by which it reaches packages. All others, as PIP_USER or PIP_TARGET, are for other installations.
+# The settings of pip that say how it reaches packages. Others, such as PIP_USER, belong to other installations.
 _PIP_KEPT = {
     f"PIP_{name}"
     for name in (
@@ -47,9 +48,10 @@ _PIP_KEPT = {
 
 @dataclass(frozen=True)
 class Purpose:
-    """What one of the make targets needs: the first of `requirements` is installed, the others include it.
+    """What a make target needs on this machine.
 
-    `commands` maps a command to the package of Debian and Ubuntu that holds it.
+    The first of `requirements` is installed, unless any of them is installed already: the others include it.
+    `commands` maps a command to the Debian and Ubuntu package that contains it.
     """
 
     requirements: tuple[str, ...]
@@ -74,7 +76,7 @@ PURPOSES = {
 
 @dataclass(frozen=True)
 class Step:
-    """Something that is missing: what it is in words, what it downloads at most, and how to get it."""
+    """A missing item: its description, the most that it downloads in MB, and the function that installs it."""
 
     what: str
     download_mb: int
@@ -82,7 +84,7 @@ class Step:
 
 
 def plan(purpose: Purpose) -> list[Step]:
-    """The steps that this machine still lacks, in the order in which they must run."""
+    """Return the steps that are still necessary on this machine, in the order in which they must run."""
     steps = []
     if packages := missing_packages(purpose):
         steps.append(Step(f"apt packages: {' '.join(packages)}", 80, lambda: _apt_install(packages)))
@@ -100,9 +102,9 @@ def plan(purpose: Purpose) -> list[Step]:
 
 
 def missing_packages(purpose: Purpose) -> list[str]:
-    """Debian's names of the packages without which the later steps cannot run.
+    """Return the names of the missing Debian packages, which the later steps need.
 
-    Raises EmoStreamError where the distribution has no such package.
+    Raises EmoStreamError if the distribution has no such package.
     """
     missing = []
     try:
@@ -111,7 +113,7 @@ def missing_packages(purpose: Purpose) -> list[str]:
         missing.append(_java_package(_os_release()))
     if jars.incomplete_sets() and shutil.which("mvn") is None:
         missing.append("maven")
-    # Debian's python3 comes without what makes a virtual environment.
+    # On Debian, python3 alone cannot create a virtual environment.
     if not _venv_works() and not _has_module("ensurepip"):
         missing.append("python3-venv")
     missing += [package for command, package in purpose.commands.items() if shutil.which(command) is None]
@@ -154,13 +156,16 @@ def _apt_install(packages: Sequence[str]) -> None:
             "there is no apt-get here: install Java 17, 21 or 25, Maven and Python's venv by other means (Fedora: "
             "`sudo dnf install java-21-openjdk-headless maven`) and start again."
         )
-    # The lists are as old as the machine, and what they name may be gone.
+    # The package lists may be old and name versions that the archive no longer has.
     _apt_update(remedy=line)
     _run_as_root(f"{line} --quiet -o DPkg::Lock::Timeout={_APT_PATIENCE_SECONDS}", remedy=line)
 
 
 def _apt_update(remedy: str) -> None:
-    """apt waits by itself for those who install packages, but not for those who renew its lists."""
+    """Run apt-get update, and retry while the package lists are locked.
+
+    apt itself waits only for the lock on the installation of packages.
+    """
     deadline = time.monotonic() + _APT_PATIENCE_SECONDS
     while True:
         try:
@@ -175,14 +180,14 @@ def _apt_update(remedy: str) -> None:
 
 
 def _run_as_root(line: str, remedy: str) -> None:
-    """Run a command line; `remedy` is what a person is to run where that fails."""
+    """Run a command as root. If it fails, the error tells the user to run `remedy`."""
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and shutil.which("sudo") is None:
         raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{remedy}` as root and start again.")
     if as_root:
-        # Asks for the password now, where no progress overwrites the question.
+        # Ask for the password now, before progress output can overwrite the prompt.
         subprocess.run(["sudo", "--validate"], check=False)
-    # sudo hands on no environment, and we read what apt says.
+    # sudo does not pass the environment on. The locale is fixed because we parse the output of apt.
     environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
     failed = f"`{line}` failed: run `{remedy}` as root and start again."
     _run([*as_root, *environment, *shlex.split(line)], failed)
@@ -192,15 +197,15 @@ def _pip_install(name: str) -> None:
     if not _venv_works():
         shutil.rmtree(VENV, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(VENV)], "no virtual environment could be made in .venv.")
-    # Spark unpacks to 1 GB while it is built, which a /tmp in memory may not hold.
+    # The build of Spark unpacks 1 GB, for which a /tmp in memory may be too small.
     build_dir = REPOSITORY / "build" / "tmp"
     build_dir.mkdir(parents=True, exist_ok=True)
     environment = {**pip_environment(os.environ), "TMPDIR": str(build_dir)}
-    # A pip.conf with `user = true` would put the packages elsewhere.
+    # A pip.conf with `user = true` would install the packages elsewhere.
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--no-user"]
     hashed = [*pip, "--require-hashes", "-r"]
     failed = "pip could not install {}: is the network there, and room on the disk? Start again to go on."
-    # What builds wheels is pinned like the rest, instead of whatever is newest today.
+    # The tools that build wheels are pinned too.
     _run([*hashed, "requirements/build.txt"], failed.format("requirements/build.txt"), environment)
     requirements = f"requirements/{name}.txt"
     _run([*hashed, requirements, "--no-build-isolation"], failed.format(requirements), environment)
@@ -210,7 +215,7 @@ def _pip_install(name: str) -> None:
 
 
 def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Of an environment, all but what would have pip install elsewhere, or see packages of elsewhere as installed."""
+    """Drop the variables that would make pip install elsewhere, or find packages of other installations."""
     return {
         name: value
         for name, value in environment.items()
@@ -236,7 +241,7 @@ def _unpack_nchan() -> None:
     _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
     for package in unpacked.glob("*.deb"):
         _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")
-    # Its name is given last, so the folder is whole where there is one.
+    # The folder gets its final name last, so it is complete if it exists.
     unpacked.rename(NCHAN)
 
 
@@ -246,26 +251,29 @@ def _is_installed(name: str) -> bool:
 
 
 def _marker(name: str) -> Path:
-    """Written last, so it proves an installation complete."""
+    """Return the file that marks a complete installation. It is written last."""
     return VENV / f".installed-{name}"
 
 
 def _fingerprint(name: str) -> str:
-    """What an installation depends on: the pinned packages, our own metadata, and where the environment is."""
+    """Return a hash of the pinned packages, our own metadata, and the path of the repository.
+
+    If it changes, the packages are installed again.
+    """
     files = [REPOSITORY / "requirements" / "build.txt", REPOSITORY / "requirements" / f"{name}.txt"]
     content = b"".join(path.read_bytes() for path in [*files, REPOSITORY / "pyproject.toml"])
     return hashlib.sha256(content + str(REPOSITORY).encode()).hexdigest()
 
 
 def _venv_works() -> bool:
-    # A Python that was upgraded or removed since leaves a dangling link behind.
+    # If the system's Python was upgraded or removed, the link in the environment is dangling.
     return (VENV / "bin" / "python").exists() and (VENV / "bin" / "pip").exists()
 
 
 def _run(
     command: Sequence[str], failed: str, environment: dict[str, str] | None = None, cwd: Path = REPOSITORY
 ) -> None:
-    """Run it; the newest line of its log is shown as progress. Raises EmoStreamError with the text `failed`."""
+    """Run a command and show the newest line of its log. If it fails, raises EmoStreamError with the text `failed`."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("ab") as log:
         child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -306,21 +314,21 @@ def _check_disk(steps: Sequence[Step]) -> None:
 
 
 def prepare(purpose: Purpose) -> None:
-    """Do what is missing, saying so first. Raises EmoStreamError with what to do where a step fails."""
+    """Print and carry out the missing steps. If one fails, raises EmoStreamError with what the user can do."""
     if not plan(purpose):
         return
     build = LOG.parent
     checkout.check(REPOSITORY, [REPOSITORY, VENV, build, *build.glob("*")])
     build.mkdir(exist_ok=True)
     with _alone():
-        # Another set-up may have done all of it meanwhile.
+        # Another set-up may have carried out the steps in the meantime.
         if steps := plan(purpose):
             _carry_out(steps)
 
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Two set-ups at once would delete each other's files: wait until any other one of this checkout is done."""
+    """Wait until no other set-up runs in this checkout. Two at once would delete each other's files."""
     with LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

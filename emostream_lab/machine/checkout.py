@@ -1,6 +1,6 @@
-"""What about this checkout and its user would end in a failure of Java or of a write, told before it does.
+"""Checks the path and the owner of this checkout, and the user, before Java or a write fails because of them.
 
-Standard library only: the set-up asks before anything is installed.
+Standard library only, because the set-up calls it before anything is installed.
 """
 
 import os
@@ -10,20 +10,23 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 
-# They separate paths from one another, or from what follows a path, in what Java and Spark read.
+# Java and Spark use these characters to separate paths, or to end a path.
 _SEPARATORS = ':,#"\\\n'
 
 
 def check(repository: Path, written: Iterable[Path]) -> None:
-    """Raises EmoStreamError, with what to do, where nothing could run here; `written` is what a run writes to."""
+    """Run all checks. `written` lists the paths that a run writes to.
+
+    Raises EmoStreamError with what the user can do.
+    """
     check_name(repository)
     check_user()
     check_writable(written)
 
 
 def check_name(repository: Path) -> None:
-    """Raises EmoStreamError where the path of the checkout holds a character that Java or Spark cannot have there."""
-    # Java encodes the two halves of a character beyond U+FFFF apart, and then finds no jar (seen with 17 and 21).
+    """Check the path of the checkout. Raises EmoStreamError if Java or Spark cannot handle a character in it."""
+    # Java encodes the two halves of a character above U+FFFF separately, and then finds no jar (seen with 17 and 21).
     refused = [character for character in str(repository) if character in _SEPARATORS or ord(character) > 0xFFFF]
     if refused:
         raise EmoStreamError(
@@ -33,7 +36,7 @@ def check_name(repository: Path) -> None:
 
 
 def check_user() -> None:
-    """Raises EmoStreamError where this user has no name."""
+    """Check the current user. Raises EmoStreamError if the user id has no name."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -44,7 +47,7 @@ def check_user() -> None:
 
 
 def check_writable(written: Iterable[Path]) -> None:
-    """Raises EmoStreamError where one of these files and folders exists and belongs to somebody else."""
+    """Check that existing paths are writable. Raises EmoStreamError if this user may not write to one of them."""
     foreign = [path for path in written if path.exists() and not os.access(path, os.W_OK)]
     if foreign:
         names = " ".join(map(str, foreign))

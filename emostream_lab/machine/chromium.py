@@ -1,4 +1,4 @@
-"""A headless Chromium as the tests, the benchmark and the captures of the page drive it."""
+"""Drives a headless Chromium, for the browser tests, the benchmark and the pictures of the page."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
-# Nothing of a browser may reach beyond this machine, nor leave anything on it.
+# The browser must not contact other machines, and must not leave files on this one.
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -31,7 +31,7 @@ def _command(name: str) -> str:
 
 
 class Browser(webdriver.Chrome):
-    """A Chromium with a profile of its own. `environment` replaces that of this process."""
+    """A Chromium with its own profile. `environment`, if given, replaces the environment of this process."""
 
     def __init__(self, profile: Path, environment: Mapping[str, str] | None = None) -> None:
         options = webdriver.ChromeOptions()
@@ -39,7 +39,7 @@ class Browser(webdriver.Chrome):
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        # Selenium, and whatever else speaks to this browser, would go to it through the proxy of the environment.
+        # Otherwise Selenium and other clients would connect to this browser through the proxy of the environment.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
         super().__init__(options, Service(_command("chromedriver"), env=environment))
         self.set_script_timeout(PATIENCE_SECONDS)
@@ -49,7 +49,7 @@ class Browser(webdriver.Chrome):
         self.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
-        """Take a screen of this size, in CSS pixels."""
+        """Set the size of the screen, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile}
         self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
@@ -59,18 +59,18 @@ class Browser(webdriver.Chrome):
         self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
 
     def find(self, selector: str) -> Any:
-        """The first element that matches a CSS selector."""
+        """Return the first element that matches a CSS selector."""
         return self.find_element("css selector", selector)
 
     def text(self, selector: str) -> str:
         return str(self.find(selector).text)
 
     def wait_until(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-        """The condition's first true value; fails where none comes in time."""
+        """Wait until the condition is true, and return its value. Raises TimeoutException after `seconds`."""
         return WebDriverWait(self, seconds, poll_frequency=0.1).until(lambda _: condition())
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """The value of an asynchronous script, which sees its arguments as `args`. Fails where it throws."""
+        """Run an asynchronous script, which has its arguments in `args`, and return its value. Fails if it throws."""
         wrapped = f"""
             const done = arguments[arguments.length - 1];
             const args = [...arguments].slice(0, -1);
@@ -82,6 +82,6 @@ class Browser(webdriver.Chrome):
         return result.get("value")
 
     def complaints(self) -> list[str]:
-        """What the console has been told as an error or a warning since the last call."""
+        """Return the errors and warnings on the console since the last call."""
         entries = self.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]

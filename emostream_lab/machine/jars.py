@@ -1,7 +1,7 @@
-"""Fetches the jars of Kafka, ZooKeeper and Spark's connector through Maven and checks them against committed sums.
+"""Downloads the jars of Kafka, ZooKeeper and Spark's connector with Maven and checks them against committed checksums.
 
-`python3 -m emostream_lab.machine.jars` makes `build/jars/{kafka,zookeeper,spark}`, and does nothing where they are
-whole. Standard library only: the set-up runs it before anything is installed.
+`python3 -m emostream_lab.machine.jars` fills `build/jars/{kafka,zookeeper,spark}`, and does nothing if they are
+complete. Standard library only, because the set-up runs it before anything is installed.
 """
 
 import hashlib
@@ -19,15 +19,16 @@ from emostream_lab.machine import java
 REPOSITORY = Path(__file__).resolve().parents[2]
 COORDINATES = REPOSITORY / "requirements" / "jars"
 JARS = REPOSITORY / "build" / "jars"
-# Of a proxy whose address names none, as curl has it.
+# The port of a proxy whose address has none. curl uses the same default.
 _PROXY_PORT = 1080
 SETS = ("zookeeper", "kafka", "spark")
-# Written last, when every sum was right, with the sum of the sums: later starts need not read 80 MB again.
+# This file is written after all checksums matched, and holds the checksum of SHA256SUMS. With it, later starts need not
+# read 80 MB again.
 _MARKER = ".verified"
 
 
 def fetch_all() -> None:
-    """Make every set complete; prints one line a set. Raises EmoStreamError where a set cannot be had whole."""
+    """Download the incomplete sets and print a line for each. Raises EmoStreamError if a set stays incomplete."""
     for name in incomplete_sets():
         if missing_or_wrong(name):
             print(f"jars: fetching {name} through Maven ...", flush=True)
@@ -42,12 +43,12 @@ def fetch_all() -> None:
 
 
 def incomplete_sets() -> list[str]:
-    """The sets that were never verified as they are pinned now, or that lost a file since."""
+    """Return the sets that were not verified against the current checksums, or that lack a file."""
     return [name for name in SETS if not _was_verified(name)]
 
 
 def missing_or_wrong(name: str) -> list[str]:
-    """File names of a set that are absent or whose sha256 is not the committed one."""
+    """Return the file names of a set that are missing or have another sha256 than the committed one."""
     return [file for file, sha256 in _pinned(name).items() if _sha256(JARS / name / file) != sha256]
 
 
@@ -83,9 +84,9 @@ def _fetch(name: str) -> None:
 
 
 def maven_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for Maven, which does not read https_proxy and no_proxy but has settings of its own for them.
+    """Return the environment for Maven, with https_proxy and no_proxy as Java properties, as Maven reads only these.
 
-    Raises EmoStreamError where there is no Java for it.
+    Raises EmoStreamError if no suitable Java is found.
     """
     options = [environment.get("MAVEN_OPTS", "")]
     if proxy := environment.get("https_proxy") or environment.get("HTTPS_PROXY"):
@@ -96,9 +97,9 @@ def maven_environment(environment: Mapping[str, str]) -> dict[str, str]:
             options += [f"-Dhttps.proxyPassword={unquote(address.password or '')}"]
         direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
         hosts = [f"*{host}" if host.startswith(".") else host for host in direct.replace(" ", "").split(",") if host]
-        # The property that has them is the same for http and https.
+        # This property applies to http and https.
         options += [f"-Dhttp.nonProxyHosts={'|'.join(hosts)}"] if hosts else []
-        # Maven 3.9 and later look at these properties only if told so.
+        # Maven 3.9 and later ignore these properties without this option.
         options += ["-Daether.connector.http.useSystemProperties=true"]
     return {**environment, "JAVA_HOME": str(java.java_home()), "MAVEN_OPTS": " ".join(options).strip()}
 

@@ -1,4 +1,4 @@
-"""Which Java runs Kafka, ZooKeeper and Spark here. Standard library only: the set-up asks too."""
+"""Finds the Java that runs Kafka, ZooKeeper and Spark. Standard library only, because the set-up uses it too."""
 
 import functools
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 
-# Spark 4.2, Kafka 3.9 and ZooKeeper 3.9 run on each of them.
+# Spark 4.2, Kafka 3.9 and ZooKeeper 3.9 run on each of these versions.
 SUPPORTED = (17, 21, 25)
 
 
 @functools.cache
 def java_home() -> Path:
-    """The home of the first Java that fits: JAVA_HOME's, the PATH's, then those of /usr/lib/jvm.
+    """Return the home of the first supported Java: in JAVA_HOME, then on PATH, then in /usr/lib/jvm.
 
-    Raises EmoStreamError where none does.
+    Raises EmoStreamError if there is none.
     """
     seen = []
     for home in _candidates():
@@ -34,7 +34,7 @@ def java_home() -> Path:
 
 
 def major_version(home: Path) -> int | None:
-    """17 for a Java 17, or None where there is no Java that starts."""
+    """Return the major version, such as 17, or None if no Java starts there."""
     try:
         answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -48,5 +48,5 @@ def _candidates() -> Iterator[Path]:
         yield Path(home)
     if java := shutil.which("java"):
         yield Path(java).resolve().parents[1]
-    # Debian's packages put each version there, whichever of them the PATH names.
+    # Debian's packages install every version there. PATH has only one of them.
     yield from sorted(path for path in Path("/usr/lib/jvm").glob("*") if not path.is_symlink())

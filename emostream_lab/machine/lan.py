@@ -1,4 +1,4 @@
-"""For `make demo LAN=1`: the address by which other devices reach this machine, and a code to scan it from."""
+"""Finds the network address of this machine for `make demo LAN=1`, and draws a QR code of the page's URL."""
 
 import io
 import ipaddress
@@ -8,15 +8,15 @@ import qrcode
 
 from emostream.errors import EmoStreamError
 
-# Reserved for documentation (RFC 5737): a datagram socket "connected" there sends nothing, but gets the address that
-# the kernel would send from.
+# An address that is reserved for documentation (RFC 5737). Connecting a datagram socket to it sends nothing, but binds
+# the socket to the address that the kernel would send from.
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
 def address(wish: str) -> str:
-    """The address to serve at: `wish` itself, or for `1` the one that this machine has on its network.
+    """Return the address to serve at: the IPv4 address `wish`, or for `1` the address of this machine on its network.
 
-    Raises EmoStreamError where the wish is neither, or this machine is on no network.
+    Raises EmoStreamError if `wish` is not an address, or this machine is on no network.
     """
     if wish != "1":
         try:
@@ -37,7 +37,7 @@ def address(wish: str) -> str:
 
 
 def code(url: str) -> str:
-    """The QR code of a URL, drawn with half blocks for a dark terminal."""
+    """Return the QR code of a URL, drawn with half blocks for a dark terminal."""
     picture = qrcode.QRCode(border=2)
     picture.add_data(url)
     drawn = io.StringIO()

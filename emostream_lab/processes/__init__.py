@@ -1,1 +1,1 @@
-"""The processes of a whole topology on this machine: which there are, how each starts, and their supervision."""
+"""Starts and supervises all processes of a topology on this machine."""

@@ -1,4 +1,4 @@
-"""A child process that is ready when it says so, ends when its parent ends, and shows its log when it fails."""
+"""Runs a child process with a readiness probe and a log file. The child ends when its parent ends."""
 
 import contextlib
 import os
@@ -15,25 +15,27 @@ _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 25
 _LOG_TAIL_COLUMNS = 300
 
-# Settings of another installation of Spark or Python, and proxies: everything here is ours and on this machine.
+# Settings for other installations of Spark or Python, and proxies. All processes here use our own installation and
+# talk to this machine only.
 _FOREIGN = re.compile(
     r"(SPARK|PYSPARK|HADOOP|YARN)_.*|PYTHON(PATH|HOME|IOENCODING)|CLASSPATH|(?i:(http|https|all)_proxy)"
 )
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a child gets of this environment: no setting of another installation, and UTF-8 for paths and logs."""
+    """Return the environment for a child: no settings for other installations, and UTF-8 for paths and logs."""
     kept = {name: value for name, value in environment.items() if not _FOREIGN.fullmatch(name)}
     return {**kept, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
 
 
 class Process:
-    """One child. `probe` answers whether it can do its work now; an exception of type OSError counts as no. `files`,
-    its configuration, are written before each start.
+    """A child process.
 
-    The child has a session of its own, so that a Ctrl-C in the terminal reaches the parent alone, which then stops its
-    children in order. The kernel kills it when the parent dies by any means; more exactly, when the thread dies that
-    started it, so start it from a thread that lives as long as the process.
+    `probe` returns whether the child is ready; an OSError counts as not ready. `files`, the configuration, are written
+    before each start.
+    The child has its own session. So Ctrl-C in the terminal reaches only the parent, which then stops its children in
+    order. The kernel kills the child when the thread that started it ends, for any reason. So start it from a thread
+    that lives as long as the child.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
@@ -61,7 +63,7 @@ class Process:
         return self._started().pid
 
     def start(self) -> None:
-        """Start it, or start it again after its end; the log file is appended to."""
+        """Start the process, also again after it has ended. The new log follows the old one in the log file."""
         for path, content in self._files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
@@ -82,7 +84,10 @@ class Process:
 
     @property
     def exit_status(self) -> int | None:
-        """The status it ended with, negative for a signal; None while it runs. Raises as `pid` does."""
+        """The exit status, negative for a signal, or None while it runs.
+
+        Raises EmoStreamError before the first start.
+        """
         return self._started().poll()
 
     def is_ready(self) -> bool:
@@ -94,7 +99,10 @@ class Process:
             return False
 
     def wait_ready(self, timeout_seconds: float) -> None:
-        """Return once the probe says yes. Raises EmoStreamError with the end of its log if it ends or never does."""
+        """Wait until the process is ready.
+
+        Raises EmoStreamError with the end of the log if the process ends or is not ready in time.
+        """
         deadline = time.monotonic() + timeout_seconds
         while not self.is_ready():
             if not self.is_running():
@@ -104,16 +112,19 @@ class Process:
             time.sleep(_POLL_SECONDS)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone, not to its children."""
+        """Send a signal to the process, but not to its children."""
         self._started().send_signal(number)
 
     def terminate(self) -> None:
-        """Ask it to end, without waiting. Harmless where it has ended."""
+        """Send SIGTERM and do not wait. Harmless if the process has ended."""
         if self._popen is not None:
             self._popen.terminate()
 
     def stop(self, timeout_seconds: float = 10) -> None:
-        """SIGTERM, then SIGKILL for it and whatever it started once the time is over. Harmless where it has ended."""
+        """Send SIGTERM, and after the end or the time-out SIGKILL to the process and all its children.
+
+        Harmless if the process has ended or was never started.
+        """
         if self._popen is None:
             return
         self.terminate()
@@ -124,13 +135,13 @@ class Process:
         self._popen.wait()
 
     def log_text(self) -> str:
-        """What it logged since its last start."""
+        """Return the log since the last start."""
         with self.log_file.open("rb") as log:
             log.seek(self._log_offset)
             return log.read().decode(errors="replace")
 
     def log_tail(self) -> str:
-        """The last lines of that, the long ones cut."""
+        """Return the last lines of `log_text`, with long lines cut."""
         lines = self.log_text().splitlines()[-_LOG_TAIL_LINES:]
         return "\n".join(line[:_LOG_TAIL_COLUMNS] for line in lines) or "(it logged nothing)"
 

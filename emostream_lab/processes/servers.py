@@ -1,4 +1,4 @@
-"""ZooKeeper, Kafka and Spark as child processes on loopback, from the jars of build/jars and the pyspark wheel."""
+"""Runs ZooKeeper, Kafka and Spark as child processes on loopback, from build/jars and the pyspark wheel."""
 
 import functools
 import importlib.util
@@ -18,31 +18,31 @@ from emostream_lab.processes.process import Process
 _LOGGING = Path(__file__).parent / "logging"
 HOST = "127.0.0.1"
 _BROKER_ID = 1
-# Two dozen processes share one machine here: a quick start counts for more than throughput, and code that is compiled a
-# second time costs whoever shares the cores more than it gives.
+# Two dozen processes share one machine here, so a quick start matters more than throughput. A second, optimizing
+# compilation would take more time from the other processes than it saves.
 _LEAN_JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-# How soon a worker that is silent counts as dead (in seconds), and that it asks for its master for ever, as often as at
-# first: by default it goes over to once a minute, and ends after a quarter of an hour.
+# A silent worker counts as dead after 20 s. A worker retries to reach its master without end and at the initial rate;
+# by default it soon retries only once a minute, and ends after a quarter of an hour.
 _SPARK_LIVENESS = {
     "spark.worker.timeout": 20,
     "spark.worker.initialRegistrationRetries": 1_000_000,
     "spark.worker.maxRegistrationRetries": 1_000_000,
 }
 
-# Below the ports that systems give to outgoing connections (32,768 and up on Linux): one of those may be taken by the
-# time that its server starts.
+# These ports are below those for outgoing connections (32,768 and up on Linux). A port of that range may be in use when
+# the server starts.
 _FIRST_PORT = 15_000
 _PORT_BLOCKS = 34
 _PORTS_IN_BLOCK = 500
 
 
 def zookeeper(directory: Path, port: int) -> Process:
-    """A standalone ZooKeeper; its data, configuration and log are in `directory`."""
+    """Return a standalone ZooKeeper. Its data, configuration and log are in `directory`."""
     data = directory / "data"
     configuration = directory.absolute() / "zoo.cfg"
     content = _properties(
         {
-            # How exactly a session ends in time; 4 s is the least that our settings allow.
+            # The precision of session time-outs. The shortest session that our settings allow is 4 s.
             "tickTime": 1000,
             "dataDir": data,
             "clientPort": port,
@@ -68,7 +68,7 @@ def zookeeper(directory: Path, port: int) -> Process:
 
 
 def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
-    """One broker under the node /kafka of ZooKeeper; its data, configuration and log are in `directory`."""
+    """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`."""
     configuration = directory.absolute() / "server.properties"
     content = _properties(
         {
@@ -76,7 +76,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
             "listeners": f"PLAINTEXT://{HOST}:{port}",
             "log.dirs": directory / "data",
             "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
-            # A killed broker cannot come up before its old session ends.
+            # A killed broker cannot start again before its old session ends.
             "zookeeper.session.timeout.ms": 6000,
             "auto.create.topics.enable": "false",
             "message.max.bytes": 2 << 20,
@@ -84,7 +84,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 3,
-            # How soon a transaction past its time-out is aborted: readers wait for it until then.
+            # How often expired transactions are aborted. Readers wait until then.
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             "num.io.threads": 4,
             "num.network.threads": 2,
@@ -107,12 +107,12 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
 
 
 def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
-    """The standalone master; it keeps its state, so a restart finds its workers and applications again."""
+    """Return a standalone Spark master. It stores its state, so a restart finds its workers and applications."""
     options = {
         "spark.deploy.recoveryMode": "FILESYSTEM",
         "spark.deploy.recoveryDirectory": directory / "recovery",
         "spark.deploy.maxExecutorRetries": -1,
-        # Until then a master that was restarted waits for those who died with it, and gives nobody an executor.
+        # For this time a restarted master waits for its former workers and applications, and assigns no executors.
         "spark.deploy.recoveryTimeout": "10s",
         **_SPARK_LIVENESS,
     }
@@ -128,7 +128,7 @@ def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
 
 
 def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int, web_port: int = 0) -> Process:
-    """A worker of the standalone master; ready once it has registered."""
+    """Return a worker of the standalone master. It is ready when it has registered there."""
     command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.worker.Worker"]
     arguments = ["--host", HOST, "--webui-port", str(web_port), "--cores", str(cores), "--memory", f"{memory_mib}m"]
     process = Process(
@@ -142,7 +142,7 @@ def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int,
 
 
 def spark_home() -> Path:
-    """The folder of the pyspark wheel, which is a whole Spark. Raises EmoStreamError where it is not installed."""
+    """Return the folder of the pyspark wheel, a complete Spark. Raises EmoStreamError if it is not installed."""
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
         raise EmoStreamError("pyspark is not installed: `pip install --require-hashes -r requirements/spark.txt`.")
@@ -150,25 +150,25 @@ def spark_home() -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now. No other process gets it here, and this one not soon again.
+    """Return a free port of loopback. No other process gets it from here, and this process not again soon.
 
-    Raises EmoStreamError where 34 processes have ports already.
+    Raises EmoStreamError if 34 processes use ports already.
     """
     return next(port for port in _own_ports() if _is_free(port))
 
 
 @functools.cache
 def _own_ports() -> Iterator[int]:
-    """The ports of a block that this process alone has, over and over."""
+    """Claim a block of ports for this process, and return an endless iterator over them."""
     for block in random.SystemRandom().sample(range(_PORT_BLOCKS), _PORT_BLOCKS):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            # An abstract name belongs to one process of this machine, or of this network namespace, as ports do.
+            # Only one process of a network namespace can bind an abstract name, as with a port.
             claim.bind(f"\0emostream-ports-{block}")
         except OSError:
             claim.close()
             continue
-        # It stays open until the process ends.
+        # Keep the socket open until the process ends.
         claim.detach()
         first = _FIRST_PORT + block * _PORTS_IN_BLOCK
         return itertools.cycle(range(first, first + _PORTS_IN_BLOCK))
@@ -189,7 +189,7 @@ def _properties(properties: Mapping[str, object]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Java reads a file of properties as Latin-1, and other characters by their number in UTF-16."""
+    """Escape a value for a properties file. Java reads such a file as Latin-1, with escapes in UTF-16."""
     return re.sub(r"[^ -~]", lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
@@ -201,7 +201,7 @@ def _java(jars: str, options: list[str], main_class: str, argument: str) -> list
 
 
 def chosen_installations() -> dict[str, str]:
-    """The Spark and the Java that every process gets, whichever others the environment names."""
+    """Return SPARK_HOME and JAVA_HOME for every process. They override those of the environment."""
     return {"SPARK_HOME": str(spark_home()), "JAVA_HOME": str(java_home())}
 
 
@@ -216,7 +216,7 @@ def _spark_environment(**more: str) -> dict[str, str]:
 
 
 def _as_java_options(options: Mapping[str, object]) -> str:
-    # Quoted, as the path of a folder may hold a space.
+    # The path of a folder may contain a space.
     return " ".join(f'"-D{key}={value}"' for key, value in options.items())
 
 

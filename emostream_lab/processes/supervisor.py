@@ -1,4 +1,4 @@
-"""Starts the parts of a topology in order, starts again whichever dies, and stops them the other way round."""
+"""Supervises a topology: starts its parts in order, restarts those that die, and stops all in reverse order."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from emostream.errors import EmoStreamError
 from emostream_lab.processes.topology import Part
 
 _STEP_SECONDS = 0.1
-# Generous: on a machine that is busy with other work, Spark alone may take minutes.
+# On a machine that is busy with other work, Spark alone may take minutes to start.
 _START_TIMEOUT_SECONDS = 240
-# As systemd's RestartSec: long enough that a part which fails at once does not keep a core busy.
+# The delay before a restart, like RestartSec of systemd. It keeps a part that always fails from using up a core.
 _RESTART_SECONDS = 1
 _STOP_TIMEOUT_SECONDS = 10
 
 
 class State(Enum):
-    """Where a part is between its first start and its end."""
+    """The state of a part."""
 
     WAITING = "waiting"
     STARTING = "starting"
@@ -28,10 +28,10 @@ class State(Enum):
 
 
 class Supervisor:
-    """Keeps the parts running. Single-threaded: everything happens in `step`, which the owner calls ten times a second.
+    """Keeps the parts running. Single-threaded: all work is done in `step`, which the owner calls ten times a second.
 
-    `tell` gets one sentence for each event that a person wants to see. `state_file` always holds the parts as a JSON
-    list of `{name, tier, state, pid, address, log}`, for other commands that look for a process.
+    `tell` is called with a sentence for each event that a person wants to see. `state_file` holds the current parts as
+    a JSON list of `{name, tier, state, pid, address, log}`, from which other commands find a process.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Supervisor:
         self._stop_timeout_seconds = stop_timeout_seconds
 
     def step(self) -> None:
-        """Start what can start, see what became ready, restart what died. Raises EmoStreamError when a part fails at
-        its first start, with the end of its log."""
+        """Start the parts that can start, note those that became ready, and restart those that died.
+
+        Raises EmoStreamError with the end of its log when a part fails at its first start.
+        """
         before = dict(self._states)
         for name, part in self._parts.items():
             self._states[name] = self._next_state(part)
@@ -69,7 +71,7 @@ class Supervisor:
         return all(state is State.READY for state in self._states.values())
 
     def stop(self) -> None:
-        """Stop all, tier by tier, the last started first; returns when nothing of it runs any more."""
+        """Stop all parts, tier by tier in reverse order of their start. Returns when no process runs."""
         for tier in reversed(dict.fromkeys(part.tier for part in self._parts.values())):
             members = [part for part in self._parts.values() if part.tier == tier]
             for part in members:
@@ -137,7 +139,7 @@ class Supervisor:
         return self._bury(part)
 
     def _bury(self, part: Part) -> State:
-        # Whatever it started itself must not go on beside its successor.
+        # The children of the old process must not run beside the new one.
         part.process.stop(timeout_seconds=0)
         self._died_at[part.name] = time.monotonic()
         return State.DIED
@@ -152,7 +154,7 @@ class Supervisor:
                 "name": part.name,
                 "tier": part.tier,
                 "state": self._states[part.name].value,
-                # An id that has ended may be another process' by now, so nobody is to signal it.
+                # After the end of a process, its id may belong to another process, which must get no signal.
                 "pid": part.process.pid if part.process.is_running() else None,
                 "address": part.address,
                 "log": str(part.process.log_file),

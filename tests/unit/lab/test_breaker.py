@@ -1,4 +1,4 @@
-"""`make break` kills what it is asked to, and tells when that is back. The victims are small real processes."""
+"""Tests that `make break` kills the requested process and reports its restart. The victims are small real processes."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from emostream_lab.processes.topology import Part
 
 @pytest.fixture
 def state_file(tmp_path: Path) -> Iterator[Path]:
-    """A supervised topology of two subscribers, and a command that has run once."""
+    """Run a supervised topology of two subscribers and a command that runs once. Returns its state file."""
     parts = [
         Part("topics", Process("topics", ["true"], log_file=tmp_path / "topics.log"), runs_once=True),
         *(
@@ -26,7 +26,7 @@ def state_file(tmp_path: Path) -> Iterator[Path]:
     supervisor = Supervisor(parts, tmp_path / "topology.json", lambda _: None)
     is_over, is_up = threading.Event(), threading.Event()
 
-    # The kernel ends a child with the thread that started it, so one thread does all.
+    # The kernel kills a child when the thread that started it ends, so one thread does all the work.
     def supervise() -> None:
         supervisor.run_until(lambda: supervisor.all_ready() and (is_up.set() or is_over.is_set()))
         supervisor.stop()

@@ -1,4 +1,4 @@
-"""How the demo takes the signals by which it is told to stop."""
+"""Tests how the demo handles the signals that stop it."""
 
 import os
 import signal

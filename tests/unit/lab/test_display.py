@@ -1,4 +1,4 @@
-"""The display suits what it writes to: a terminal, a terminal without escape codes, a pipe that is closed."""
+"""Tests the display on a terminal, on a terminal without escape codes, and on a closed pipe."""
 
 import os
 import pty
@@ -10,7 +10,7 @@ from emostream_lab.display import Display
 
 
 def written_to_a_terminal(monkeypatch: pytest.MonkeyPatch, kind: str) -> str:
-    """What a terminal of this TERM is sent."""
+    """Return what the display writes to a terminal with this TERM."""
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", kind)
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
@@ -19,7 +19,7 @@ def written_to_a_terminal(monkeypatch: pytest.MonkeyPatch, kind: str) -> str:
         display.live("a figure")
         display.tell("a sentence")
         sent = ""
-        # A terminal hands over in pieces what was written in pieces.
+        # A read may return only a part of the output.
         while not sent.endswith("a sentence\r\n"):
             sent += os.read(ours, 1_000).decode()
     os.close(ours)

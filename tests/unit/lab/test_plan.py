@@ -1,4 +1,4 @@
-"""The plan for an audience: enough of everything, more for more, and the same as the document shows."""
+"""Tests the plan of hosts for an audience: enough of each, more for a larger audience, and as documented."""
 
 from dataclasses import replace
 from pathlib import Path

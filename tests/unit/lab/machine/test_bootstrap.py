@@ -1,4 +1,4 @@
-"""The set-up finds what is missing, says it first, and is silent on a machine that has everything."""
+"""Tests that the set-up announces what is missing, and prints nothing if nothing is missing."""
 
 import subprocess
 import threading
@@ -13,7 +13,7 @@ from emostream_lab.machine.bootstrap import PURPOSES
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No Java, no Maven, no venv, no jars; returns the folder of the environment to be."""
+    """Simulate a machine without Java, Maven, venv and jars. Returns the folder of the future environment."""
 
     def no_java() -> Path:
         raise EmoStreamError("none")
@@ -85,7 +85,7 @@ def test_an_environment_is_complete_only_for_the_requirements_it_was_made_from(
         (bare_machine / "bin" / command).touch()
     bootstrap._marker("dev").write_text(bootstrap._fingerprint("dev"))
     assert bootstrap._is_installed("dev")
-    # The demo is content with all that the tests need, and asks for nothing again.
+    # The packages for the tests include those for the demo.
     assert not any("Python" in step.what for step in bootstrap.plan(PURPOSES["demo"]))
     bootstrap._marker("dev").write_text("of an older file")
     assert not bootstrap._is_installed("dev")
@@ -117,7 +117,7 @@ def test_settings_of_pip_for_other_installations_do_not_reach_ours() -> None:
 
 @pytest.fixture
 def busy_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An apt-get that somebody else keeps from its lists at the first call; returns the file of its calls."""
+    """Install a fake apt-get whose package lists are locked at the first call. Returns the file with its calls."""
     calls = tmp_path / "calls"
     command = tmp_path / "bin" / "apt-get"
     command.parent.mkdir()

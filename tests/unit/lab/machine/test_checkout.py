@@ -1,4 +1,4 @@
-"""What would fail later in Java, or in a write, is refused first, in one sentence that says what to do."""
+"""Tests that an unusable checkout or user is refused early, with a sentence that says what to do."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_what_a_start_with_sudo_left_is_named_with_the_command_that_gives_it_bac
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     checkout.check_writable([tmp_path, tmp_path / "not there yet"])
-    # Root may write everything, so the kernel is not asked here.
+    # Root may write everywhere, so the test replaces the check of the kernel.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(EmoStreamError, match=rf"`sudo chown -R {os.geteuid()}:{os.getegid()} {tmp_path}`"):
         checkout.check_writable([tmp_path, tmp_path / "not there yet"])

@@ -1,4 +1,4 @@
-"""Maven goes through the proxy that everything else goes through."""
+"""Tests that Maven uses the proxy of the environment."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Serving on the network: only where it is asked for, at an address that others can reach."""
+"""Tests that the demo serves on the network only on request, at an address that other devices reach."""
 
 from pathlib import Path
 
@@ -43,6 +43,6 @@ def test_with_it_viewers_are_sent_to_the_address(tmp_path: Path) -> None:
 
 def test_the_code_is_drawn_as_a_square() -> None:
     lines = lan.code("http://192.168.1.20:8001/").splitlines()
-    # A half block is one module wide and two high.
+    # A half block is one module of the code wide and two modules high.
     assert len({len(line) for line in lines}) == 1
     assert len(lines) == pytest.approx(len(lines[0]) / 2, abs=1)

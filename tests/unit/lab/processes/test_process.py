@@ -1,4 +1,4 @@
-"""What a child process gets of the environment in which it is started."""
+"""Tests which variables of the environment a child process inherits."""
 
 from pathlib import Path
 

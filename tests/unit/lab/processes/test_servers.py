@@ -1,4 +1,4 @@
-"""Ports for servers that start a while after they were given theirs."""
+"""Tests that a free port stays free until its server starts."""
 
 import socket
 import subprocess

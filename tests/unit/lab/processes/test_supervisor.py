@@ -1,4 +1,4 @@
-"""Parts start in order, the dead are started again, and nothing is left behind. The parts are small real processes."""
+"""Tests the supervisor on small real processes: it starts them in order, restarts them, and leaves none behind."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def told() -> list[str]:
 
 
 def is_alive(pid: int) -> bool:
-    # Of an orphan, an init that does not reap leaves a zombie.
+    # If the init process does not reap orphans, an ended one stays as a zombie.
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -89,7 +89,7 @@ def test_a_part_that_fails_at_its_first_start_ends_the_start_with_its_log(
 
 def test_a_part_that_comes_back_and_does_not_get_ready_is_started_once_more(tmp_path: Path, told: list[str]) -> None:
     log_file = tmp_path / "stuck.log"
-    # Of three processes the second one never gets ready.
+    # The second of three processes never becomes ready.
     stuck = Process("stuck", FOREVER, log_file=log_file, probe=lambda: len(pids) != 2)
     pids: list[int] = []
     supervisor = Supervisor([Part("stuck", stuck, restart_timeout_seconds=0.2)], tmp_path / "state.json", told.append)

@@ -1,4 +1,4 @@
-"""The topology is whole, its ports are its own, and a part of it can be chosen."""
+"""Tests that the topology is complete, that its ports are unique, and that single tiers can be started."""
 
 import socket
 from pathlib import Path
