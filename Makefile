@@ -1,18 +1,18 @@
-# Two commands to know: `make demo` and `make test`. Each first sets up what this machine lacks, saying so.
+# The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick forget-coverage clean
 
-# One after the other even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
+# Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
 
-# Packages of another installation, as of a Spark whose folder is on PYTHONPATH, would come before those of .venv.
+# Packages of another installation, such as a Spark on PYTHONPATH, would take precedence over those of .venv.
 unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 JOBS ?= 4
 python = $(BIN)/python
-# Each worker gets whole files, the longest first: tests/conftest.py says which.
+# Each worker gets whole test files, the longest first. tests/conftest.py lists these.
 side_by_side = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 set_up = @python3 -m emostream_lab.machine.bootstrap
 
@@ -56,7 +56,7 @@ help: ## Say what there is
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
-# The demo ends with this command by whatever way it ends, SIGKILL included.
+# The demo ends when this command ends, even by SIGKILL.
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab demo
 
 break: ## Kill a process of the running demo, and see it come back
@@ -87,7 +87,7 @@ test: forget-coverage lint test-unit test-system ## Check everything: lint, type
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-# `make test` measures which lines and branches its tests reach, in the processes that they start too.
+# `make test` measures the coverage of lines and branches, including the processes that the tests start.
 test: python = $(BIN)/coverage run
 
 forget-coverage:
@@ -99,7 +99,7 @@ lint: ## Check style and types, of Python and of the deployment
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
-# It looks for Ansible, of its own version, on PATH.
+# ansible-lint looks for the matching Ansible on PATH.
 	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint site.yml playbooks roles inventory
 
 test-unit: ## Test the pure parts, in seconds

@@ -1,9 +1,10 @@
 """Makes the archives that Ansible pushes to the hosts: build/artifacts/NAME-SUM.tar, each a folder ready to be used.
 
-`scripts/artifacts.py PYTHON PROCESSOR` (as in `3.11 x86_64`: what the hosts have). Standard library only, and uv. What
-it packs is pinned by sha256: packages by requirements/*.txt, jars by requirements/jars/*/SHA256SUMS. An archive's name
-holds the sum of what it was made from, so one that is there is kept, and a changed one gets another name on the hosts.
-manifest.json, written last, names the newest archives with their own sums.
+Run it as `scripts/artifacts.py PYTHON PROCESSOR` with the values of the hosts, such as `3.11 x86_64`. It needs the
+standard library and uv only. sha256 sums pin the contents: packages in requirements/*.txt, jars in
+requirements/jars/*/SHA256SUMS. The name of an archive contains the sum of its sources. So an existing archive is kept,
+and a changed one gets a new name on the hosts. manifest.json is written last and lists the newest archives with their
+own sums.
 """
 
 import argparse
@@ -25,14 +26,14 @@ ARTIFACTS = REPOSITORY / "build" / "artifacts"
 JARS = REPOSITORY / "build" / "jars"
 REQUIREMENTS = REPOSITORY / "requirements"
 LOGGING = REPOSITORY / "emostream_lab" / "processes" / "logging"
-# Our own packages by the archive that holds them. Each is a command too, with - for _. Load generators get both.
+# Our own packages, by archive. Each is also a command, with - for _. Load generators get both.
 PACKAGES = {"app": "emostream", "lab": "emostream_lab"}
 _SITE = "lib/python{}/site-packages"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The hosts' Python (`3.11`) and processor (`x86_64`)."""
+    """The Python (`3.11`) and the processor (`x86_64`) of the hosts."""
 
     python: str
     processor: str
@@ -40,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Archive:
-    """Its name, the files that decide on its content, and what fills a folder with that content."""
+    """An archive: its name, its source files, and a function that fills a folder with its content."""
 
     name: str
     sources: tuple[Path, ...]
@@ -54,7 +55,7 @@ class Archive:
 
 
 def archives() -> list[Archive]:
-    """Everything that hosts get: servers' jars, the packages of three requirements, EmoStream, and its lab."""
+    """Return all archives: the jars of the servers, the packages of three requirements, EmoStream, and its lab."""
     return [
         Archive("zookeeper", _jar_sources("zookeeper", "zookeeper.xml"), _fill_zookeeper),
         Archive("kafka", _jar_sources("kafka", "kafka.properties"), _fill_kafka),
@@ -67,7 +68,7 @@ def archives() -> list[Archive]:
 
 
 def make_all(target: Target) -> bool:
-    """Make what is missing, and the manifest; whether anything was made. Exits with a sentence where a step fails."""
+    """Make the missing archives and the manifest, and return whether any was made. Exits with a message on failure."""
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     manifest_path = ARTIFACTS / "manifest.json"
     known = json.loads(manifest_path.read_text()) if manifest_path.exists() else {}
@@ -89,7 +90,7 @@ def make_all(target: Target) -> bool:
 
 
 def wrong_sums() -> list[str]:
-    """The archives of the manifest whose content is no longer what was made."""
+    """Return the archives whose content no longer matches the manifest."""
     manifest = json.loads((ARTIFACTS / "manifest.json").read_text())
     return [entry["file"] for entry in manifest.values() if sha256(ARTIFACTS / entry["file"]) != entry["sha256"]]
 
@@ -104,7 +105,7 @@ def _jar_sources(name: str, log_configuration: str) -> tuple[Path, ...]:
 
 
 def _code(name: str, *others: str) -> Archive:
-    """One of PACKAGES and other files of the repository. What they need is apart, because it changes far less often."""
+    """Return the archive of one of PACKAGES and other files. Dependencies are in other archives: they change rarely."""
     package = sorted(path for path in (REPOSITORY / PACKAGES[name]).rglob("*") if _is_shipped(path))
     sources = [*(REPOSITORY / other for other in others), *package]
 
@@ -121,7 +122,7 @@ def _code(name: str, *others: str) -> Archive:
 
 
 def _requirements(name: str, jars: str = "", code: Sequence[str] = ("app",)) -> Archive:
-    """A virtual environment with the packages of requirements/NAME.txt, which finds our code in the archives `code`."""
+    """Return the archive of a virtual environment with requirements/NAME.txt. It imports our code from `code`."""
     sources = [REQUIREMENTS / f"{name}.txt"]
     if jars:
         sources.append(REQUIREMENTS / "jars" / jars / "SHA256SUMS")
@@ -139,7 +140,7 @@ def _requirements(name: str, jars: str = "", code: Sequence[str] = ("app",)) -> 
 
 
 def _describe_distribution(folder: Path) -> None:
-    """What `emostream --version` reads, as an installation would leave it."""
+    """Write the metadata that `emostream --version` reads, like an installation does."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     information = folder / f"{project['name']}-{project['version']}.dist-info"
     information.mkdir()
@@ -158,7 +159,7 @@ def _install(name: str, site: Path, target: Target) -> None:
         sys.exit("artifacts: uv is missing: `make setup` installs it.")
     command = [uv, "pip", "install", "--quiet", "--target", str(site), "--python-version", target.python]
     command += ["--python-platform", f"{target.processor}-unknown-linux-gnu", "--link-mode", "copy"]
-    # Wheels only, except for what is published as source alone, and is pure Python.
+    # Only wheels are allowed. pyspark is the exception: it is published only as source, and is pure Python.
     command += ["--require-hashes", "--only-binary", ":all:", "--no-binary", "pyspark"]
     command += ["--build-constraint", str(REQUIREMENTS / "build.txt"), "-r", str(REQUIREMENTS / f"{name}.txt")]
     if subprocess.run(command, check=False).returncode != 0:
@@ -166,9 +167,9 @@ def _install(name: str, site: Path, target: Target) -> None:
 
 
 def _make_environment(folder: Path, packages: Iterable[str]) -> None:
-    """Make the folder a virtual environment of the hosts' own Python, wherever it lies, with commands of `packages`."""
+    """Turn the folder into a relocatable virtual environment of the hosts' Python, with commands for `packages`."""
     binaries = folder / "bin"
-    # Scripts that packages brought name this machine's Python; `bin/python -m` does the same.
+    # The scripts of packages refer to this machine's Python. On the hosts, `bin/python -m` replaces them.
     binaries.mkdir(exist_ok=True)
     (binaries / "python").symlink_to("/usr/bin/python3")
     (folder / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
@@ -179,13 +180,14 @@ def _make_environment(folder: Path, packages: Iterable[str]) -> None:
 
 
 def _compile(folder: Path, target: Target) -> None:
-    """Compile for the hosts' Python if this machine has it; else the hosts do so after unpacking."""
+    """Compile for the hosts' Python if this machine has it. Otherwise the hosts compile after unpacking."""
     python = shutil.which(f"python{target.python}")
     if python is None:
         return
-    # Services may not write there. The archive's files have no dates, so compiled ones cannot go by them.
+    # Services may not write there, so they cannot compile. The files of the archive have no dates, so Python cannot use
+    # dates to validate compiled files.
     options = ["-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
-    # Some packages hold templates of code that are no Python; they are not imported either.
+    # Some packages contain code templates that are not valid Python and are never imported.
     subprocess.run([python, "-m", "compileall", *options, str(folder)], check=False, stdout=subprocess.DEVNULL)
     (folder / ".compiled").touch()
 
@@ -212,7 +214,7 @@ def _make(archive: Archive, target: Target, path: Path) -> None:
         folder.mkdir()
         archive.fill(folder, target)
         packed = Path(scratch) / "archive.tar"
-        # Jars and compiled extensions hardly shrink, and packing them would cost more than sending them.
+        # Jars and compiled extensions hardly shrink: compression would take longer than it saves in transfer.
         with tarfile.open(packed, "w") as tar:
             for name in _members(folder):
                 tar.add(folder / name, arcname=name, recursive=False, filter=_anonymous)
@@ -224,7 +226,7 @@ def _members(folder: Path) -> Iterable[str]:
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without dates and owners, so that the same content makes the same archive."""
+    """Remove dates and owners, so that the same content gives the same archive."""
     member.mtime = 0
     member.uid = member.gid = 0
     member.uname = member.gname = "root"

@@ -1,6 +1,7 @@
-"""Makes the pictures of docs/media from a running demo: `make demo`, and beside it `python -m scripts.capture_page`.
+"""Makes the pictures of docs/media from a running demo.
 
-page.webp is a short film of real frames, each shown as long as it lasted; the others are still.
+Run `make demo`, and at the same time `python -m scripts.capture_page`. page.webp is a short film of real frames with
+their real durations. The other pictures are still.
 """
 
 import argparse
@@ -30,7 +31,7 @@ TAPS = ("🔥", "🎉", "😍", "🔥", "🚀")
 
 
 def open_page(browser: Browser, url: str) -> None:
-    """Wait until the page shows the room as it is."""
+    """Open the page and wait until it is live and shows reactions."""
     browser.get(url)
     browser.wait_until(lambda: browser.find("#connection").get_attribute("data-state") == "live")
     browser.wait_until(lambda: browser.execute_script("return emostream.swarm.particles > 5"), 60)
@@ -43,7 +44,7 @@ def show_scenes(browser: Browser) -> None:
 
 
 class Film:
-    """The frames that Chromium draws, as it pushes them, each with its time. Use it as a context manager."""
+    """Records the frames that Chromium draws, with their times. Use it as a context manager."""
 
     def __init__(self, browser: Browser) -> None:
         port = browser.capabilities["goog:chromeOptions"]["debuggerAddress"]
@@ -72,14 +73,14 @@ class Film:
 
     def _keep(self, data: str, metadata: dict[str, float], sessionId: int) -> None:  # noqa: N803 - Chromium's name
         self._frames.append((metadata["timestamp"], base64.b64decode(data)))
-        # The next frame is pushed once this one is acknowledged.
+        # Chromium sends the next frame after this one is acknowledged.
         self._call(2, "Page.screencastFrameAck", sessionId=sessionId)
 
     def _call(self, number: int, method: str, **params: object) -> None:
         self._connection.send(json.dumps({"id": number, "method": method, "params": params}))
 
     def save(self, path: Path) -> None:
-        """An animated WebP, which begins again at its end; frames beyond what an eye needs are left out."""
+        """Write an animated WebP that repeats. Frames above 15 per second are left out."""
         kept: list[tuple[float, bytes]] = []
         for at, data in self._frames:
             if not kept or at - kept[-1][0] >= MIN_FRAME_SECONDS:
@@ -97,7 +98,7 @@ def _shrunk(data: bytes) -> Image.Image:
 
 
 def film(browser: Browser, url: str) -> None:
-    """The room, a few taps, and one reaction followed."""
+    """Film the page, a few taps, and one reaction on its way through the pipeline."""
     browser.prefer(prefers_color_scheme="dark")
     open_page(browser, url)
     with Film(browser) as strip:
@@ -114,7 +115,7 @@ def film(browser: Browser, url: str) -> None:
 
 
 def stills(browser: Browser, url: str) -> None:
-    """One picture of each, dark and light, on a desk and in a hand."""
+    """Take still pictures of the page: dark and light, on a desktop and on a phone."""
     for name, size, scheme, is_behind in (
         ("page-dark.webp", SCREEN, "dark", False),
         ("page-light.webp", SCREEN, "light", False),

@@ -1,6 +1,6 @@
-"""Makes the page's own emoji font, emostream/web/emoji.woff2: the default palette's glyphs of Noto Color Emoji.
+"""Makes the emoji font of the page, emostream/web/emoji.woff2, from the default palette's glyphs of Noto Color Emoji.
 
-`python -m scripts.emoji_font`, after `apt-get install fonts-noto-color-emoji`. Run it when the default palette changes.
+Run `python -m scripts.emoji_font` when the default palette changes, after `apt-get install fonts-noto-color-emoji`.
 
 The glyphs stay bitmaps (CBDT), as in Debian's package. Chromium and Firefox draw these on Linux, where an emoji font
 may be missing. Windows, macOS, iOS and Android have an emoji font, and the page prefers it.
@@ -26,7 +26,7 @@ _KEPT_NAME_IDS = [0, 1, 2, 3, 4, 5, 6, 7, 10, 13, 14]
 
 
 def make(source: Path, target: Path) -> None:
-    """Write the subset of `source` to `target`, the same bytes each time."""
+    """Write the subset of `source` to `target`. The same source gives the same bytes."""
     font = TTFont(source, recalcTimestamp=False)
     options = Options(name_IDs=_KEPT_NAME_IDS, layout_features=[])
     subsetter = Subsetter(options)
