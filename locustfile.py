@@ -1,7 +1,7 @@
-"""The audience that drives EmoStream: `make load`, or `locust` and its web UI.
+"""Simulates an audience of EmoStream with Locust: run `make load`, or `locust` for its web UI.
 
-Everything is chosen by flags, which are fields of the web UI too: `locust --help` names them. emostream_lab/load/ is
-the library behind it; docs/measuring.md says what it measures and how.
+All options are flags, and also fields of the web UI: see `locust --help`. The code is in emostream_lab/load/.
+docs/measuring.md says what is measured and how.
 """
 
 from gevent import sleep
@@ -12,10 +12,10 @@ from emostream_lab.load import options, plugin
 from emostream_lab.load.sender import Portion
 from emostream_lab.load.viewer import Kind
 
-# Of all reactions, those that come one by one; the others come in batches, as from apps that collect taps.
+# The share of the reactions that come one by one. The others come in batches, as from apps that collect taps.
 SINGLE_SHARE = 0.5
 BATCH = 20
-# Requests that one user has under way at most. Past it the next one waits, and its latency counts from when it was due.
+# The most requests that one user has in flight. The next one waits, and its latency still counts from its due time.
 MAX_OVERLAPPING = 64
 
 events.init_command_line_parser.add_listener(options.add_to)
@@ -23,7 +23,7 @@ events.init.add_listener(plugin.install)
 
 
 class CrowdPart(User):
-    """Some of the crowd: sends its share of the reactions, each when it is due, whatever became of the ones before."""
+    """A user that sends a share of the crowd's reactions: each request when it is due, even if others are open."""
 
     abstract = True
     portion: Portion
@@ -49,7 +49,7 @@ class BatchedReactions(CrowdPart):
 
 
 class AnyViewer(User):
-    """Asks the registry, holds a stream, falls away and resumes."""
+    """A viewer that asks the registry, reads a stream, leaves and resumes."""
 
     abstract = True
     kind: Kind
@@ -73,7 +73,7 @@ class WebSocketViewer(AnyViewer):
 
 
 class Audience(LoadTestShape):
-    """How many there are at each time: what the chosen shape says, until the run is over."""
+    """Sets the number of users at each time, as the chosen shape says, until the run is over."""
 
     def tick(self) -> tuple[int, float] | None:
         senders = SingleReactions.fixed_count + BatchedReactions.fixed_count

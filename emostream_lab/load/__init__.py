@@ -1,1 +1,1 @@
-"""The load that locustfile.py puts on a running EmoStream, and the check that nothing of it was lost or doubled."""
+"""The load generator behind locustfile.py, and the check that EmoStream loses and doubles no reaction."""

@@ -1,22 +1,24 @@
-"""When requests are due: a schedule that the system under load cannot slow down.
+"""Schedules requests at times that the system under test cannot delay.
 
-Each request has a time at which it should be sent, and its latency counts from there. A generator that waits for one
-answer before it thinks of the next request would send less to a slow system, and time only what it sent.
+This is an open-loop schedule: each request has a due time, and its latency counts from that time. A generator that
+waits for an answer before it schedules the next request sends less to a slow system, and measures only the requests
+that it sent.
 """
 
 from collections.abc import Callable
 
-# The rate counts as constant for this long: far below the seconds in which an audience changes its mind.
+# The rate is treated as constant for this long. An audience changes its rate over seconds, which is far longer.
 _STEP_SECONDS = 0.05
 
 
 def next_due(
     after_seconds: float, until_seconds: float, rate_at: Callable[[float], float], unit_exponential: float
 ) -> float:
-    """The time of the next request of a Poisson process whose rate changes, or the end where none is due before it.
+    """Return the time of the next request, or the end time if no request is due before it.
 
-    `rate_at` gives requests per second at a time in seconds; `unit_exponential` is one draw from the exponential
-    distribution of mean 1, which is how much of the rate's integral passes before the next request.
+    The requests form a Poisson process with a changing rate. `rate_at` returns requests per second at a time in
+    seconds. `unit_exponential` is one draw from the exponential distribution with mean 1. It is the integral of the
+    rate from `after_seconds` to the next request.
     """
     due, rest = after_seconds, unit_exponential
     while due < until_seconds:

@@ -1,4 +1,4 @@
-"""`emostream-lab load`: Locust without its web UI, against the pipeline that runs, or against one of its own."""
+"""Runs Locust without its web UI, on the running pipeline or on one that it starts: `emostream-lab load`."""
 
 import asyncio
 import os
@@ -27,8 +27,11 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is asked for. `workers` are Locust's processes beside the one that leads them; `own`: on a pipeline of its
-    own even where one runs."""
+    """The options of a load run.
+
+    `workers` is the number of Locust worker processes besides the master. `own` starts a separate pipeline even if one
+    is running.
+    """
 
     shape: str
     viewers: int
@@ -39,9 +42,9 @@ class Wishes:
 
 
 def run(wishes: Wishes, client: ClientSettings) -> int:
-    """Run the load; returns 0 where nothing was lost, doubled or refused.
+    """Run the load and return the exit status: 0 if nothing was lost, doubled or refused.
 
-    Raises EmoStreamError where it cannot begin.
+    Raises EmoStreamError if the run cannot start.
     """
     if not _LOCUSTFILE.exists():
         raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
@@ -62,7 +65,7 @@ def run(wishes: Wishes, client: ClientSettings) -> int:
 
 
 def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
-    # Locust ends with this command by whatever way it ends.
+    # The kernel sends TERM to Locust when this process ends for any reason.
     command = [
         "setpriv",
         "--pdeathsig",
@@ -76,7 +79,7 @@ def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Superviso
         "--headless",
         "--only-summary",
     ]
-    # Nobody but the workers, which are forked on this machine, has to find the master.
+    # Only the workers connect to the master, and they are forked on this machine.
     port = str(servers.free_port())
     command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
     command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
@@ -93,7 +96,7 @@ def _addresses(client: ClientSettings) -> dict[str, str]:
 
 def _answers(registry_url: str) -> bool:
     try:
-        # Our own client, which never goes through a proxy.
+        # This HTTP client never uses a proxy.
         return asyncio.run(_ask_health(Address.of(f"{registry_url}/healthz")))
     except (OSError, ConnectionEndedError):
         return False

@@ -1,7 +1,10 @@
-"""Whether anything was lost or doubled: what the workers sent and their viewers saw, against what was counted.
+"""Checks that no reaction was lost or doubled: compares what was sent and seen with what was counted.
 
-Two sums must hold. For each emoji, what was accepted (answered with 202) is counted, and at most what has an unknown
-outcome is counted besides. And each viewer saw each swarm from its first to its last once.
+Two rules must hold:
+
+- For each emoji, the count is at least the number of accepted reactions (answered with 202), and at most that number
+  plus the number of reactions with an unknown outcome.
+- Each viewer sees every swarm from its first to its last exactly once.
 """
 
 from collections import Counter
@@ -13,7 +16,10 @@ from emostream.model import Counts
 
 
 class Sent(msgspec.Struct):
-    """Reactions by emoji and outcome. `unknown` may or may not be counted: the answer never came."""
+    """Reactions by emoji and outcome.
+
+    The outcome is `unknown` if no answer came. The pipeline may or may not count such a reaction.
+    """
 
     accepted: Counts
     unknown: Counts
@@ -21,13 +27,15 @@ class Sent(msgspec.Struct):
 
 
 class Seen(msgspec.Struct):
-    """What the viewers of one worker saw, summed.
+    """What the viewers of one worker saw, added up.
 
-    `expected` is the number of swarms from each viewer's first to its last, taken from their sequences alone;
-    `deliveries` is what came. `gaps`, `repeats` and `unequal` are single messages that were wrong: one that left
-    sequences out, one that was there before, one that differs from what another viewer got under its sequence.
-    `resets` are swarms skipped by the server's own word. `behind` is the number of viewers that were connected in
-    the end and had not got the last swarm.
+    - `expected`: swarms from each viewer's first to its last, computed from the sequence numbers alone.
+    - `deliveries`: swarms that arrived.
+    - `gaps`: messages that left out sequence numbers.
+    - `repeats`: messages that had come before.
+    - `unequal`: messages that differ from what another viewer got with the same sequence number.
+    - `resets`: messages in which the server says that it skipped swarms.
+    - `behind`: viewers that were connected at the end and had not got the last swarm.
     """
 
     viewers: int = 0
@@ -41,10 +49,11 @@ class Seen(msgspec.Struct):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What one worker says at the end of a run.
+    """What one worker reports at the end of a run.
 
-    `sequence` is the last swarm that it knows of. `unseen` are accepted reactions whose swarm no viewer of it saw.
-    `failures` are requests and streams that failed. `clock` says what is known of the aggregator's clock.
+    `sequence` is the last swarm that it knows of. `unseen` is the number of accepted reactions that are in no swarm
+    that its viewers saw. `failures` is the number of failed requests and streams. `clock` describes the difference to
+    the aggregator's clock.
     """
 
     worker: str
@@ -57,14 +66,14 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Count(msgspec.Struct):
-    """What the pipeline counted during the run, two ways: by the growth of the totals, and swarm by swarm."""
+    """What the pipeline counted during the run, in two ways: the growth of the totals, and the sum of the swarms."""
 
     by_totals: Counts
     by_swarms: Counts
 
 
 class Verdict(msgspec.Struct):
-    """The end of a run: it is good when there is no problem. `line` is the one line that says so."""
+    """The result of a run, which is good if there are no problems. `line` states the result in one line."""
 
     line: str
     problems: list[str]
@@ -75,7 +84,7 @@ class Verdict(msgspec.Struct):
 
 
 def judge(reports: list[Report], count: Count, lost_workers: Iterable[str] = ()) -> Verdict:
-    """The verdict over a whole run. Of `lost_workers` there is no report."""
+    """Judge a whole run. `lost_workers` are the workers that sent no report."""
     sent = _sum_sent(reports)
     seen = _sum_seen(reports)
     lost = Counter(sent.accepted) - Counter(count.by_totals)

@@ -1,4 +1,4 @@
-"""A process of the run that has users: starts them on a word of the judge's, and reports to it in the end."""
+"""The part of a Locust process that has users: it drives them during a run, and reports to the judge at the end."""
 
 from collections.abc import Callable
 from random import Random
@@ -22,7 +22,7 @@ from emostream_lab.load.viewer import Kind, Viewer
 FINISH = "emostream-finish"
 REPORT = "emostream-report"
 
-# How long what was accepted may take to come through, once nothing more is sent.
+# Once sending stops, accepted reactions have this long to reach the viewers.
 FINISH_SECONDS = 90.0
 # A swarm is timed when all viewers have it, or after this long.
 _ARRIVAL_SECONDS = 10.0
@@ -32,14 +32,18 @@ _RETRY_SECONDS = 1.0
 
 
 class _Trace(msgspec.Struct):
-    """What a subscriber knows of one swarm: `counted` is, by partition, the offset after its last record."""
+    """What a subscriber knows about one swarm.
+
+    `window_end` is in milliseconds since the epoch. `counted` maps each partition to the offset after the last record
+    that is counted.
+    """
 
     window_end: int
     counted: dict[int, int]
 
 
 class Generator:
-    """Holds what the users of this process share. Locust's events and messages drive it."""
+    """The state that the users of this process share. Locust's events and messages call its methods."""
 
     def __init__(self, environment: Environment) -> None:
         self.record = Record(environment)
@@ -53,11 +57,11 @@ class Generator:
         environment.runner.register_message(FINISH, self._finish, concurrent=True)
 
     def sender(self, portion: Portion) -> Sender:
-        """For a user that sends this part of all reactions."""
+        """Return a sender for a user that sends this portion of all reactions."""
         return Sender(self._current, self._ingest, self.record, portion, Random(self._draw.random()))  # noqa: S311
 
     def viewer(self, kind: Kind) -> Viewer:
-        """For a user that watches; how the run's shape has it, it falls away or does not read."""
+        """Return a viewer for a user that watches. The run's shape decides whether it leaves, and whether it reads."""
         run = self._current
         is_slow = self._draw.random() < run.shape.slow_share
         name = f"load-{self._draw.randrange(1_000_000_000)}"
@@ -73,7 +77,7 @@ class Generator:
             raise RuntimeError("a user was started before its run")
         return self.run
 
-    # What Locust calls.
+    # Handlers that Locust calls.
 
     def _begin(self, environment: Environment, **_: Any) -> None:
         options = Options.of(environment)
@@ -86,7 +90,7 @@ class Generator:
         self._background = [gevent.spawn(self._open), gevent.spawn(keep, self._witness)]
 
     def _finish(self, **_: Any) -> None:
-        """Send nothing more, wait until all of it was seen, and report."""
+        """Stop sending, wait until viewers have seen all accepted reactions, and report. The wait is bounded."""
         run = self._current
         run.stop_sending()
         wait(lambda: not (run.in_flight or run.sights.waiting or run.behind(self._head)), FINISH_SECONDS)
@@ -100,15 +104,15 @@ class Generator:
     def _note_user_error(self, **_: Any) -> None:
         self.record.failures += 1
 
-    # What goes on beside the users.
+    # Background work beside the users.
 
     @property
     def _head(self) -> int:
-        """The newest swarm that the witness, who is always there, has seen."""
+        """The newest swarm that the witness has seen. The witness watches during the whole run."""
         return self._witness.watcher.sequence
 
     def _open(self) -> None:
-        """Begin to send once it is known what may be sent, and the witness sees whatever comes of it."""
+        """Start sending once the palette is known and the witness is connected, then time the swarms."""
         palette = self._ask_palette()
         wait(lambda: self._head >= 0)
         self._current.begin_sending(palette)
@@ -133,7 +137,7 @@ class Generator:
                 self._time(run, sequence, trace)
 
     def _time(self, run: Run, sequence: int, trace: _Trace) -> None:
-        """Each reaction that this swarm covers, from when it was due to when a viewer saw the swarm."""
+        """Record the latency of each reaction in this swarm, from its due time to a viewer's sight of the swarm."""
         last_due = float("-inf")
         for sight in run.sights.covered(sequence, trace.counted, self._draw.choice):
             last_due = max(last_due, sight.due_seconds)
@@ -142,7 +146,7 @@ class Generator:
             run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
 
     def _trace(self, sequence: int) -> _Trace | None:
-        """Ask the witness's subscriber; None where it has no answer in many attempts."""
+        """Ask the witness's subscriber about a swarm. Returns None after `_TRACE_ATTEMPTS` failed attempts."""
         reason = "the witness has no subscriber"
         for _ in range(_TRACE_ATTEMPTS):
             if (assignment := self._witness.assignment) is not None:
@@ -162,7 +166,7 @@ class Generator:
         self.record.timed(DELIVERY, came_seconds * 1_000 - window_end_ms if is_live else None)
 
     def _replayed(self, swarm: Swarm, came_seconds: float, _: float) -> None:
-        """A viewer that does not read says nothing of how long a swarm takes."""
+        """Count a swarm that a slow viewer got. Its arrival says nothing about how long a swarm takes."""
         self._current.seen(swarm, came_seconds, float("inf"))
         self.record.timed(DELIVERY, None)
 
@@ -172,18 +176,18 @@ class _Palette(msgspec.Struct):
 
 
 def keep(viewer: Viewer) -> None:
-    """Let a viewer watch for ever."""
+    """Keep a viewer watching forever."""
     while True:
         gevent.sleep(viewer.hold(gevent.sleep))
 
 
 def wait(condition: Callable[[], object], timeout_seconds: float = float("inf")) -> None:
-    """Return once the condition holds, or the time is over."""
+    """Return once the condition holds or the timeout passes."""
     deadline = now_seconds() + timeout_seconds
     while not condition() and now_seconds() < deadline:
         gevent.sleep(_POLL_SECONDS)
 
 
 def report_of(data: Any) -> Report:
-    """The report that a message carries."""
+    """Decode the report in a message."""
     return msgspec.convert(data, Report)

@@ -1,8 +1,8 @@
-"""Requests over plain sockets, telling apart what was never sent from what was never answered.
+"""HTTP over plain sockets that tells a request that was never sent from one that was never answered.
 
-Sockets cooperate here: Locust patches them, so that a greenlet which waits for one lets the others run. Locust's own
-clients are not used because they send a request again when a kept connection turns out to be closed: a reaction that
-went out twice would look as if the pipeline had doubled it.
+Locust patches the sockets, so a greenlet that waits for one lets the others run. Locust's own HTTP clients are not
+used, because they resend a request when a kept-alive connection turns out to be closed. A reaction that is sent twice
+would look as if the pipeline had doubled it.
 """
 
 import socket
@@ -11,22 +11,22 @@ import time
 from emostream.client import http1
 
 READ_BYTES = 16 << 10
-# Longer than any deadline of the services, so that it is they who give up first, and say so.
+# Longer than any deadline of the services, so that the service gives up first and says so.
 TIMEOUT_SECONDS = 15.0
-# Shorter than any server keeps an idle connection: one that is being closed would swallow the next request.
+# Shorter than any server keeps an idle connection. A request on a connection that is being closed would be lost.
 _KEPT_SECONDS = 2.0
 
 
 class NotSentError(Exception):
-    """Nothing of the request can have been acted on."""
+    """The request was not sent, so the server cannot have acted on it."""
 
 
 class NotAnsweredError(Exception):
-    """The request was sent, and no complete answer came: whether it was acted on is unknown."""
+    """The request was sent and no complete answer came. Whether the server acted on it is unknown."""
 
 
 def connect(address: http1.Address) -> socket.socket:
-    """Raises NotSentError where nobody answers in time."""
+    """Open a TCP connection. Raises NotSentError if nothing answers in time."""
     try:
         connection = socket.create_connection((address.host, address.port), timeout=TIMEOUT_SECONDS)
     except OSError as error:
@@ -36,23 +36,23 @@ def connect(address: http1.Address) -> socket.socket:
 
 
 class Endpoint:
-    """One URL, asked over connections that are kept. As many are open as requests overlap."""
+    """One URL, requested over kept-alive connections. There is a connection for each overlapping request."""
 
     def __init__(self, url: str) -> None:
         self._address = http1.Address.of(url)
-        # The one used last is at the end, each with the time since when it is idle.
+        # Idle connections, each with the time at which it became idle. The last one used is at the end.
         self._idle: list[tuple[socket.socket, float]] = []
 
     def get(self) -> http1.Response:
-        """Raises NotSentError or NotAnsweredError."""
+        """Send a GET request. Raises NotSentError or NotAnsweredError."""
         return self._exchange(http1.get(self._address, {}))
 
     def post(self, body: bytes) -> http1.Response:
-        """Send JSON. Raises NotSentError or NotAnsweredError."""
+        """Send a POST request with a JSON body. Raises NotSentError or NotAnsweredError."""
         return self._exchange(http1.post_json(self._address, body))
 
     def close(self) -> None:
-        """Close the connections that nobody uses now."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop()[0].close()
 

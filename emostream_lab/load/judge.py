@@ -1,4 +1,7 @@
-"""The process of the run that has no users, or is alone: sees that the ground is quiet, and judges what came of it."""
+"""The judge of a run: it checks that nobody else sends reactions before the run, and judges the result after it.
+
+It runs in the Locust master, which has no users, or in the only process if there are no workers.
+"""
 
 from collections import Counter
 from enum import StrEnum
@@ -20,16 +23,16 @@ from emostream_lab.load.shapes import SHAPES
 from emostream_lab.load.viewer import Viewer
 
 _CONNECT_SECONDS = 15.0
-# Nobody else may send during a run: what they send would look like something doubled. A crowd of any size shows within
-# the time between two swarms, which is 2 s by default.
+# Nobody else may send during a run, because their reactions would look doubled. Reactions of a crowd of any size show
+# within the time between two swarms, which is 2 s by default.
 _QUIET_SECONDS = 3.0
 _QUIET_TIMEOUT_SECONDS = 30.0
-# The last figures of the workers arrive with their next report.
+# The workers' last figures arrive with their next report.
 _STATISTICS_SECONDS = 1.5
 
 
 class Phase(StrEnum):
-    """Where a run is."""
+    """The phase of a run."""
 
     IDLE = "idle"
     PREPARING = "preparing"
@@ -39,7 +42,7 @@ class Phase(StrEnum):
 
 
 class _Observer:
-    """A viewer of the judge's own, which sees what the pipeline counts from now on."""
+    """The judge's own viewer, which sees what the pipeline counts."""
 
     def __init__(self, registry_url: str, record: Record) -> None:
         registry = Endpoint(f"{registry_url}/v1/assignments")
@@ -57,12 +60,12 @@ class _Observer:
         return self._viewer.watcher.sequence
 
     def begin(self) -> None:
-        """Count from here."""
+        """Start counting now."""
         self._totals_before = Counter(self._viewer.watcher.totals)
         self._by_swarms.clear()
 
     def count(self) -> Count:
-        """What was counted since."""
+        """Return what was counted since `begin`."""
         by_totals = Counter(self._viewer.watcher.totals) - self._totals_before
         return Count(dict(by_totals), dict(self._by_swarms))
 
@@ -74,12 +77,15 @@ class _Observer:
 
 
 class Judge:
-    """Locust's events and the workers' messages drive it. `verdict` is that of the last run."""
+    """Prepares and judges runs. Locust's events and the workers' messages call its methods.
+
+    `verdict` is the verdict on the last run.
+    """
 
     def __init__(self, environment: Environment) -> None:
         self.phase = Phase.IDLE
         self.runs = 0
-        """How many were begun, this one included: who watches from outside knows by it which run a verdict is of."""
+        """Runs that have begun, including this one. An outside observer tells by it which run a verdict is for."""
         self.verdict: Verdict | None = None
         self.reports: list[Report] = []
         self.started_seconds = 0.0
@@ -92,9 +98,9 @@ class Judge:
         environment.runner.register_message(REPORT, self._take_report)
 
     def tick(self, crowd_users: int) -> tuple[int, float] | None:
-        """What a Locust shape is asked every second: users in all, and how many more per second; None: stop.
+        """Return what a Locust shape returns each second: (users, users to add per second), or None to stop.
 
-        `crowd_users` are those that send; the rest are viewers.
+        `crowd_users` is the number of users that send. The rest are viewers.
         """
         options = Options.of(self._environment)
         if self._environment.runner.state == STATE_INIT and not self._prepare(options):
@@ -105,7 +111,7 @@ class Judge:
         return crowd_users + options.audience.viewers, joins_per_second
 
     def _prepare(self, options: Options) -> bool:
-        """Whether a run can begin: the pipeline answers and nobody sends. If not, the verdict says what to change."""
+        """Return whether the pipeline answers and nobody sends. If not, the verdict says what to change."""
         self.phase = Phase.PREPARING
         self.runs += 1
         self.verdict = None
@@ -116,7 +122,7 @@ class Judge:
         return not problem
 
     def _observe(self, registry_url: str) -> str:
-        """Begin to see what is counted, once it is nothing any more; returns what stands in the way."""
+        """Wait until nothing more is counted, then start counting. Returns the obstacle, or an empty string."""
         if self._observer is not None:
             self._observer.stop()
         observer = self._observer = _Observer(registry_url, self._record)
@@ -132,7 +138,7 @@ class Judge:
                 return ""
         return "somebody else is sending reactions, so that nothing could be said of ours: stop them first."
 
-    # What Locust calls.
+    # Handlers that Locust calls.
 
     def _begin(self, **_: Any) -> None:
         self.started_seconds = now_seconds()
@@ -156,7 +162,7 @@ class Judge:
         self._conclude(judge(self.reports, observer.count(), lost))
         observer.stop()
 
-    # The workers; a process that is alone is its own.
+    # The workers. A single process counts as its own worker.
 
     def _live_workers(self) -> list[str]:
         runner = self._environment.runner

@@ -1,4 +1,4 @@
-"""What can be chosen for a run: flags of the command line that are fields of the web UI too."""
+"""The options of a run: command-line flags that are also fields of the web UI."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emostream_lab.load.shapes import SHAPES, Audience
 
 
 def add_to(parser: LocustArgumentParser) -> None:
-    """Add the flags of a run; each names its field of the web UI."""
+    """Add the flags of a run. Each flag is also the name of its field in the web UI."""
     meanings = "; ".join(f"{name}: {shape.meaning}" for name, shape in SHAPES.items())
     parser.add_argument(
         "--shape", choices=list(SHAPES), default="steady", help=f"How the audience behaves. {meanings}."
@@ -39,7 +39,7 @@ def add_to(parser: LocustArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What was chosen for the next run. The URLs have no slash at their end."""
+    """The options chosen for the next run. The URLs have no trailing slash."""
 
     shape: str
     audience: Audience
@@ -50,10 +50,10 @@ class Options:
 
     @classmethod
     def of(cls, environment: Environment) -> "Options":
-        """The flags, or what the form of the web UI put in their place.
+        """Read the flags, or the values that the web UI's form put in their place.
 
-        Locust's own `--host` is one address for everything, as a gateway has; else the client's settings say where
-        the registry and ingest are. Raises ConfigurationError where these cannot be used.
+        Locust's own `--host` is one address for all services, as behind a gateway. Without it, the client's settings
+        give the addresses of the registry and of ingest. Raises ConfigurationError if these settings are invalid.
         """
         chosen = environment.parsed_options or Namespace()
         client = config.load(ClientSettings)

@@ -1,4 +1,4 @@
-"""The run in the web UI, and the folder that each run leaves: Locust's own page and report, with our plots on them."""
+"""Shows the run in Locust's web UI, and writes a folder for each run: Locust's page and report, with our plots."""
 
 import hmac
 import json
@@ -26,7 +26,7 @@ _USER = "emostream"
 
 
 def install(environment: Environment, judge: Judge) -> None:
-    """Watch every run of this process, show it where there is a web UI, and write its folder in the end."""
+    """Watch every run of this process: show it in the web UI if there is one, and write its folder at the end."""
     panel = _Panel(environment, judge)
     environment.events.test_start.add_listener(panel.begin)
     environment.events.test_stop.add_listener(panel.end)
@@ -50,7 +50,7 @@ class _Panel:
         folder = None if self._folder is None else str(self._folder)
         return {"run": judge.runs, "phase": judge.phase, "folder": folder, **plots}
 
-    # What Locust calls.
+    # Handlers that Locust calls.
 
     def begin(self, **_: Any) -> None:
         self._timeline = Timeline()
@@ -83,11 +83,11 @@ class _Panel:
 
 
 def with_plots(page: str, content: dict[str, Any] | None = None) -> str:
-    """One of Locust's pages with the panel at its end; without `content` the panel asks for it every two seconds."""
-    # Inside a script element the one thing that could end it is `</`.
+    """Add the panel to the end of a Locust page. Without `content`, the panel requests it every two seconds."""
+    # Only `</` can end a script element, so escape it.
     data = json.dumps(content, ensure_ascii=False).replace("</", "<\\/") if content is not None else ""
     fragment = _FRAGMENT.read_text(encoding="utf-8").replace("{{ data }}", data)
-    # The scripts of Locust's report hold the same characters.
+    # Locust's report has the same tag inside its scripts, so insert before the last one.
     before, end, after = page.rpartition("</body>")
     return f"{before}{fragment}{end}{after}"
 
@@ -109,12 +109,12 @@ def _show(web_ui: WebUI, panel: _Panel) -> None:
 
 
 def _protect(web_ui: WebUI, password_file: str) -> None:
-    """Let in whoever knows the password. Raises ConfigurationError where there is none."""
+    """Require the password of the web UI. Raises ConfigurationError if there is no password file."""
     if not password_file:
         raise ConfigurationError("--web-login needs --password-file, the file with the password of the web UI.")
     password = Path(password_file).read_text(encoding="utf-8").strip()
     app: Flask = web_ui.app
-    # Whoever changes the password ends all sessions with it.
+    # The key is derived from the password, so a change of the password ends all sessions.
     app.secret_key = hmac.digest(password.encode(), b"emostream sessions", "sha256")
     login = f"{web_ui.environment.parsed_options.web_base_path}/login_submit"
     web_ui.auth_args = {"username_password_callback": login}

@@ -1,4 +1,4 @@
-"""Where what is measured goes: Locust's own entries, so that its tables, files and workers' reports carry it."""
+"""Records measurements in Locust's own statistics, so that its tables, files and worker reports contain them."""
 
 import locust.stats
 from locust.env import Environment
@@ -8,7 +8,10 @@ from emostream_lab.load.run import now_seconds
 
 
 class Record:
-    """The entries of one process. What is no request stays out of Locust's total, so that requests/s means requests."""
+    """The statistics of one process.
+
+    Only requests count towards Locust's total, so that its requests/s means requests.
+    """
 
     def __init__(self, environment: Environment) -> None:
         locust.stats.bucket_response_time = bucket_ms
@@ -16,7 +19,7 @@ class Record:
         self._environment = environment
 
     def request(self, method: str, name: str, due_seconds: float, error: str | None = None) -> None:
-        """A request ended now; it should have been sent at `due_seconds`."""
+        """Record a request that ended now. Its latency counts from `due_seconds`, when it was due."""
         self.failures += error is not None
         self._environment.events.request.fire(
             request_type=method,
@@ -28,13 +31,13 @@ class Record:
         )
 
     def timed(self, entry: tuple[str, str], latency_ms: float | None, times: int = 1) -> None:
-        """So many things of this kind took so long; None where they count and say nothing about latency."""
+        """Record `times` events with this latency. If it is None, they count but say nothing about latency."""
         method, name = entry
         stats = self._environment.stats.get(name, method)
         for _ in range(times):
             stats.log(latency_ms, 0)
 
     def failed(self, method: str, name: str, reason: str) -> None:
-        """Something went wrong that was no request."""
+        """Record a failure of something other than a request."""
         self.failures += 1
         self._environment.stats.log_error(method, name, reason)

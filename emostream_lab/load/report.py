@@ -1,4 +1,4 @@
-"""What a run looked like, its course, its latencies and its verdict, as one JSON from which the plots are drawn."""
+"""Describes a run as one JSON document, from which the plots are drawn: timeline, latencies and verdict."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,20 +10,20 @@ from emostream_lab.load.conservation import Report, Verdict
 from emostream_lab.load.histogram import Counts, difference, percentile_ms
 
 if TYPE_CHECKING:
-    # Locust patches the standard library of whoever imports it.
+    # Importing Locust patches the standard library.
     from locust.stats import RequestStats, StatsEntry
 
-# Method and name of the entries that are no requests. Their rates are deliveries and reactions seen per second.
+# Method and name of the entries that are not requests. Their rates are deliveries and seen reactions per second.
 DELIVERY = ("SEE", "window end to sight")
 SIGHT = ("SEE", "POST to sight")
 
-# More than a screen is wide. When it is full every second moment is dropped, and the next ones are twice as long.
+# A screen cannot show more. When the list is full, every second moment is dropped, and each new one is twice as long.
 _MAX_MOMENTS = 600
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 class Moment(msgspec.Struct):
-    """Some seconds of a run: rates per second, and the latencies of what was seen in them, in milliseconds."""
+    """Some seconds of a run: rates per second, and latencies in milliseconds of the reactions seen in them."""
 
     seconds: float
     users: int
@@ -36,7 +36,7 @@ class Moment(msgspec.Struct):
 
 
 class Timeline:
-    """The moments of one run, taken by `sample` at any interval."""
+    """The moments of one run. `sample` may be called at any interval."""
 
     def __init__(self) -> None:
         self.moments: list[Moment] = []
@@ -77,7 +77,7 @@ class Timeline:
 
 
 class Latencies(msgspec.Struct):
-    """One entry of the run: what it is, how many, and in milliseconds what each part of QUANTILES stays below."""
+    """One entry of the run: its name, its number of samples, and its latency in milliseconds at each of `QUANTILES`."""
 
     name: str
     count: int
@@ -86,7 +86,7 @@ class Latencies(msgspec.Struct):
 
 
 def latencies(stats: "RequestStats") -> list[Latencies]:
-    """Of all entries, those that are no requests first."""
+    """Return all entries. Those that are not requests come first."""
     return [
         Latencies(
             f"{entry.method} {entry.name}",
@@ -101,7 +101,7 @@ def latencies(stats: "RequestStats") -> list[Latencies]:
 def summary(
     verdict: Verdict | None, reports: Iterable[Report], timeline: Timeline, stats: "RequestStats"
 ) -> dict[str, Any]:
-    """Everything that the panel shows, as JSON can hold it."""
+    """Return everything that the panel shows, in types that JSON can represent."""
     return {
         "verdict": msgspec.to_builtins(verdict),
         "clocks": {report.worker: report.clock for report in reports},

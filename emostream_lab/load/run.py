@@ -1,4 +1,4 @@
-"""One run as one process of it sees it: what its users are to do, have sent and have seen."""
+"""The state of one run in one process: what its users must do, what they sent and what they saw."""
 
 import time
 from collections import Counter
@@ -12,19 +12,19 @@ from emostream_lab.load.conservation import Report, Seen, Sent
 from emostream_lab.load.shapes import SHAPES, Audience
 from emostream_lab.load.sights import Sights
 
-# As many swarms as a viewer can lag behind another one and still be compared with it.
+# A viewer can lag this many swarms behind another one and still be compared with it.
 _SWARMS_COMPARED = 1_000
 
 _EPOCH_SECONDS = time.time() - time.monotonic()
 
 
 def now_seconds() -> float:
-    """Seconds since the epoch by this machine's clock as it was at the start: it never jumps."""
+    """Return seconds since the epoch, from the machine's clock at the start plus monotonic time: it never jumps."""
     return _EPOCH_SECONDS + time.monotonic()
 
 
 class Spectator(Protocol):
-    """A viewer, as far as a run's report needs it."""
+    """The part of a viewer that a run's report needs."""
 
     watcher: Watcher
     first_sequence: int
@@ -33,7 +33,7 @@ class Spectator(Protocol):
 
 
 class Run:
-    """Shared by all users of one process; used from one thread alone."""
+    """One run, shared by all users of one process. It is used from one thread only."""
 
     def __init__(self, audience: Audience, shape: str, started_seconds: float) -> None:
         self.audience = audience
@@ -51,7 +51,7 @@ class Run:
         self.clock = ClockDifference()
         self.spectators: list[Spectator] = []
         self.unequal = 0
-        # What the first viewer that got a swarm got, and when.
+        # For each sequence number, what the first viewer that got the swarm got, and when.
         self._first: dict[int, tuple[Counts, float]] = {}
 
     @property
@@ -59,23 +59,24 @@ class Run:
         return self.started_seconds + self.audience.seconds
 
     def begin_sending(self, palette: Sequence[str]) -> None:
-        """All is ready; unless the run was over before."""
+        """Start sending, unless the run is already over."""
         self.palette = palette
         self.is_sending = not self._is_over
 
     def stop_sending(self) -> None:
-        """For good."""
+        """Stop sending for good."""
         self.is_sending = False
         self._is_over = True
 
     def reactions_per_second(self, at_seconds: float) -> float:
-        """What the whole audience is to send then, all processes together."""
+        """Return how many reactions per second the whole audience must send at this time, over all processes."""
         return self.shape.reactions_per_second(self.audience, at_seconds - self.started_seconds)
 
     def seen(self, swarm: Swarm, came_seconds: float, opened_seconds: float) -> bool:
-        """A viewer that connected at `opened_seconds` got a swarm; returns whether it got it live.
+        """Record that a viewer got a swarm. Returns whether it got the swarm live.
 
-        What others had seen before it was connected is replayed to it, and tells nothing of how long a swarm takes.
+        `opened_seconds` is when the viewer connected. The server replays swarms that other viewers saw before that
+        time. A replay says nothing about how long a swarm takes.
         """
         counts, first_seconds = self._first.setdefault(swarm.sequence, (swarm.counts, came_seconds))
         while len(self._first) > _SWARMS_COMPARED:
@@ -88,14 +89,14 @@ class Run:
         return True
 
     def behind(self, sequence: int) -> int:
-        """Viewers that are connected and read, and have not got the swarm of this sequence."""
+        """Return how many viewers are connected and read, but have not got the swarm of this sequence number."""
         return sum(
             spectator.is_connected and not spectator.is_slow and spectator.watcher.sequence < sequence
             for spectator in self.spectators
         )
 
     def report(self, worker: str, sequence: int, failures: int) -> Report:
-        """What this process has to say at the end; `sequence` is the last that its viewers should have got."""
+        """Return the report of this process. `sequence` is the last swarm that its viewers should have got."""
         return Report(
             worker=worker,
             sequence=sequence,
@@ -118,6 +119,6 @@ class Run:
             seen.gaps += watcher.gaps
             seen.repeats += watcher.repeats
             seen.unequal += watcher.mismatches
-            # That a viewer which does not read misses swarms is what a bounded buffer is for.
+            # A viewer that does not read is meant to miss swarms, because its buffer is bounded.
             seen.resets += 0 if spectator.is_slow else watcher.resets
         return seen

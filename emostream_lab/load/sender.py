@@ -1,4 +1,4 @@
-"""A part of the crowd: sends its share of the reactions, each request when it is due, whatever became of the others."""
+"""Sends a share of the crowd's reactions: each request when it is due, independently of the other requests."""
 
 import time
 from collections import Counter
@@ -14,23 +14,24 @@ from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
 from emostream_lab.load.run import Run, now_seconds
 
 if TYPE_CHECKING:
-    # Locust patches the standard library of whoever imports it.
+    # Importing Locust patches the standard library.
     from emostream_lab.load.record import Record
 
-# How often the emoji of a palette are sent: the second half as often as the first, and so on, as in any real crowd.
+# How often each emoji of a palette is sent. As in any real crowd, the second is sent half as often as the first, the
+# third a third as often, and so on.
 _CUMULATIVE_POPULARITY = list(accumulate(1 / rank for rank in range(1, 1_000)))
 _USERS = 1_000_000
 
 
 class Portion(NamedTuple):
-    """What one sender sends: this share (0 to 1) of all reactions, so many of them in each request."""
+    """What one sender sends: its share (0 to 1) of all reactions, and the number of reactions in each request."""
 
     share: float
     batch: int
 
 
 class Sender:
-    """One part of the crowd."""
+    """Sends one portion of the crowd's reactions."""
 
     def __init__(self, run: Run, ingest: Endpoint, record: "Record", portion: Portion, draw: Random) -> None:
         self._run = run
@@ -52,7 +53,7 @@ class Sender:
             spawn(self.send, due)
 
     def send(self, due_seconds: float) -> None:
-        """Send the request that is due, and keep what became of it."""
+        """Send the request that is due, and record its outcome."""
         reactions = [self._reaction(due_seconds) for _ in range(self._batch)]
         counts = Counter(reaction.emoji_type for reaction in reactions)
         self._run.in_flight += 1

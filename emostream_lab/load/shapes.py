@@ -1,16 +1,16 @@
-"""How an audience comes, reacts and falls away over a run, as pure functions of how much of the run is over."""
+"""How an audience comes, reacts and leaves during a run, as pure functions of the run's progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# How fast viewers come where the shape says nothing else: each one asks the registry and opens a stream, which costs
-# the system more than its stay. A Locust worker warns above this rate too.
+# Viewers that come per second, unless the shape says otherwise. Each viewer asks the registry and opens a stream, which
+# costs the system more than its stay. Locust also warns if a worker exceeds this rate.
 _JOINS_PER_SECOND = 100
 
 
 @dataclass(frozen=True)
 class Audience:
-    """What was asked for: viewers at most, reactions per second at the height, and the seconds that it lasts."""
+    """The requested audience: its most viewers, its reactions per second at the peak, and how many seconds it stays."""
 
     viewers: int
     reactions_per_second: float
@@ -29,9 +29,9 @@ def _constant(_progress: float) -> float:
 class Shape:
     """One way for an audience to behave.
 
-    `join_seconds` is the time over which the viewers come. `excitement` says what part of the reactions per second is
-    sent when this part of the run, 0 to 1, is over. A viewer falls away after `mean_stay_seconds` and comes back, or
-    never where this is None. `slow_share` of the viewers stop reading.
+    `join_seconds` returns the time over which the viewers come. `excitement` maps the progress of the run (0 to 1) to
+    the part of the reactions per second that is sent. A viewer leaves after `mean_stay_seconds` on average, and comes
+    back. If this is None, it never leaves. `slow_share` of the viewers stop reading.
     """
 
     meaning: str
@@ -41,11 +41,11 @@ class Shape:
     slow_share: float = 0.0
 
     def joins_per_second(self, audience: Audience) -> float:
-        """At least 1, so that a run without viewers starts its senders too."""
+        """Return viewers that come per second: at least 1, so that a run without viewers also starts its senders."""
         return max(1.0, audience.viewers / max(self.join_seconds(audience), 0.001))
 
     def reactions_per_second(self, audience: Audience, elapsed_seconds: float) -> float:
-        """What the whole audience sends now; nothing once the run is over."""
+        """Return what the whole audience sends per second at this time, or 0 once the run is over."""
         if not 0 <= elapsed_seconds < audience.seconds:
             return 0.0
         return audience.reactions_per_second * self.excitement(elapsed_seconds / audience.seconds)
@@ -56,7 +56,7 @@ def _with_the_viewers(progress: float) -> float:
 
 
 def _goal(progress: float) -> float:
-    """Quiet, a goal at 40 % of the run that is all over the place for a tenth of it, then calm again."""
+    """Return low excitement, then full excitement for a tenth of the run after a goal at 40 %, then a fall to low."""
     if progress < 0.4:
         return 0.1
     if progress < 0.5:
@@ -64,7 +64,7 @@ def _goal(progress: float) -> float:
     return max(0.1, 1.0 - (progress - 0.5) / 0.2)
 
 
-# A ramp that never arrives cannot show how the height feels.
+# The ramp ends before the run does, so that the run also shows the peak.
 _RAMP_PART = 2 / 3
 
 SHAPES: dict[str, Shape] = {

@@ -1,15 +1,15 @@
-"""From POST to sight: which swarm covers each accepted reaction, and when a viewer saw that swarm.
+"""Measures the latency from POST to sight: which swarm covers a reaction, and when a viewer saw that swarm.
 
-Both ends are times of one worker's clock, so no clock difference enters. Each reaction is timed to its sight by one
-viewer drawn at random: over a run that is the distribution over all pairs of reaction and viewer, at the cost of one
-draw.
+Both times are from one worker's clock, so clock differences do not matter. Each reaction is timed to its sight by one
+viewer, which is drawn at random. Over a run, this gives the distribution over all pairs of reaction and viewer, at the
+cost of one draw.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-# Arrivals are kept for so many swarms; of older ones the reactions still waiting count as unseen.
+# Arrivals are kept for this many swarms. Reactions in older swarms are not timed.
 _SWARMS_KEPT = 64
 
 
@@ -28,7 +28,8 @@ class Sight(NamedTuple):
 class Sights:
     """The accepted reactions of one worker that wait for their swarm, and when its viewers saw each swarm.
 
-    Bounded by what is on its way through the pipeline: a record leaves with its swarm. Times are seconds of one clock.
+    Its size is bounded by what is in the pipeline, because a record leaves with its swarm. Times are seconds of one
+    clock.
     """
 
     def __init__(self) -> None:
@@ -36,22 +37,22 @@ class Sights:
         self._arrivals: dict[int, list[float]] = {}
 
     def accepted(self, partition: int, offset: int, due_seconds: float, reactions: int) -> None:
-        """A request was answered: its reactions are in this record."""
+        """Note that a request was accepted, and that its reactions are in this record."""
         self._waiting[partition].setdefault(offset, []).append((due_seconds, reactions))
 
     def seen(self, sequence: int, at_seconds: float) -> None:
-        """A viewer saw this swarm."""
+        """Note that a viewer saw this swarm."""
         self._arrivals.setdefault(sequence, []).append(at_seconds)
         while len(self._arrivals) > _SWARMS_KEPT:
             del self._arrivals[next(iter(self._arrivals))]
 
     def arrivals(self, sequence: int) -> Sequence[float]:
-        """When each viewer saw this swarm, the first one first."""
+        """Return when each viewer saw this swarm, the earliest first."""
         return self._arrivals.get(sequence, ())
 
     @property
     def waiting(self) -> int:
-        """Accepted reactions that no swarm has covered yet."""
+        """The number of accepted reactions that no swarm has covered yet."""
         return sum(
             reactions
             for records in self._waiting.values()
@@ -62,9 +63,10 @@ class Sights:
     def covered(
         self, sequence: int, ends: Mapping[int, int], choose: Callable[[Sequence[float]], float]
     ) -> Iterator[Sight]:
-        """Let go of all that this swarm covers, the records below `ends` by partition, with the sight of each.
+        """Remove all reactions that this swarm covers, and yield the sight of each request.
 
-        Swarms are told in the order of their sequences. Nothing is said of reactions whose swarm nobody saw.
+        `ends` maps each partition to the offset after the last record that the swarm covers. Call this in the order of
+        the sequence numbers. If no viewer saw the swarm, its reactions are removed and nothing is yielded.
         """
         arrivals = self.arrivals(sequence)
         for partition, end in ends.items():

@@ -1,6 +1,6 @@
-"""A viewer in a greenlet of its own: asks the registry, holds a stream, falls away and resumes.
+"""A viewer in its own greenlet: it asks the registry, reads a stream, leaves and resumes.
 
-What it says, hears and thinks of it is emostream.client's; here are the sockets, and the clock.
+This module has the sockets and the clock. The protocol and its checks are in emostream.client.
 """
 
 import socket
@@ -20,10 +20,10 @@ from emostream_lab.load.http import READ_BYTES, Endpoint, NotAnsweredError, NotS
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
 
-# How long a slow viewer does not read. Its small buffer makes the server feel it.
+# A slow viewer does not read for this long. Its receive buffer is small, so that data piles up at the server.
 _SLOW_SECONDS = 40.0
 _SLOW_BUFFER_BYTES = 4 << 10
-# Someone who falls away is back after this long on average.
+# A viewer that leaves comes back after this long on average.
 _AWAY_SECONDS = 2.0
 
 Kind = Literal["sse", "ws"]
@@ -34,7 +34,8 @@ Pause = Callable[[float], None]
 class Viewer:
     """One viewer over all its connections.
 
-    `on_swarm` gets each swarm that fits, when it came and when the connection opened that it came by, in seconds.
+    `on_swarm` gets each swarm that is neither a repeat nor after a gap. It also gets two times in seconds: when the
+    swarm arrived, and when its connection opened.
     """
 
     def __init__(self, kind: Kind, name: str, registry: Endpoint, record: Record, on_swarm: OnSwarm) -> None:
@@ -53,7 +54,7 @@ class Viewer:
         self.assignment: Assignment | None = None
 
     def hold(self, pause: Pause) -> float:
-        """Live through one connection; returns the seconds to stay away. `pause` waits, as a slow viewer does."""
+        """Run one connection, and return the seconds to stay away after it. A slow viewer calls `pause` to wait."""
         started = now_seconds()
         self.assignment = None
         try:
@@ -86,7 +87,7 @@ class Viewer:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     def _watch(self, assignment: Assignment, started: float, pause: Pause) -> None:
-        """Returns when the viewer leaves of its own accord. Raises StreamLostError when the stream ends otherwise."""
+        """Read the stream until the viewer leaves. Raises StreamLostError if the stream ends first."""
         stream = self._stream(assignment)
         try:
             connection = connect(stream.address)

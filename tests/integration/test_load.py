@@ -1,7 +1,7 @@
-"""Locust as it is started: each shape in a short run, each fault found, and a lost worker never overlooked.
+"""Runs Locust as a user starts it: each shape in a short run, each fault, and a run that loses a worker.
 
-What it drives here is a stand-in, because the real pipeline refuses to lose or double anything; test_load_pipeline.py
-drives that one. All runs of one kind go side by side, as each of them mostly waits.
+Most runs drive a stand-in server, because the real pipeline cannot be made to lose or double reactions.
+test_load_pipeline.py drives the real pipeline. All runs of one kind run at the same time, because each mostly waits.
 """
 
 import json
@@ -53,13 +53,13 @@ def locust(directory: Path, url: str, *flags: str) -> "subprocess.Popen[str]":
 
 
 def two_workers() -> list[str]:
-    """Flags for two workers beside the master, whose port is that of nobody else."""
+    """Return flags for two workers and a master with a free port of its own."""
     port = str(servers.free_port())
     return ["--processes", "2", "--master-bind-port", port, "--master-port", port]
 
 
 def side_by_side(directory: Path, runs: Iterable[tuple[str, str, list[str]]]) -> dict[str, Outcome]:
-    """Run Locust once for each name, fault and flags, all at once, each against a stand-in of its own."""
+    """Run Locust for each name, fault and flags, all at the same time, each against its own stand-in."""
     with ExitStack() as stack:
         started = {}
         for name, fault, flags in runs:
@@ -79,7 +79,7 @@ def side_by_side(directory: Path, runs: Iterable[tuple[str, str, list[str]]]) ->
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     size = ["--viewers", "100", "--seconds", "8"]
-    # With fewer, a batch or two more than is due on average would look like a goal.
+    # With fewer reactions, one or two batches above the average would look like a goal.
     reactions = {"match": "1000"}
     runs = ((shape, "none", [*size, "--shape", shape, "--reactions", reactions.get(shape, "100")]) for shape in SHAPES)
     return side_by_side(tmp_path_factory.mktemp("shapes"), runs)

@@ -1,4 +1,4 @@
-"""`emostream-lab load` as an operator runs it: it starts a pipeline, puts an audience on it, judges and cleans up."""
+"""Runs `emostream-lab load` as an operator does: it starts a pipeline, loads it, judges the run and cleans up."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
 
 
 def _processes_below(folder: str) -> list[str]:
-    """Command lines, of any process, that name this folder."""
+    """Return the command lines of all processes that name this folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

@@ -1,4 +1,4 @@
-"""Requests are due at the rate of the moment, in order, and never after the end."""
+"""Requests are due at the current rate, in order, and never after the end."""
 
 import random
 

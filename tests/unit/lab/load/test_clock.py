@@ -1,4 +1,4 @@
-"""The difference of two clocks is bounded by what must have come before what."""
+"""The order of events bounds the difference between two clocks."""
 
 import pytest
 from hypothesis import given

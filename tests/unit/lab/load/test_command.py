@@ -1,4 +1,4 @@
-"""Whether a pipeline runs already is asked without any proxy."""
+"""The check for a running pipeline never uses a proxy."""
 
 import threading
 from collections.abc import Iterator

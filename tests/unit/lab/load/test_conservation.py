@@ -1,4 +1,4 @@
-"""The verdict is good only when every reaction is counted once and every viewer saw every swarm once."""
+"""The verdict is good only if every reaction is counted once and every viewer saw every swarm once."""
 
 from typing import Any
 

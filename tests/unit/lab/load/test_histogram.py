@@ -1,4 +1,4 @@
-"""Latencies keep three digits and their tail, in one process and added up over many."""
+"""Latency histograms keep three digits and the highest values, in one process and added up over several."""
 
 from collections import Counter
 

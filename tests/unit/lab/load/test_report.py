@@ -1,4 +1,4 @@
-"""The course of a run is kept in as many moments as a screen can show, however long it is."""
+"""The timeline of a run keeps no more moments than a screen can show, however long the run is."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ class Entry:
 
 
 class Stats:
-    """Locust's, as far as they are read here; importing Locust's own would patch this process."""
+    """The part of Locust's statistics that the report reads. To import Locust's own would patch this process."""
 
     def __init__(self) -> None:
         self.total = Entry()

@@ -1,4 +1,4 @@
-"""A process' report tells what each of its viewers saw; with the judge it finds a swarm dropped or doubled."""
+"""A process reports what each of its viewers saw. From this, the judge finds a dropped or doubled swarm."""
 
 from dataclasses import dataclass, field
 
@@ -32,7 +32,7 @@ def run() -> Run:
 
 
 def watch(run: Run, *sequences: int) -> Spectator:
-    """A viewer of the run that gets a snapshot as of 10, and then these swarms."""
+    """Add a viewer to the run. It gets a snapshot with sequence number 10, and then these swarms."""
     spectator = Spectator()
     spectator.watcher.take(Snapshot(message_id("s", 10), 10, {}))
     for sequence in sequences:

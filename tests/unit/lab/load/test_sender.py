@@ -1,4 +1,4 @@
-"""A sender sends its share of what is due, and nothing of its own accord."""
+"""A sender sends its share of the requests that are due, and nothing else."""
 
 from random import Random
 from typing import TYPE_CHECKING, cast
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _sent(run: Run, portion: Portion, calls: int) -> int:
-    """How many requests a sender spawns that is called again and again, as Locust calls a task."""
+    """Return how many requests a sender spawns if it is called repeatedly, as Locust calls a task."""
     spawned: list[float] = []
     unused = cast("tuple[Endpoint, Record]", (None, None))
     sender = Sender(run, *unused, portion, Random(7))
@@ -31,7 +31,7 @@ def test_what_is_due_after_the_end_is_never_sent() -> None:
 def test_it_sends_its_share_until_the_end() -> None:
     run = Run(Audience(viewers=0, reactions_per_second=4_000, seconds=0.5), "steady", now_seconds())
     run.begin_sending(["🔥"])
-    # Of 2,000 reactions a half, 10 at once: 100 requests; five standard deviations are 50.
+    # Half of 2,000 reactions, 10 in a request, are 100 requests. Five standard deviations are 50.
     assert 50 <= _sent(run, Portion(share=0.5, batch=10), calls=2) <= 150
 
 

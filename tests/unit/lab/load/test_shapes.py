@@ -1,4 +1,4 @@
-"""Each shape comes in time, sends what was asked for at its height, and nothing after its end."""
+"""Each shape brings all viewers in time, reaches the requested peak, and sends nothing after the end."""
 
 import pytest
 from hypothesis import given

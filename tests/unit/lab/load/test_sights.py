@@ -1,4 +1,4 @@
-"""Every accepted reaction is timed once, to a sight of the swarm that covers it."""
+"""Each accepted reaction is timed once, to a sight of the swarm that covers it."""
 
 import random
 
