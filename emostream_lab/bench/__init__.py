@@ -1,1 +1,1 @@
-"""How fast each tier is, and other servers of its kind: `make bench`."""
+"""Benchmarks of each tier of EmoStream, beside other servers of its kind: `make bench`."""

@@ -1,8 +1,8 @@
-"""Measures EmoStream, and others beside it: `python -m emostream_lab.bench [--quick] [PART ...]`, as `make bench` does.
+"""Measures EmoStream beside other servers: `python -m emostream_lab.bench [--quick] [PART ...]`, or `make bench`.
 
-What is found goes to the terminal as a table, to build/bench/results.json, and as a picture to build/bench/figures.png.
-It exits 1 where a figure that is judged is short of its bound, and names it. With `--against REVISION` it measures this
-checkout and another one in turn, and judges nothing.
+It prints the results as a table, and writes them to build/bench/results.json and, as a picture, to
+build/bench/figures.png. If a judged figure misses its bound, it names the figure and exits with 1. With
+`--against REVISION` it measures this checkout and that revision in turn, and judges nothing.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from emostream_lab.bench.figures import Findings, last_lines, short
 from emostream_lab.machine.jars import REPOSITORY
 
 OUTPUT = Path("build/bench")
-# Each is a module with `measure(directory, tell, quick=...)`.
+# Each part is a module with `measure(directory, tell, quick=...)`.
 PARTS = ("ingest", "fanout", "aggregator", "hops", "growth")
 
 
@@ -56,7 +56,7 @@ def _measure_against(revision: str, arguments: Sequence[str]) -> None:
 
 
 def measure(parts: Sequence[str], *, quick: bool) -> Findings:
-    """Run these parts, one after the other, and report."""
+    """Run these parts, one after the other, and report their results."""
     machine.allow_many_files()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)

@@ -1,8 +1,8 @@
-"""This checkout beside another revision of it: both are measured in turn, five times, and compared pair by pair.
+"""Compares this checkout with another revision: measures both in turn, five times, and compares pair by pair.
 
-What a figure is in a single run depends on the machine, by a factor of two, and on the hour, by tens of percent. The
-two runs of a pair follow each other, so their ratio depends on the code alone. The other revision is checked out below
-build/, and runs with the packages of this .venv and the jars of this checkout.
+The figures of a single run differ between machines by a factor of two, and between hours by tens of percent. The two
+runs of a pair follow each other, so their ratio depends on the code alone. The other revision is checked out below
+build/. It runs with the packages of this .venv and the jars of this checkout.
 """
 
 import shutil
@@ -30,7 +30,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of both: what each pair of runs found, this checkout's value first."""
+    """One figure of both revisions. `pairs` has the two values of each pair of runs, this checkout's first."""
 
     figure: Figure
     pairs: Sequence[tuple[float, float]]
@@ -47,24 +47,30 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """This checkout's value by the other's, of each pair; none where a value is 0 or an exponent."""
+        """This checkout's value divided by the other's, for each pair.
+
+        Empty for exponents, and if a value is not positive.
+        """
         if self.figure.unit == "exponent" or not all(this > 0 and other > 0 for this, other in self.pairs):
             return []
         return [this / other for this, other in self.pairs]
 
     @property
     def ratio(self) -> float | None:
-        """The median of the ratios, which is not the ratio of the medians."""
+        """The median of the ratios, which is not the ratio of the medians. None without ratios."""
         return statistics.median(self.ratios) if self.ratios else None
 
 
 def order(pairs: int) -> list[str]:
-    """Who runs when. Each pair begins with the other one than the pair before, so that no one is always the first."""
+    """Return which revision runs when. It alternates which one starts a pair, so that neither is always first."""
     return [name for pair in range(pairs) for name in ((THIS, OTHER) if pair % 2 == 0 else (OTHER, THIS))]
 
 
 def compare(runs: Sequence[tuple[Findings, Findings]]) -> list[Comparison]:
-    """The figures that each run of both has, in the order of this checkout's first run. `runs` are pairs as `pairs`."""
+    """Return a comparison of each figure that all runs have, in the order of this checkout's first run.
+
+    Each item of `runs` has the findings of this checkout and those of the other revision.
+    """
     by_name = [(_by_name(this), _by_name(other)) for this, other in runs]
     return [
         Comparison(figure, [(this[key].value, other[key].value) for this, other in by_name])
@@ -74,7 +80,7 @@ def compare(runs: Sequence[tuple[Findings, Findings]]) -> list[Comparison]:
 
 
 def table(comparisons: Sequence[Comparison], revision: str) -> str:
-    """A row a figure: the medians of both, and the median ratio with the least and the greatest."""
+    """Return a table with a row for each figure: both medians, and the median, least and greatest ratio."""
     grid = Table(title=f"this checkout against {revision}", title_justify="left")
     for heading in ("part", "figure"):
         grid.add_column(heading)
@@ -93,10 +99,10 @@ def table(comparisons: Sequence[Comparison], revision: str) -> str:
 
 
 def measure(repository: Path, revision: str, arguments: Sequence[str], tell: Tell, pairs: int = PAIRS) -> str:
-    """Measure both in turn with these arguments of the benchmark, and return the table.
+    """Measure both revisions in turn with these arguments of the benchmark, and return the table.
 
-    The results of each run are kept in build/against/. Raises EmoStreamError where there is no such revision, where a
-    run ends without results, and where the two have no figure in common.
+    The results of each run are kept in build/against/. Raises EmoStreamError if the revision does not exist, if a run
+    ends without results, or if the two have no figure in common.
     """
     commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     directory = repository / "build" / "against"
@@ -120,17 +126,17 @@ def _by_name(findings: Findings) -> dict[tuple[str, str], Figure]:
 
 
 def _run(checkout: Path, arguments: Sequence[str], kept: Path) -> Findings:
-    """One run, in its checkout. `kept` is where its results and its output stay, as .json and .log."""
+    """Run the benchmark once in a checkout. Its results and its output stay at `kept`, as .json and .log."""
     results = checkout / _RESULTS
     results.unlink(missing_ok=True)
-    # Revisions from before the lab had it at the root.
+    # Older revisions have no `emostream_lab`. Their benchmark is the package `bench` at the root.
     module = "emostream_lab.bench" if (checkout / "emostream_lab" / "bench").is_dir() else "bench"
-    # Python looks in the working folder first, so the code is the checkout's own.
+    # Python imports from the working directory first, so it runs the code of `checkout`.
     command = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", module, *arguments]
     log_file = kept.with_suffix(".log")
     with log_file.open("wb") as log:
         subprocess.run(command, cwd=checkout, stdout=log, stderr=subprocess.STDOUT, check=False)
-    # A figure that is short makes a benchmark fail; it is a result all the same.
+    # A benchmark fails if a figure misses its bound, but it still has results.
     if not results.exists():
         tail = "\n".join(log_file.read_text(errors="replace").splitlines()[-10:])
         raise EmoStreamError(f"the benchmark in {checkout} ended without results. The end of {log_file}:\n{tail}")
@@ -140,8 +146,11 @@ def _run(checkout: Path, arguments: Sequence[str], kept: Path) -> Findings:
 
 @contextmanager
 def _checkout(repository: Path, commit: str, folder: Path) -> Iterator[Path]:
-    """The commit in a folder of its own, which is removed again. What set-up made here is there too."""
-    # One whose run was killed is still known to git, but its folder is gone.
+    """Check out the commit into a folder, and remove it at the end.
+
+    The folder links to what the set-up built in this checkout.
+    """
+    # If an earlier run was killed, git still knows its checkout although the folder is gone.
     _git(repository, "worktree", "prune")
     _git(repository, "worktree", "add", "--detach", str(folder), commit)
     try:

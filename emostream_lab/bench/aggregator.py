@@ -1,4 +1,4 @@
-"""The aggregator on two cores, Kafka beside it: catching up after an outage, then small batches in quick succession."""
+"""Measures the aggregator on two cores, beside Kafka: catching up after an outage, then small and frequent batches."""
 
 import http.client
 import statistics
@@ -27,9 +27,9 @@ from emostream_lab.bench.servers import Tell, Topology
 from emostream_lab.processes.servers import HOST
 
 TIERS = ("zookeeper", "kafka", "topics")
-# Long enough for a small batch to be done before the next one, so that each holds as much as it should.
+# A small batch ends before the next one begins, so that each has the intended size.
 TRIGGER_MS = 500
-# The outage: an audience of 20,000 reactions a second, as ingest writes them, for ten minutes.
+# The outage: for ten minutes, an audience sends 20,000 reactions a second, in records like those of ingest.
 OUTAGE_SECONDS = 600
 RECORDS_PER_SECOND = 200
 REACTIONS_PER_RECORD = 100
@@ -44,7 +44,7 @@ _PART = "aggregator"
 
 @dataclass(frozen=True)
 class _Counted:
-    """A swarm as it stands in its topic; its batch's work began at the window's end."""
+    """A swarm as it is in its topic. The work on its batch began at the end of its window."""
 
     swarm: Swarm
     written_ms: int
@@ -55,7 +55,7 @@ class _Counted:
 
 
 class _Swarms:
-    """Reads the topic `swarms` along."""
+    """Follows the topic `swarms` from its start."""
 
     def __init__(self, reader: KafkaConsumer) -> None:
         self._reader = reader
@@ -64,7 +64,10 @@ class _Swarms:
         reader.seek(partition, 0)
 
     def read_until(self, total: int) -> list[_Counted]:
-        """The swarms from here until so many reactions are counted in all. Raises EmoStreamError if that never is."""
+        """Return the next swarms, until `total` reactions are counted in all.
+
+        Raises EmoStreamError if that takes longer than `_PATIENCE_SECONDS`.
+        """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         found: list[_Counted] = []
         while not found or sum(found[-1].swarm.totals.values()) < total:
@@ -76,7 +79,7 @@ class _Swarms:
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure all of it."""
+    """Measure catching up and small batches."""
     outage_seconds, small_seconds = (100, 10) if quick else (OUTAGE_SECONDS, 30)
     with (
         servers.running_tiers(directory, TIERS, tell, trigger_ms=TRIGGER_MS) as tiers,
@@ -101,7 +104,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     work_ms = 1_000 * (after[0] - before[0]) / (after[1] - before[1])
     figures = [*_catch_up_figures(caught_up), *_small_figures(small, work_ms), _growth_figure(growth)]
     if quick:
-        # The JVM still compiles what the batches run, so their times are those of the compiler. Their sizes are not.
+        # The JVM still compiles the code that the batches run, so their times show the compiler. Their sizes do not.
         figures = [figure if figure.unit == "records" else figure.unjudged() for figure in figures]
     return Findings(figures=figures, growth=[growth])
 
@@ -111,14 +114,14 @@ def _send(producer: KafkaProducer, number: int) -> None:
     for sent in range(number):
         value, headers = records[sent % len(records)]
         producer.send(REACTIONS_TOPIC, value, headers=headers)
-        # The producer itself would take in all of them at once.
+        # Without this limit, the producer would buffer all records at once.
         if sent % _MAX_RECORDS_IN_FLIGHT == 0:
             producer.flush()
     producer.flush()
 
 
 def _send_evenly(producer: KafkaProducer, seconds: float) -> int:
-    """Send small records at the rate that makes small batches; returns the number of reactions."""
+    """Send small records at the rate that makes small batches. Returns the number of reactions."""
     records = _written_by_ingest(REACTIONS_PER_SMALL_RECORD)
     per_second = REACTIONS_PER_SMALL_BATCH / REACTIONS_PER_SMALL_RECORD * 1_000 / TRIGGER_MS
     began = time.monotonic()
@@ -134,7 +137,7 @@ def _send_evenly(producer: KafkaProducer, seconds: float) -> int:
 
 
 def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, bytes]]]]:
-    """Values and headers of some records of so many reactions, as ingest makes them."""
+    """Return values and headers of some records with this many reactions each, as ingest writes them."""
     spellings = palette.accepted(("default",))
     groups = []
     for body in batches(100, reactions):
@@ -144,7 +147,7 @@ def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, byte
 
 
 def _batch_seconds(running: Topology) -> tuple[float, int]:
-    """The time of all batches so far, commit and all, and their number."""
+    """Return the total seconds of all batches so far, commits included, and their number."""
     connection = http.client.HTTPConnection(HOST, running.layout.ports.aggregator)
     connection.request("GET", "/metrics")
     figures = live.figures(connection.getresponse().read().decode())
@@ -153,7 +156,7 @@ def _batch_seconds(running: Topology) -> tuple[float, int]:
 
 
 def _catch_up_figures(swarms: Sequence[_Counted]) -> Iterator[Figure]:
-    """`swarms` begin with record 0, which counts nothing."""
+    """Yield the figures of catching up. The first of `swarms` is for record 0 and counts nothing."""
     first = swarms[1]
     reactions = sum(each.swarm.reactions for each in swarms)
     seconds = (swarms[-1].written_ms - first.swarm.window.end) / 1_000
@@ -175,7 +178,7 @@ def _small_figures(swarms: Sequence[_Counted], work_ms: float) -> Iterator[Figur
 
 
 def _by_past_batches(swarms: Sequence[_Counted]) -> dict[int, float]:
-    """The median work in each of the eighths that end at 1/8, 2/8, 4/8 and all of the batches."""
+    """Return the median work in each of the eighths that end at 1/8, 2/8, 4/8 and all of the batches."""
     eighth = len(swarms) // 8
     return {
         end * eighth: statistics.median(each.work_ms for each in swarms[(end - 1) * eighth : end * eighth])

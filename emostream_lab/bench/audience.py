@@ -1,8 +1,7 @@
-"""Writes a swarm each so often, as a room of so many reactions a second gives it.
+"""Writes a swarm at each trigger, like the swarms of an audience with a given rate of reactions.
 
-`python -m emostream_lab.bench.audience kafka HOST:PORT` writes to the topic `swarms`, `… nchan HOST:PORT` publishes to
-nchan; both go on until they are told to end. A swarm's window ends when it is written, so whoever sees it knows how old
-it is.
+`python -m emostream_lab.bench.audience kafka HOST:PORT` writes to the topic `swarms`. `… nchan HOST:PORT` publishes to
+nchan. Both run until they are ended. A swarm's window ends when the swarm is written, so a viewer can tell its age.
 """
 
 import argparse
@@ -24,7 +23,7 @@ Write = Callable[[Swarm], None]
 
 
 class Audience:
-    """An unbroken stream of swarms, of a room that always reacts with the same emoji."""
+    """An unbroken stream of swarms, from an audience that always reacts with the same emoji."""
 
     def __init__(self, per_second: int, trigger_ms: int, seed: int, emoji: Sequence[str] = palette.DEFAULT) -> None:
         self._reactions = per_second * trigger_ms // 1000
@@ -37,13 +36,13 @@ class Audience:
         self._totals: Counter[str] = Counter()
 
     def react_until(self, is_over: threading.Event, write: Write) -> None:
-        """Write one swarm each trigger, by the clock: one that is late does not delay those after it."""
+        """Write one swarm at each trigger. A late swarm does not delay the swarms after it."""
         began = time.monotonic()
         while not is_over.wait(max(0, began + self._sequence * self._trigger_ms / 1000 - time.monotonic())):
             write(self.next_swarm())
 
     def next_swarm(self) -> Swarm:
-        """The swarm of a window that ends now."""
+        """Return the swarm of a window that ends now."""
         weights = [self._random.random() ** 2 + 0.05 for _ in self._emoji]
         counts = dict(Counter(self._random.choices(self._emoji, weights, k=self._reactions)))
         self._sequence += 1
@@ -62,7 +61,7 @@ class Audience:
 
 
 def to_kafka(bootstrap_server: str) -> Write:
-    """Writes to the topic `swarms`, as the aggregator does."""
+    """Return a function that writes to the topic `swarms`, as the aggregator does."""
     producer = durable_producer(config.load(KafkaSettings, bootstrap_servers=(bootstrap_server,)))
     return lambda swarm: producer.send(SWARMS_TOPIC, encode(swarm), partition=0).get(10)
 

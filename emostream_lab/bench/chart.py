@@ -1,4 +1,4 @@
-"""The picture of a run: each figure against its bound, a reaction's time by its hops, and costs at growing loads."""
+"""Draws a run: each figure against its bound, the hops of a reaction, and costs at growing loads."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from emostream_lab.bench.figures import Figure, Findings, Growth, Hops, number
 
 _REACHED, _SHORT = "#2a9d5c", "#d1495b"
-# A figure that is thousands of times better than its bound must not make all others look alike.
+# Bars are cut here. Otherwise one figure far better than its bound would make all other bars look alike.
 _LONGEST_BAR = 4
 
 
 def draw(findings: Findings, path: Path) -> None:
-    """Make the picture, with a panel for each kind of finding that there is."""
+    """Draw the picture, with a panel for each kind of finding that there is. Without findings, write no file."""
     judged = [figure for figure in findings.figures if figure.headroom is not None]
     panels = [
         (len(judged) * 0.32, lambda axes: _draw_headroom(axes, judged)) if judged else None,
@@ -43,7 +43,7 @@ def _draw_headroom(axes: Axes, figures: list[Figure]) -> None:
     colours = [_REACHED if figure.is_reached else _SHORT for figure in figures]
     bars = axes.barh([f"{figure.part}: {figure.name}" for figure in figures], headrooms, color=colours)
     labels = [f"{number(figure.value)} {figure.unit} ({figure.bound})" for figure in figures]
-    # On white, so that the line of the bound does not strike them through.
+    # The background is white, so that the line of the bound does not cross the text.
     axes.bar_label(bars, labels, padding=4, fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(right=_LONGEST_BAR * 1.5)

@@ -1,4 +1,4 @@
-"""Fan-out: deliveries a processor second, beside nchan and a bare loop of `send`; what viewers cost and notice."""
+"""Measures fan-out: deliveries per CPU second beside nchan and a bare `send` loop, and what viewers cost and notice."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ ROUNDS = 2
 _PART = "fan-out"
 _BARE_LOOP = "by the bare loop of send"
 _STREAM, _WEBSOCKET = "/v1/stream", "/v1/ws"
-# Small buffers and little patience, so that a viewer that stalls comes to its bound within seconds, not minutes.
+# With small buffers and a short timeout, a stalled viewer reaches its limit within seconds, not minutes.
 _IMPATIENT = {
     "EMOSTREAM_SUBSCRIBER_MAX_VIEWER_BUFFER_BYTES": "4096",
     "EMOSTREAM_SUBSCRIBER_SLOW_VIEWER_TIMEOUT_MS": "30000",
@@ -34,7 +34,7 @@ class _Server:
     port: int
     pid: int
     streams: Mapping[str, str]
-    """Its path for SSE and for WebSocket."""
+    """The server's paths for SSE and for WebSocket."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Round:
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure all of it, with 5,000 viewers; where it has to be quick, 1,500 at SSE alone, of whom nobody stalls."""
+    """Measure with 5,000 viewers. A quick run has 1,500 viewers on SSE only, and none of them stalls."""
     load = _Load(1_500, 3, rounds=1) if quick else _Load(5_000, 8, ROUNDS)
     kinds = {_STREAM: "SSE"} if quick else {_STREAM: "SSE", _WEBSOCKET: "WebSocket"}
     figures: list[Figure] = []
@@ -66,7 +66,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
             rounds = {kind: _beside(kind, (ours(tiers), by_nchan, bare), tell, load) for kind in kinds}
         for kind, name in kinds.items():
             found = list(_figures(name, rounds[kind]))
-            # A single short round varies by more than what lies between the bare loop and its bound.
+            # A single short round varies by more than the distance between the bare loop and its bound.
             figures += [each.unjudged() if quick and each.name.endswith(_BARE_LOOP) else each for each in found]
         figures += _audience_figures([each for kind in kinds for each in rounds[kind]["EmoStream"]], load.viewers)
         if not quick:
@@ -79,7 +79,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
 def running_subscriber(
     directory: Path, tell: Tell, core: int, settings: Mapping[str, str] | None = None
 ) -> Iterator[Topology]:
-    """A subscriber on a core of its own, and an audience that makes it a swarm ten times a second."""
+    """Run a subscriber on its own core, with an audience that writes a swarm ten times a second."""
     settings = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(CAPACITY), **(settings or {})}
     with servers.running_tiers(directory, TIERS, tell, settings) as tiers:
         machine.pin(tiers.pid("subscriber"), core)
@@ -97,7 +97,7 @@ def _audience(sink: str, address: str, directory: Path) -> Iterator[None]:
 
 
 def _beside(kind: str, servers_: Sequence[_Server], tell: Tell, load: _Load) -> dict[str, list[_Round]]:
-    """All servers in turn, several times, so that whatever slows the machine for a while slows each of them."""
+    """Measure all servers in turn, several times, so that a slow phase of the machine slows each of them."""
     rounds: dict[str, list[_Round]] = {server.name: [] for server in servers_}
     for number in range(1, load.rounds + 1):
         for server in servers_:
@@ -117,14 +117,14 @@ def _with_stalled(server: _Server, tell: Tell, load: _Load) -> tuple[list[_Round
 
 
 def ours(tiers: Topology) -> _Server:
-    """The subscriber, as it is measured."""
+    """Return the subscriber of these tiers as a server to measure."""
     return _Server(
         "EmoStream", tiers.subscriber_port, tiers.pid("subscriber"), {_STREAM: _STREAM, _WEBSOCKET: _WEBSOCKET}
     )
 
 
 def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Deliveries:
-    """What so many SSE viewers of our subscriber get."""
+    """Return what this many SSE viewers of our subscriber get."""
     return _watch(ours(tiers), _STREAM, _Load(viewers, seconds)).deliveries
 
 
@@ -134,7 +134,7 @@ def _watch(server: _Server, kind: str, load: _Load, stalled: int = 0, settle_sec
         return _Round(viewers.joined, viewers.read_for(load.seconds, settle_seconds))
     finally:
         viewers.close()
-        # The server sees all of them go before the next ones come.
+        # The server must see that all of them left before the next ones come.
         time.sleep(0.5)
 
 
@@ -150,7 +150,7 @@ def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
 
 
 def _audience_figures(rounds: Sequence[_Round], viewers: int) -> Iterator[Figure]:
-    # What the first audience took is kept for the next one, so growth shows in the first round alone.
+    # The server keeps the memory of the first viewers for the next ones, so only the first round shows growth.
     yield _figure("memory a viewer", rounds[0].joined.server_kib / viewers, "KiB", at_most=6)
     yield _figure("connects", viewers / max(each.joined.seconds for each in rounds), "viewers/s", at_least=2_000)
 
@@ -193,5 +193,5 @@ def _send_loop(directory: Path) -> Iterator[_Server]:
     port = free_port()
     command = [sys.executable, "-m", "emostream_lab.bench.peers.send_loop", str(port)]
     with servers.running("send-loop", command, port, directory) as process:
-        # It sends the same to whoever asks, so it is asked in one way.
+        # It sends the same for every request, so both kinds of viewers use one path.
         yield _Server("a bare loop of send", port, process.pid, {_STREAM: _STREAM, _WEBSOCKET: _STREAM})

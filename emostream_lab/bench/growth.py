@@ -1,6 +1,6 @@
-"""What one unit of work costs at 1, 2, 4 and 8 times the load: a delivery, a request, an assignment.
+"""Measures what a delivery, a request and an assignment cost at 1, 2, 4 and 8 times the load.
 
-How a batch's time grows with past batches the aggregator's part shows.
+The benchmark of the aggregator shows how the time of a batch grows with past batches.
 """
 
 import random
@@ -18,16 +18,16 @@ CONNECTIONS = (32, 64, 128, 256)
 SUBSCRIBERS = (1_250, 2_500, 5_000, 10_000)
 _SECONDS = 6
 _ASSIGNMENTS = 20_000
-# These take a tenth of a second, in which a machine that others share may stand still for half of it.
+# One round takes a tenth of a second, and a shared machine may stand still for half of it. So the best round counts.
 _ROUNDS_OF_ASSIGNMENTS = 5
 _PENDING_SECONDS = 10
-# A subscriber reports each second; in a rush there are this many assignments to a report.
+# A subscriber reports every second. In a rush, there is one report for this many assignments.
 _ASSIGNMENTS_PER_REPORT = 10
 _PART = "growth"
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure all of it; where it has to be quick, assignments alone."""
+    """Measure all costs. A quick run measures assignments only."""
     growth = [] if quick else _of_servers(directory, tell)
     tell("assignments")
     growth.append(Growth("registry", "subscribers", "µs an assignment", _assignments()))
@@ -66,7 +66,7 @@ def _assignments() -> dict[int, float]:
 
 
 def _assignment_us(subscribers: int) -> float:
-    """An assignment and its share of a report, in a rush of viewers."""
+    """Return the microseconds for an assignment and its share of a report, in a rush of viewers."""
     draw = random.Random(7)
     placement = Placement(_PENDING_SECONDS, draw.random)
     names = [f"cluster{number % 10}/{number}" for number in range(subscribers)]
@@ -81,7 +81,7 @@ def _assignment_us(subscribers: int) -> float:
 
 
 def _figures(growth: Growth) -> Iterator[Figure]:
-    """How its cost grows, and what it is at the greatest load, for comparing revisions."""
+    """Yield how the cost grows, and what it is at the greatest load. The second figure is for comparing revisions."""
     costs = list(growth.costs.values())
     note = f"{costs[0]:.3g} to {costs[-1]:.3g}"
     name = f"{growth.what}: {growth.cost} by {growth.load}"

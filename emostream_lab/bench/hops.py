@@ -1,4 +1,4 @@
-"""The way of one reaction, split into its hops, among those of others: at the usual trigger and at the quickest."""
+"""Measures each hop of single reactions while an audience reacts too, at the usual and at the shortest trigger."""
 
 import http.client
 import random
@@ -28,7 +28,7 @@ TRIGGERS_MS = (2_000, 250)
 AUDIENCE_REACTIONS_PER_SECOND = 500
 AUDIENCE_VIEWERS = 100
 _PAUSE_SECONDS = 0.05
-# The JVMs compile their hot code in the first seconds, and batches take twice as long until then.
+# The JVMs compile their hot code in the first seconds. Until then, batches take twice as long.
 _WARM_UP_SECONDS, _QUICK_WARM_UP_SECONDS = 25, 8
 _PATIENCE_SECONDS = 30
 _PART = "end to end"
@@ -36,7 +36,10 @@ _PART = "end to end"
 
 @dataclass(frozen=True)
 class _Probe:
-    """A reaction of ours: when it was sent, and the record that its 202 named. Times in ms since the epoch."""
+    """One reaction of this benchmark: when it was sent, and the record that its 202 answer named.
+
+    Times are in milliseconds since the epoch.
+    """
 
     sent_ms: float
     partition: int
@@ -45,7 +48,7 @@ class _Probe:
 
 
 class _Witness:
-    """One viewer, in a thread of its own, who notes when each swarm came."""
+    """A viewer in its own thread, which notes when each swarm comes."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection(HOST, port)
@@ -61,7 +64,7 @@ class _Witness:
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure at each trigger; where it has to be quick, at the quickest alone."""
+    """Measure at each trigger. A quick run measures at the shortest trigger only."""
     findings = Findings()
     for trigger_ms in TRIGGERS_MS[-1:] if quick else TRIGGERS_MS:
         own_directory = directory / f"trigger-{trigger_ms}"
@@ -69,7 +72,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
             servers.running_tiers(own_directory, TIERS, tell, trigger_ms=trigger_ms) as tiers,
             _audience(tiers, own_directory, _QUICK_WARM_UP_SECONDS if quick else _WARM_UP_SECONDS),
         ):
-            # Each wait for the trigger is as likely as any other one: that takes many triggers.
+            # The wait for the trigger varies evenly between 0 and the trigger, so a good mean needs many triggers.
             seconds = max(10, 15 * trigger_ms / 1_000)
             tell(f"trigger {trigger_ms} ms: one reaction after the other for {seconds:.0f} s")
             hops = _follow(tiers, seconds)
@@ -115,7 +118,7 @@ def _react(port: int, seconds: float) -> list[_Probe]:
     probes = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        # At random times, which keep no step with the trigger.
+        # The pauses are random, so that the reactions do not keep step with the trigger.
         time.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
         sent_ms = time.time() * 1_000
         connection.request("POST", "/v1/reactions", random.choice(bodies), {"Content-Type": "application/json"})
@@ -126,7 +129,10 @@ def _react(port: int, seconds: float) -> list[_Probe]:
 
 
 def _trace(port: int, probe: _Probe) -> Any:
-    """What the subscriber says of the swarm that counts a record, once there is one."""
+    """Return what the subscriber knows about the swarm that counts a record, once there is one.
+
+    Raises EmoStreamError if that takes longer than `_PATIENCE_SECONDS`.
+    """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         connection = http.client.HTTPConnection(HOST, port)
@@ -151,7 +157,7 @@ def _seen_ms(witness: _Witness, sequence: int) -> float:
 
 
 def _hops(probe: _Probe, trace: Any, seen_ms: float) -> Iterator[tuple[str, float]]:
-    """Each hop with its time, in order. The way from a record's time to its 202 is beside this one, not on it."""
+    """Yield each hop with its milliseconds, in order. The 202 answer goes another way, which is not part of them."""
     yield "request and group", probe.timestamp - probe.sent_ms
     yield "wait for the trigger", trace["window_end"] - probe.timestamp
     yield "count in Spark", trace["swarms_timestamp"] - trace["window_end"]

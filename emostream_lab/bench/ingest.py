@@ -1,4 +1,4 @@
-"""Ingest: requests a processor second, beside the textbook's way and beside gunicorn with acknowledgements."""
+"""Measures ingest: requests per CPU second, beside a textbook server and beside gunicorn with acknowledgements."""
 
 import random
 import sys
@@ -32,7 +32,7 @@ class _Server:
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
-    """Measure all of it; about 20 times `seconds`, and the start."""
+    """Measure single and batched reactions. This takes about 60 s, or 16 s in a quick run, and the start."""
     seconds, rounds = (3, 1) if quick else (8, ROUNDS)
     single: dict[str, list[Answers]] = {}
     with (
@@ -55,17 +55,17 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
 
 
 def post_single(tiers: Topology, connections: int, seconds: float) -> Answers:
-    """What our ingest answers to single reactions on so many connections."""
+    """Return what our ingest answers to single reactions on this many connections."""
     return _post(_ours(tiers), single_reactions(1_000), connections, seconds)
 
 
 def single_reactions(number: int) -> list[bytes]:
-    """So many bodies of one reaction each."""
+    """Return this many bodies with one reaction each."""
     return [model.encode(reaction) for reaction in _reactions(number)]
 
 
 def batches(number: int, reactions: int) -> list[bytes]:
-    """So many bodies of a list of reactions each."""
+    """Return this many bodies with a list of reactions each."""
     return [model.encode(_reactions(reactions, seed)) for seed in range(number)]
 
 
@@ -128,7 +128,7 @@ def _textbook(tiers: Topology, directory: Path) -> Iterator[_Server]:
 def _acknowledged(tiers: Topology, directory: Path) -> Iterator[_Server]:
     port = free_port()
     threads = ["--worker-class", "gthread", "--threads", str(CONNECTIONS), "--bind", f"{HOST}:{port}"]
-    # As many connections as there are threads, all kept for longer than the run.
+    # There is a thread for each connection. All connections are kept for longer than the run.
     application = "emostream_lab.bench.peers.acknowledged:app"
     command = [sys.executable, "-m", "gunicorn", *threads, "--keep-alive", "60", application]
     with _running("acknowledged", command, port, tiers, directory) as process:

@@ -1,7 +1,7 @@
-"""How long the page's scripts take a frame while an audience reacts: `python -m emostream_lab.bench.page`.
+"""Measures how long the page's scripts take for a frame while an audience reacts: `python -m emostream_lab.bench.page`.
 
-The servers are real, but for Spark and ingest: swarms like those of such an audience are written straight to `swarms`,
-so that on a small machine the browser is not measured by what the others leave it.
+The servers are real, but Spark does not run and ingest gets no reactions. Swarms like those of such an audience are
+written directly to the topic `swarms`. So on a small machine, Spark and ingest do not slow the browser.
 """
 
 import argparse
@@ -23,7 +23,7 @@ WARM_UP_SECONDS = 6
 
 
 def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
-    """What the page says of its frames, and Chromium of all the scripts that it ran, over so many seconds."""
+    """Return the page's figures on its frames and Chromium's on all scripts of the page, over this many seconds."""
     browser = Browser(profile)
     try:
         browser.resize(1280, 800)

@@ -1,4 +1,4 @@
-"""Clients that post as fast as they are answered, on connections that are kept open: a closed loop, by epoll."""
+"""Clients that post as fast as the server answers, on kept-alive connections: a closed loop with epoll."""
 
 import select
 import socket
@@ -17,7 +17,7 @@ _HEAD_END = b"\r\n\r\n"
 
 @dataclass
 class Answers:
-    """What came back within a time: how long each took, and by status how many there were."""
+    """The answers within a time: how long each took, and how many there were of each status."""
 
     seconds: float = 0
     server_cpu_seconds: float = 0
@@ -34,7 +34,7 @@ class Answers:
 
     @property
     def per_cpu_second(self) -> float:
-        """Requests for each second of processor time of the server."""
+        """Requests for each second of the server's CPU time."""
         return self.count / self.server_cpu_seconds
 
     @property
@@ -50,7 +50,7 @@ class _Connection:
 
 
 class Clients:
-    """So many connections, each with one request under way at any time; they take the bodies in turn."""
+    """A number of connections, each with one request in flight at any time. They take the bodies in turn."""
 
     def __init__(self, port: int, path: str, bodies: Sequence[bytes], connections: int) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
@@ -63,7 +63,7 @@ class Clients:
             self._connect()
 
     def post_for(self, seconds: float, server_pid: int, warm_up_seconds: float = 1) -> Answers:
-        """Post for so long, after a warm-up that does not count."""
+        """Post for this many seconds, after a warm-up that does not count."""
         self._exchange_until(time.perf_counter() + warm_up_seconds, Answers())
         answers = Answers()
         cpu_before, began = machine.cpu_seconds(server_pid), time.perf_counter()
@@ -73,7 +73,7 @@ class Clients:
         return answers
 
     def close(self) -> None:
-        """End all connections, whatever is under way."""
+        """Close all connections, even those with a request in flight."""
         for connection in self._connections.values():
             connection.socket.close()
         self._connections.clear()
@@ -103,7 +103,7 @@ class Clients:
             self._send(connection)
 
     def _connect(self) -> None:
-        # What a server that closes after each answer makes its clients wait for is part of its latency.
+        # If a server closes the connection after each answer, the time to connect again is part of its latency.
         connection = _Connection(socket.socket(), time.perf_counter())
         connection.socket.connect(self._address)
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

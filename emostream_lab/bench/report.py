@@ -1,4 +1,4 @@
-"""What a run has found, as a table, as JSON and as one picture."""
+"""Presents the results of a run as a table, as JSON and as a picture."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _WIDTH = 110
 
 
 def table(findings: Findings) -> str:
-    """A row a figure; a growing cost is one of them, by its exponent."""
+    """Return a table with a row for each figure. A growing cost has a row with its exponent."""
     grid = Table(title=machine.description(), title_justify="left")
     for heading in ("part", "figure"):
         grid.add_column(heading)
@@ -32,7 +32,7 @@ def table(findings: Findings) -> str:
 
 
 def write(findings: Findings, directory: Path) -> None:
-    """Make results.json and figures.png."""
+    """Write results.json and figures.png."""
     content = {"machine": machine.description(), **msgspec.to_builtins(findings)}
     (directory / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
     chart.draw(findings, directory / "figures.png")

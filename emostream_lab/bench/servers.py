@@ -1,4 +1,4 @@
-"""The servers of a benchmark: our own tiers with the Kafka that they need, and other programs beside them."""
+"""Runs the servers of a benchmark: our own tiers with the Kafka that they need, and other programs."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Topology:
-    """Running tiers: how they are laid out, and their processes."""
+    """Running tiers: their layout and their processes."""
 
     layout: Layout
     parts: Sequence[Part]
@@ -33,7 +33,7 @@ class Topology:
         return self.layout.ports.subscribers[0][0]
 
     def pid(self, tier: str) -> int:
-        """The one process of a tier."""
+        """Return the process id of a tier that has one process."""
         [part] = [part for part in self.parts if part.tier == tier]
         return part.process.pid
 
@@ -46,7 +46,10 @@ def running_tiers(
     settings: Mapping[str, str] | None = None,
     trigger_ms: int = 2_000,
 ) -> Iterator[Topology]:
-    """These tiers, ready, with one cluster of one subscriber and Spark's two threads in the aggregator's process."""
+    """Run these tiers, and wait until they are ready.
+
+    There is one cluster with one subscriber. Spark runs two threads in the aggregator's process.
+    """
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
     layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings or {})
     directory.mkdir(parents=True)
@@ -56,7 +59,7 @@ def running_tiers(
 
 @contextmanager
 def running_more(beside: Topology, tier: str, tell: Tell) -> Iterator[Topology]:
-    """One more tier of a topology that runs already."""
+    """Run one more tier of a topology that is already running."""
     with _running_parts(beside.layout, (tier,), tell) as topology_:
         yield topology_
 
@@ -74,7 +77,7 @@ def _running_parts(layout: Layout, tiers: Sequence[str], tell: Tell) -> Iterator
 
 @contextmanager
 def running(name: str, command: Sequence[str], port: int, directory: Path, **environment: str) -> Iterator[Process]:
-    """Another server, once it listens."""
+    """Run another server, and wait until it listens."""
     process = Process(
         name, command, log_file=directory / f"{name}.log", environment=environment, probe=lambda: _accepts(port)
     )

@@ -1,4 +1,4 @@
-"""Viewers, thousands in one process: plain sockets and epoll, which read whatever comes and count the swarms in it."""
+"""Thousands of viewers in one process: plain sockets and epoll. They read all that comes and count the swarms."""
 
 import re
 import select
@@ -16,9 +16,9 @@ _MAX_CONNECTING = 500
 _READ_BYTES = 65_536
 _SWARM = b'"end":'
 _WINDOW_END = re.compile(rb'"end":(\d+)')
-# One viewer in so many is timed: their order among all is random.
+# One viewer in this many is timed. The order of the viewers is random, so these are a fair sample.
 _TIMED_SHARE = 16
-# The kernel doubles it. A stalled viewer's own buffer must not hold what the server's are to hold.
+# The kernel doubles this size. The buffer of a stalled viewer must be small, so that the server has to hold its data.
 _STALLED_RECEIVE_BYTES = 4_096
 
 
@@ -31,7 +31,7 @@ class Deliveries:
     count: int = 0
     size_bytes: int = 0
     ages_ms: list[float] = field(default_factory=list)
-    """From the end of a swarm's window to its sight, of the viewers that are timed."""
+    """Time from the end of a swarm's window to its sight, for the viewers that are timed."""
 
     @property
     def per_second(self) -> float:
@@ -39,7 +39,7 @@ class Deliveries:
 
     @property
     def per_cpu_second(self) -> float:
-        """Deliveries for each second of processor time of the server."""
+        """Deliveries for each second of the server's CPU time."""
         return self.count / self.server_cpu_seconds
 
     @property
@@ -49,14 +49,14 @@ class Deliveries:
 
 @dataclass(frozen=True)
 class Joined:
-    """How the viewers came: all within `seconds`; the server grew by `server_kib`."""
+    """How the viewers came: all connected within `seconds`, and the server's memory grew by `server_kib`."""
 
     seconds: float
     server_kib: float
 
 
 class Viewers:
-    """So many connections to one stream; the first `stalled` of them never read once they are connected."""
+    """A number of connections to one stream. The first `stalled` of them never read once they are connected."""
 
     def __init__(self, port: int, path: str, number: int, server_pid: int, stalled: int = 0) -> None:
         self._request = _websocket_request(path) if path.endswith("/ws") else _stream_request(path)
@@ -72,7 +72,7 @@ class Viewers:
         self.joined = Joined(seconds, machine.rss_kib(server_pid) - rss_before)
 
     def read_for(self, seconds: float, warm_up_seconds: float = 1) -> Deliveries:
-        """Read for so long, after a warm-up that does not count. Raises TimeoutError where nothing comes at all."""
+        """Read for this many seconds, after a warm-up that does not count. Raises TimeoutError if nothing comes."""
         self._read_until(time.perf_counter() + warm_up_seconds, Deliveries())
         deliveries = Deliveries()
         cpu_before, began = machine.cpu_seconds(self._server_pid), time.perf_counter()
@@ -84,7 +84,7 @@ class Viewers:
         return deliveries
 
     def close(self) -> None:
-        """End all connections at once: a reset leaves no port behind that waits to be free again."""
+        """Close all connections at once, with a reset, which leaves no ports waiting to be free again."""
         for each in [*self._sockets.values(), *self.stalled]:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             each.close()
@@ -127,7 +127,7 @@ class Viewers:
             self._read(self._epoll.poll(0.1), deliveries)
 
     def _read(self, ready: Collection[tuple[int, int]], deliveries: Deliveries) -> None:
-        # One buffer for all: to allocate one for each would cost as much as to read.
+        # All reads share one buffer. To allocate one for each read would cost as much as the read.
         buffer = self._buffer
         for descriptor, _ in ready:
             size_bytes = self._sockets[descriptor].recv_into(buffer)

@@ -1,6 +1,6 @@
-"""Ingest that keeps what it promises in the plainest way: each request waits in a thread until Kafka has its record.
+"""Reliable ingest in the simplest way: each request waits in a thread until Kafka acknowledges its record.
 
-For gunicorn: `KAFKA=host:port gunicorn --worker-class gthread emostream_lab.bench.peers.acknowledged:app`.
+Run it with gunicorn: `KAFKA=host:port gunicorn --worker-class gthread emostream_lab.bench.peers.acknowledged:app`.
 """
 
 import os

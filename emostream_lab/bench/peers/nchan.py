@@ -1,6 +1,6 @@
-"""nchan, the pub/sub module of nginx, from Debian's packages: fetched by apt and unpacked, but not installed.
+"""The command and configuration of nchan, the pub/sub module of nginx, from Debian's packages.
 
-The set-up of `make bench` does so.
+The set-up of `make bench` downloads the packages with apt and unpacks them. It does not install them.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from emostream_lab.processes.servers import HOST
 PUBLISH_PATH = "/publish"
 STREAM_PATH, WEBSOCKET_PATH = "/stream", "/ws"
 
-# One worker, as many connections as a run needs, everything in memory, and no log: as quick as it is.
+# The fastest configuration: one worker, enough connections for a run, everything in memory, and no log.
 _CONFIGURATION = """
 load_module {modules}/ngx_nchan_module.so;
 daemon off;
@@ -38,7 +38,7 @@ http {{
 
 
 def command(directory: Path, port: int) -> list[str]:
-    """What runs it; its configuration is written to `directory`."""
+    """Return the command that runs nginx, and write its configuration to `directory`."""
     directory = directory.absolute()
     configuration = directory / "nginx.conf"
     configuration.write_text(

@@ -1,7 +1,7 @@
-"""The least that a fan-out can be: a loop of `send` over all sockets, with no buffer, no history and no second thought.
+"""The simplest possible fan-out: a loop of `send` over all sockets, with no buffer, no history and no checks.
 
 `python -m emostream_lab.bench.peers.send_loop PORT` sends the frames that a subscriber would send, ten times a second.
-It is no server that one could use: it ends at the first viewer that does not read.
+It is not usable as a server: it ends at the first viewer that does not read.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def main(port: int) -> None:
 
 
 def _receive(connection: socket.socket, selector: selectors.BaseSelector, viewers: set[socket.socket]) -> None:
-    """Begin with a viewer at its request, and forget it at its end."""
+    """Add a viewer when its request comes, and forget it when it disconnects."""
     try:
         is_request = bool(connection.recv(4_096))
     except ConnectionResetError:

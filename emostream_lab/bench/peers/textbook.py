@@ -1,6 +1,6 @@
-"""Ingest as a textbook has it: Flask's own server and a producer that collects for half a second.
+"""Ingest as in a textbook: Flask's own server, and a producer that collects records for half a second.
 
-It answers 200 when the producer has the reaction; Kafka has it later, or never:
+It answers 200 once the producer has the reaction. Kafka gets the reaction later, or never. Run it with
 `python -m emostream_lab.bench.peers.textbook PORT`.
 """
 

@@ -1,4 +1,4 @@
-"""Two revisions are measured in turn and compared pair by pair: what slows the machine for a while cancels out."""
+"""Two revisions are measured in turn and compared pair by pair, so that slow phases of the machine cancel out."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def _found(**values: float) -> Findings:
 
 
 def test_the_ratio_is_the_median_of_the_pairs_and_not_that_of_the_medians() -> None:
-    # Whatever the machine does from pair to pair, this checkout does twice as much.
+    # The speed of the machine changes between pairs. This checkout is always twice as fast as the other.
     [found] = compare([(_found(posts=2 * speed), _found(posts=speed)) for speed in (100, 900, 50, 400, 700)])
     assert (found.ratio, found.this, found.other) == (2.0, 800, 400)
     [found] = compare([(_found(posts=this), _found(posts=100)) for this in (100, 110, 500, 90, 120)])
@@ -50,7 +50,7 @@ def test_each_pair_begins_with_the_other_one_than_the_pair_before() -> None:
     assert all(earlier != later for earlier, later in pairwise(pairs))
 
 
-# A benchmark whose one figure is `speed`; it fails, as one that is short does.
+# A benchmark with one figure, `speed`. It fails, like a benchmark with a figure that misses its bound.
 BENCHMARK = """
 import json, pathlib, sys
 figure = {"part": "made up", "name": "speed", "value": SPEED, "unit": " ".join(sys.argv[1:])}
@@ -64,7 +64,7 @@ sys.exit(1)
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository whose last commit has a benchmark of 100, and whose working tree has one of 300."""
+    """A repository whose last commit has a benchmark with speed 100, and whose working tree has one with speed 300."""
     root = tmp_path / "repository"
     root.mkdir()
     _git(root, "init", "--quiet")

@@ -1,4 +1,4 @@
-"""A run names each judged figure that is short, and fails for it; a run that is too short to judge by judges less."""
+"""A run names each judged figure that misses its bound, and fails. A short run judges fewer figures."""
 
 import sys
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_a_run_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def _make_up_a_part(measure: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """Have the command run this in place of a part of the benchmark."""
+    """Make the command run this function as a part of the benchmark."""
     part = ModuleType("emostream_lab.bench.made_up")
     vars(part)["measure"] = measure
     monkeypatch.setitem(sys.modules, part.__name__, part)
