@@ -1,4 +1,4 @@
-"""How many hosts an audience needs, from what one core was measured to do: `emostream-lab plan`. Pure."""
+"""Computes how many hosts an audience needs, from what one core was measured to do: `emostream-lab plan`. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 DEFAULT_LINGER_MS = 5
-# Viewers notice the trigger, which is 20 times as long, but not this.
+# Viewers do not notice a delay of this length. They notice the trigger, which is 20 times as long.
 MAX_LINGER_MS = 100
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Who is to be served: connected viewers, and what they send in the height of it."""
+    """The audience to serve: its connected viewers, and its reactions per second at the peak."""
 
     viewers: int
     reactions_per_second: int
@@ -20,46 +20,49 @@ class Audience:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one core does; docs/performance.md says how that was measured."""
+    """What one core does. docs/performance.md says how this was measured."""
 
     requests_per_second: int = 3_400
-    """Single reactions that ingest takes, each acknowledged by Kafka."""
+    """Requests with a single reaction that ingest takes, each acknowledged by Kafka."""
     counted_per_second: int = 620_000
-    """Reactions that the aggregator counts, where a record holds `reactions_per_record`."""
+    """Reactions that the aggregator counts, if each record holds `reactions_per_record`."""
     reactions_per_record: int = 100
     deliveries_per_second: int = 96_000
     """Swarms that a subscriber sends, each to one viewer."""
     record_bytes_per_reaction: int = 74
-    """In the topic `reactions`."""
+    """Size in the topic `reactions`."""
     swarm_bytes: int = 1_600
-    """A swarm of all 32 emoji as a viewer gets it."""
+    """Size of a swarm with all 32 emoji, as a viewer gets it."""
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """What was not measured, and is to be checked against the real hosts and the real audience."""
+    """What was not measured. Check these values against the real hosts and the real audience."""
 
     cores_per_host: int = 8
     network_mb_per_second: int = 1_250
-    """What a host can send, and receive: 10 Gbit/s."""
+    """What a host can send, and also what it can receive: 10 Gbit/s."""
     disk_mb_per_second: int = 400
     """What a broker can write."""
     used_part: float = 0.6
-    """Of all of these, in the height: the rest is for hosts that fail and for peaks."""
+    """Part of the capacity of cores, networks and disks that is used at the peak.
+
+    The rest is for failed hosts and higher peaks.
+    """
     trigger_seconds: float = 2.0
     """Time between swarms."""
     fan_out_seconds: float = 0.5
-    """Within which a swarm reaches the last viewer of a subscriber, which is one process on one core."""
+    """Time in which a swarm reaches the last viewer of a subscriber, which is one process on one core."""
     copies: int = 3
-    """Of each record of `reactions`, on different brokers."""
+    """Copies of each record of `reactions`, on different brokers."""
     arrival_seconds: float = 300
-    """Within which the whole audience comes, each asking the registry once."""
+    """Time in which the whole audience comes. Each viewer asks the registry once."""
     subscribers_per_cluster: int = 50
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How many of its kind are needed, on how many hosts, and what decides that."""
+    """One tier: how many processes it needs, on how many hosts, and what decides the number."""
 
     name: str
     processes: int
@@ -69,7 +72,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class Plan:
-    """The hosts of each tier, the settings that go with them, and what flows in all, not at one host."""
+    """The hosts of each tier, the settings to use with them, and the traffic of all hosts together."""
 
     audience: Audience
     tiers: tuple[Tier, ...]
@@ -86,7 +89,7 @@ class Plan:
 
 
 def plan(audience: Audience, measured: Measured | None = None, assumed: Assumed | None = None) -> Plan:
-    """What the audience needs."""
+    """Return the plan for an audience."""
     sizing = _Sizing(audience, measured or Measured(), assumed or Assumed())
     ingest, aggregator, subscribers = sizing.ingest(), sizing.aggregator(), sizing.subscribers()
     clusters = math.ceil(subscribers.processes / sizing.assumed.subscribers_per_cluster)
@@ -102,7 +105,7 @@ def plan(audience: Audience, measured: Measured | None = None, assumed: Assumed 
             sizing.registry(),
         ),
         clusters=clusters,
-        # Spark gives each core one partition at a time; twice as many even out what is uneven.
+        # Spark runs one partition at a time on each core. With twice as many partitions as cores, uneven ones even out.
         reactions_partitions=max(4, 2 * aggregator.processes),
         linger_ms=sizing.linger_ms(ingest.processes),
         subscriber_capacity=sizing.subscriber_capacity,
@@ -130,7 +133,7 @@ class _Sizing:
         return int(self.measured.deliveries_per_second * self.assumed.fan_out_seconds)
 
     def linger_ms(self, ingest_processes: int) -> int:
-        """How long a record must stay open to hold as many reactions as it did when the aggregator was measured."""
+        """Return how long a record must stay open to hold as many reactions as in the measurement of the aggregator."""
         per_process = self.audience.reactions_per_second / ingest_processes
         return min(
             MAX_LINGER_MS, max(DEFAULT_LINGER_MS, math.ceil(1_000 * self.measured.reactions_per_record / per_process))
@@ -141,7 +144,7 @@ class _Sizing:
         return Tier("ingest", cores, self._hosts(cores), "a request for each reaction")
 
     def brokers(self) -> Tier:
-        # Brokers write every copy, and send as much: to one another all copies but one, and to the aggregator one.
+        # Brokers write every copy, and send as much: all copies but one to other brokers, and one to the aggregator.
         disk = self.assumed.copies * self.reactions_mb_per_second / self.assumed.disk_mb_per_second
         network = self.assumed.copies * self.reactions_mb_per_second / self.assumed.network_mb_per_second
         brokers = max(self.assumed.copies, self._padded(max(disk, network)))
@@ -149,11 +152,11 @@ class _Sizing:
 
     def aggregator(self) -> Tier:
         cores = self._cores(self.audience.reactions_per_second / self.measured.counted_per_second)
-        # One more host for the driver that stands by.
+        # The extra host is for the standby driver.
         return Tier("aggregator", cores, self._hosts(cores) + 1, "counting each reaction, and a driver that stands by")
 
     def publishers(self, clusters: int) -> Tier:
-        # Two for each cluster, of which one stands by; each does next to nothing.
+        # Each cluster has two publishers, one of them on standby. A publisher needs almost no CPU time.
         return Tier("publishers", 2 * clusters, self._hosts(2 * clusters), "two for each cluster")
 
     def subscribers(self) -> Tier:
@@ -173,7 +176,7 @@ class _Sizing:
         return Tier("registry", cores, self._hosts(cores), "the whole audience on its way in")
 
     def _cores(self, load: float) -> int:
-        """Processes of one core each; two at least, so that one may fail."""
+        """Return the number of processes with one core each: at least two, so that one may fail."""
         return max(2, self._padded(load))
 
     def _padded(self, load: float) -> int:
@@ -184,7 +187,7 @@ class _Sizing:
 
 
 def report(found: Plan) -> str:
-    """The plan as a table, with what follows for the settings and the network, and all that it rests on."""
+    """Return the plan as a table, with the resulting settings and network traffic."""
     audience = found.audience
     lines = [
         f"{audience.viewers:,} viewers, {audience.reactions_per_second:,} reactions/s: {found.hosts:,} hosts",
@@ -203,7 +206,7 @@ def report(found: Plan) -> str:
 
 
 def basis() -> str:
-    """What every plan rests on: measured of one core, and assumed of the rest."""
+    """Return what every plan rests on: what was measured on one core, and what was assumed about the rest."""
     return "\n".join(["measured, a core:", *_values(Measured()), "assumed:", *_values(Assumed())])
 
 
