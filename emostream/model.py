@@ -1,6 +1,6 @@
-"""What the parts say to each other: reactions, swarms and viewers' messages, and their JSON.
+"""The messages of the system and their JSON: reactions, swarms, and messages to viewers.
 
-Times are integer milliseconds since the epoch, UTC. Readers ignore fields that they do not know.
+Times are integer milliseconds since the epoch, UTC. A reader ignores fields that it does not know.
 """
 
 from collections.abc import Callable
@@ -9,30 +9,30 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
-# The topics. A cluster's topic has the cluster's name.
+# The Kafka topics. Each cluster has one more topic, which has the cluster's name.
 REACTIONS_TOPIC = "reactions"
 DEAD_LETTER_TOPIC = "reactions.dead-letter"
 REHEARSAL_TOPIC = "reactions.rehearsal"
 SWARMS_TOPIC = "swarms"
 
-# Header of a record of `reactions`: how often each emoji is in its list, as JSON. So whoever counts need not read the
-# list. A record may lack it.
+# This header of a record of `reactions` holds the count of each emoji in the record's list, as JSON. With it, the
+# aggregator does not have to parse the list. The header is optional.
 COUNTS_HEADER = "counts"
 
 MAX_REACTIONS_PER_REQUEST = 1_000
 
 MAX_USER_ID_CHARACTERS = 64
 UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-"""Who reacts or watches: any text without control characters."""
+"""The id of a user who reacts or watches: any text without control characters."""
 
 Counts = dict[str, int]
 
 
 class Reaction(msgspec.Struct, frozen=True):
-    """One tap of one viewer; a record of the topic `reactions` is a JSON list of these.
+    """One tap of one viewer. A record of the topic `reactions` is a JSON list of reactions.
 
-    `emoji_type` is one emoji, fully qualified (❤️, not ❤). `timestamp` is the tap's time on the viewer's own clock: kept
-    for analysis, never used for a window.
+    `emoji_type` is one emoji, fully qualified (❤️, not ❤). `timestamp` is the time of the tap on the viewer's own clock.
+    It is kept for analysis and never decides in which window the reaction counts.
     """
 
     user_id: str
@@ -41,18 +41,19 @@ class Reaction(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The time that a swarm covers on the aggregator's clock; windows never overlap nor go back."""
+    """The time that a swarm covers, by the aggregator's clock. Windows never overlap and never go back."""
 
     start: int
     end: int
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far `reactions` is counted: the checkpoint, which every swarm carries in its record.
+    """The checkpoint: how far `reactions` is counted. Every record of `swarms` carries one.
 
-    `offsets` holds, by partition (a decimal string, as JSON's keys are), the offset after the last record counted.
-    `reactions_topic_id` names the incarnation of the topic that these offsets are of. `dead_letters` is the number of
-    records set aside since the stream began.
+    `offsets` maps each partition to the offset after the last counted record. The partition is a decimal string,
+    because keys in JSON are strings. `reactions_topic_id` is Kafka's id of the topic that these offsets belong to; a
+    topic that is deleted and created again gets a new id. `dead_letters` is the number of records that were set aside
+    since the stream began.
     """
 
     reactions_topic_id: str
@@ -61,10 +62,10 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Swarm(msgspec.Struct, frozen=True, tag="swarm"):
-    """The audience's answer of one micro-batch.
+    """The counted reactions of one micro-batch.
 
-    In Kafka (`swarms`, `clusterN`) `totals` holds every emoji since the stream began and `progress` is set; what a
-    viewer gets (`for_viewers`) holds the totals of this swarm's emoji only, and no progress.
+    In Kafka (`swarms`, `clusterN`), `totals` holds every emoji since the stream began, and `progress` is set. A viewer
+    gets a smaller form (`for_viewers`): it holds the totals of this swarm's emoji only, and no progress.
     """
 
     id: str
@@ -77,13 +78,13 @@ class Swarm(msgspec.Struct, frozen=True, tag="swarm"):
     progress: Progress | msgspec.UnsetType = msgspec.UNSET
 
     def for_viewers(self) -> "Swarm":
-        """The same swarm as a viewer sees it: without progress, with the totals of its own emoji only."""
+        """Return the swarm as a viewer gets it: without progress, and with the totals of its own emoji only."""
         totals = {emoji: self.totals[emoji] for emoji in self.counts}
         return msgspec.structs.replace(self, totals=totals, progress=msgspec.UNSET)
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
-    """A new viewer's first message: all totals as of `sequence`; the swarms after it follow."""
+    """The first message to a new viewer: all totals as of `sequence`. The swarms after it follow."""
 
     id: str
     sequence: int
@@ -91,7 +92,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 
 
 class Reset(msgspec.Struct, frozen=True, tag="reset"):
-    """Swarms were missed that the history no longer holds: forget the past and go on from these totals."""
+    """The viewer missed swarms that the history no longer holds: it must replace its totals with these."""
 
     id: str
     sequence: int
@@ -102,23 +103,29 @@ GoodbyeReason = Literal["draining", "slow"]
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
-    """The subscriber is leaving: ask the registry for another one. Carries no id, so a resume goes on as before."""
+    """The subscriber ends the stream: the viewer asks the registry for another subscriber.
+
+    The message has no id, so the viewer resumes from the last message that had one.
+    """
 
     reason: GoodbyeReason = "draining"
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """First to a viewer that asks for visible heartbeats (`?heartbeats=1`): after how long a silence it gets one."""
+    """The first message to a viewer that asks for visible heartbeats (`?heartbeats=1`).
+
+    `heartbeat_ms` is the length of the silence after which the viewer gets a heartbeat.
+    """
 
     heartbeat_ms: int
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
-    """Nothing has happened for `heartbeat_ms`, and the connection lives; only to viewers that ask for it."""
+    """A sign that the connection is alive although nothing was sent for `heartbeat_ms`. Sent only on request."""
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Where the registry sends a viewer; `subscriber` is `<cluster>/<name>`."""
+    """The registry's answer to a viewer: the subscriber to connect to. `subscriber` is `<cluster>/<name>`."""
 
     subscriber: str
     cluster: str
@@ -128,7 +135,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
 ViewerMessage = Swarm | Snapshot | Reset | Goodbye
 SignOfLife = Hello | Heartbeat
-"""Only to viewers that ask for it, and without an id; a client that needs neither may ignore both."""
+"""Messages without an id, sent only to viewers that ask for them. A client may ignore them."""
 
 _encoder = msgspec.json.Encoder()
 _viewer_message_decoder: msgspec.json.Decoder[ViewerMessage] = msgspec.json.Decoder(ViewerMessage)
@@ -136,7 +143,7 @@ _swarm_decoder = msgspec.json.Decoder(Swarm)
 
 
 def encode(message: Any) -> bytes:
-    """Any of the structs above, or a list of them, as compact UTF-8 JSON on one line."""
+    """Encode any of the structs above, or a list of them, as compact UTF-8 JSON on one line."""
     return _encoder.encode(message)
 
 
@@ -145,7 +152,10 @@ T = TypeVar("T")
 
 
 def _with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
-    """msgspec.DecodeError for all that cannot be decoded: msgspec raises others for bad UTF-8 and for deep nesting."""
+    """Make `decode` raise msgspec.DecodeError for all bad input.
+
+    msgspec itself raises other errors for bad UTF-8 and for deep nesting.
+    """
 
     @wraps(decode)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -159,43 +169,43 @@ def _with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
 
 @_with_one_error
 def decode(data: bytes | str, type: type[T]) -> T:  # noqa: A002 (msgspec's word)
-    """JSON that comes from outside, as this type.
+    """Decode JSON from outside into this type.
 
-    Raises msgspec.ValidationError where it is JSON of another type, and msgspec.DecodeError, its base, where it is no
-    JSON: also where it is not UTF-8, or nested too deeply.
+    Raises msgspec.ValidationError if the JSON has another type. Raises msgspec.DecodeError, its base class, if the data
+    is not JSON, is not UTF-8, or is nested too deeply.
     """
     return msgspec.json.decode(data, type=type)
 
 
 @_with_one_error
 def decode_swarm(value: bytes) -> Swarm:
-    """A record of `swarms` or of a cluster's topic. Raises msgspec.DecodeError where it is none."""
+    """Decode a record of `swarms` or of a cluster's topic. Raises msgspec.DecodeError if it is not a swarm."""
     return _swarm_decoder.decode(value)
 
 
 @_with_one_error
 def decode_viewer_message(data: bytes | str) -> ViewerMessage:
-    """One SSE `data:` or WebSocket frame. Raises msgspec.DecodeError where it is none of the messages."""
+    """Decode one SSE `data:` or WebSocket frame. Raises msgspec.DecodeError if it is not a viewer message."""
     return _viewer_message_decoder.decode(data)
 
 
 def new_stream_id(now_ms: int, previous: str | None = None) -> str:
-    """An id for a new stream of swarms, which sorts after those of all earlier streams: its time, in hexadecimal.
+    """Return an id for a new stream of swarms: the time in hexadecimal. It sorts after the ids of all earlier streams.
 
-    So whoever reads a record that comes late knows that its stream is over. A clock that was set back must not undo
-    that, hence `previous`, the id before it.
+    By this order, a reader recognises a late record of an earlier stream. `previous` is the id of the stream before;
+    it keeps the order even if the clock was set back.
     """
     earliest = 0 if previous is None else int(previous, 16) + 1
     return f"{max(now_ms, earliest):011x}"
 
 
 def message_id(stream: str, sequence: int) -> str:
-    """`<stream>-<sequence>`: what a viewer resumes by, as SSE's `id:` and `Last-Event-ID`."""
+    """Return `<stream>-<sequence>`. A viewer resumes from this id: SSE sends it as `id:` and `Last-Event-ID`."""
     return f"{stream}-{sequence}"
 
 
 def parse_message_id(text: str) -> tuple[str, int] | None:
-    """Stream and sequence of a message id, or None where it is malformed."""
+    """Return the stream and the sequence of a message id, or None if it is malformed."""
     stream, dash, sequence = text.rpartition("-")
     if not (stream and dash and sequence.isascii() and sequence.isdigit() and len(sequence) <= 18):
         return None

@@ -1,4 +1,7 @@
-"""Which emoji are allowed, in which spellings. Each emoji is stored fully qualified, as Unicode names it."""
+"""The palette: the emoji that a client may send, and their spellings.
+
+One emoji can have several spellings. The system stores the one that Unicode calls fully qualified.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -9,15 +12,15 @@ import emoji
 _COMMON = "🔥 ❤️ 😂 👏 🎉 😍 😮 😢 😡 👍 👎 🙌 💯 🤯 🥳 🤩 😎 😭 🙏 💪 🚀 ⚽ 🏆 🥅 🟥 🟨 🧤 📣 🎶 💔 👀 🤝"
 DEFAULT = tuple(_COMMON.split())
 
-# Unicode's variation selectors: what follows a character to ask for its look as an emoji, or as text.
+# Unicode's variation selectors. After a character, they ask for its emoji style or for its text style.
 EMOJI_STYLE = "\ufe0f"
 TEXT_STYLE = "\ufe0e"
 
 
 def accepted(words: Iterable[str]) -> Mapping[str, str]:
-    """Each accepted spelling of the palette's emoji, with the fully qualified one.
+    """Map each accepted spelling to the fully qualified emoji.
 
-    A word is an emoji, `default` or `any`. Raises ValueError where it is none of these.
+    Each word is one emoji, `default` or `any`. Raises ValueError for any other word.
     """
     chosen: set[str] = set()
     for word in words:
@@ -30,7 +33,7 @@ def accepted(words: Iterable[str]) -> Mapping[str, str]:
 
 
 def buttons(words: Iterable[str]) -> list[str]:
-    """The palette's emoji in the order in which a page shows them; of `any` the default ones."""
+    """Return the palette's emoji in the order in which a page shows them. For `any`, these are the default ones."""
     shown: dict[str, None] = {}
     for word in words:
         shown.update(dict.fromkeys(DEFAULT if word in {"default", "any"} else [all_spellings()[word]]))
@@ -39,10 +42,10 @@ def buttons(words: Iterable[str]) -> list[str]:
 
 @cache
 def all_spellings() -> Mapping[str, str]:
-    """Every spelling of every emoji, to the fully qualified one.
+    """Map every spelling of every emoji to the fully qualified one.
 
-    A character that has a variation selector in Unicode's emoji-variation-sequences.txt may be followed by U+FE0F, by
-    U+FE0E or by none. Keyboards use all three.
+    Unicode's emoji-variation-sequences.txt lists the characters that have variation selectors. Such a character is
+    accepted with U+FE0F, with U+FE0E and with neither, because keyboards use all three.
     """
     return {spelling: emoji for emoji in _fully_qualified() for spelling in _spellings(emoji)}
 

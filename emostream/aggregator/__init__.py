@@ -1,5 +1,5 @@
-"""The aggregator: makes a swarm of each micro-batch of reactions, exactly once, in Spark Structured Streaming.
+"""The aggregator: counts reactions in Spark Structured Streaming and writes one swarm per micro-batch, exactly once.
 
-`query.py` holds the SQL, and `driver.py` is the edge that holds all together. Which swarm comes next, and the topic
-`swarms`, which is result and checkpoint in one, are in `emostream.swarms`.
+`query.py` holds the SQL. `driver.py` connects Spark, Kafka and ZooKeeper. The rules for the next swarm, and access to
+the topic `swarms`, are in `emostream.swarms`. A record of `swarms` is both the result and the checkpoint.
 """

@@ -1,4 +1,4 @@
-"""What the aggregator counts."""
+"""The Prometheus metrics of the aggregator."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

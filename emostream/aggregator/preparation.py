@@ -1,4 +1,4 @@
-"""Spark takes long to start, and longer to get warm: an aggregator begins with both before it is elected."""
+"""Starts and warms up Spark before the aggregator is elected, because both take long."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _LOOK_SECONDS = 0.25
 
 
 class Preparation:
-    """Begins when it is made, and is finished once this process is elected."""
+    """Starts Spark in the background when it is created. `finish` completes the work after the election."""
 
     def __init__(
         self, settings: AggregatorSettings, kafka: KafkaSettings, log_settings: LogSettings, scratch: Path
@@ -29,14 +29,15 @@ class Preparation:
         self._begun = in_background(self._begin)
 
     def check(self) -> None:
-        """Raises EmoStreamError where Spark cannot be started, or has ended."""
+        """Check that Spark works so far. Raises EmoStreamError if Spark did not start, or has ended."""
         if self._begun.done():
             session.check_alive(self._begun.result())
 
     def finish(self, *, is_work_waiting: bool) -> SparkSession:
-        """Spark with an executor, once this process is elected. Raises EmoStreamError where there is none.
+        """Return Spark with an executor; call it once this process is elected.
 
-        It is rehearsed with too, unless work is waiting: then viewers are.
+        It rehearses too, unless work is waiting: a rehearsal would make viewers wait. Raises EmoStreamError if there is
+        no executor.
         """
         self._is_elected.set()
         spark = self._begun.result()
@@ -46,7 +47,7 @@ class Preparation:
         return spark
 
     def _begin(self) -> SparkSession:
-        """Start Spark; and rehearse, should there be an executor for it before this process is elected."""
+        """Start Spark. Rehearse as well if an executor is there before this process is elected."""
         spark = session.start(self._settings, logs_text=logs.writes_text(self._log_settings))
         while session.lacks_executor(spark, self._settings):
             if self._is_elected.wait(_LOOK_SECONDS):
@@ -57,7 +58,7 @@ class Preparation:
 
 
 def in_background(work: Callable[[], SparkSession]) -> Future[SparkSession]:
-    """Have it done in a thread that does not keep the process alive."""
+    """Do the work in a daemon thread, which does not keep the process alive."""
     done: Future[SparkSession] = Future()
 
     def run() -> None:

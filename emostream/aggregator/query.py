@@ -1,13 +1,14 @@
-"""What Spark computes of a micro-batch: SQL expressions only, so that no reaction ever passes through Python.
+"""The SQL that counts a micro-batch in Spark. Reactions never pass through Python.
 
-A record counts entirely, or is set aside entirely. Ingest counts what it puts into a record and writes that beside it,
-as a header, which is taken for the list; a record without it is read. Telling why a record is wrong costs about as much
-again as reading it, and hardly ever is anything wrong. So the count is made first, with cheap signs that something is
-wrong in some record or header; only where there are any is each list read and judged, whatever its header says, and the
-good ones are counted again.
+A record counts as a whole, or is set aside as a whole. Ingest writes the counts of a record's list into a header. Spark
+trusts the header and does not parse the list. It parses the list of a record that has no header.
 
-What an item must be like is as strict as `from_json` allows: it reads a number where a string is due (`"user_id": 5`
-passes), and whatever follows the end of the list, as long as the record ends with `]`.
+Finding out why a record is bad costs about as much as parsing it, and bad records are rare. So the first query only
+counts, and looks for cheap signs of a bad record or header. If there is a sign, a second query parses and judges every
+list, whatever its header says, and a third one counts the good records again.
+
+The check of an item is as strict as `from_json` allows. `from_json` accepts a number in place of a string (`"user_id":
+5` passes), and anything after the end of the list, as long as the record ends with `]`.
 """
 
 from typing import Any
@@ -18,21 +19,21 @@ from emostream.model import COUNTS_HEADER
 from emostream.swarms.log import DeadLetter
 from emostream.swarms.rules import Group
 
-# So much of a bad record is kept. The whole of it stays in `reactions`, at the offset that the dead letter names.
+# A dead letter keeps this much of a bad record. The whole record stays in `reactions`, at the dead letter's offset.
 MAX_DEAD_LETTER_BYTES = 4_096
 
-# Up to here one task reads and counts a batch sooner than many tasks and a shuffle would be set going. Where that is
-# too much for one core the next batch is larger, and is shared among all.
+# Up to this size, one task counts a batch faster than Spark starts many tasks and a shuffle. If one core is too slow
+# for the load, the next batch grows past this size, and all cores share it.
 SMALL_BATCH_RECORDS = 1_000
 
 _SCHEMA = "array<struct<user_id: string, emoji_type: string, timestamp: bigint>>"
-# A record without a value is as wrong as an empty one.
+# A record without a value is treated as an empty one. Both are bad.
 _TEXTS = """
     SELECT partition, offset, headers, coalesce(value, X'') AS value, CAST(coalesce(value, X'') AS STRING) AS text
     FROM batch
 """
 _READ = f"from_json(text, '{_SCHEMA}', map('allowSingleQuotes', 'false'))"
-# Null where there is no such header, or no such thing in it.
+# Null if the header is missing or malformed.
 _COUNTS = f"""
     CASE WHEN get(headers, 0).key = '{COUNTS_HEADER}'
          THEN from_json(CAST(get(headers, 0).value AS STRING), 'map<string, bigint>') END
@@ -40,9 +41,10 @@ _COUNTS = f"""
 
 _IS_LIST = "is_valid_utf8(text) AND startswith(trim(text), '[') AND endswith(trim(text), ']')"
 _IS_WHOLE = "item.user_id IS NOT NULL AND item.emoji_type IS NOT NULL AND item.timestamp IS NOT NULL"
-# No palette here: whatever ingest has answered with 202 must be counted. This tells an emoji from words and numbers of
-# any language (ℹ is the one emoji that is a letter), and from other JSON, which is read as its text. So it bounds what
-# `totals` ever hold. `emostream.swarms.judging` says the same in Python.
+# The aggregator does not check the palette: it must count everything that ingest answered with 202. This expression
+# only separates emoji from words and numbers of any language (ℹ is the one emoji that is a letter) and from other JSON,
+# which `from_json` reads as text. That bounds the number of keys in `totals`. `emostream.swarms.judging` has the same
+# rule in Python.
 _IS_EMOJI = r"""
     length(emoji) <= 16 AND emoji RLIKE '[^\\x00-\\x7F]' AND NOT emoji RLIKE '[\\p{L}\\p{Z}\\p{Cc}!-~&&[^ℹ#*0-9]]'
 """
@@ -65,15 +67,18 @@ _BAD = f"""
 """
 
 
-# More than any record holds, and too little for a sum of them to overflow.
+# The upper bound is more than any record holds, and small enough that a sum cannot overflow.
 _IS_COUNT = "entry.value BETWEEN 1 AND 10000000"
-# A list as counts: each of its reactions once. One that is not whole has no count.
+# Turns a list into counts: one entry per reaction. An incomplete reaction has a null count.
 _EACH_ONCE = f"transform(reactions, item -> struct(item.emoji_type AS key, CASE WHEN {_IS_WHOLE} THEN 1L END AS value))"
 
 
 def _groups_of(records: str) -> str:
-    """Groups of records with `is_bad`, and with `entries`: emoji as `key`, and how many of it as `value`."""
-    # What is empty, or null, still gives one row, with nulls, so that its offset is seen.
+    """Return SQL that sums records by partition and emoji.
+
+    `records` has the columns `is_bad` and `entries`; in an entry, `key` is the emoji and `value` is its count.
+    """
+    # An empty or null list still gives one row with nulls, so that its offset is counted.
     return f"""
         SELECT *, is_bad OR NOT coalesce({_IS_EMOJI}, true) AS is_suspect
         FROM (
@@ -102,9 +107,9 @@ _GOOD_GROUPS = _groups_of(f"""
 
 
 def count(batch: DataFrame, records: int) -> tuple[list[Group], list[DeadLetter]]:
-    """Count the reactions of a micro-batch by partition and emoji, and find the records that are none.
+    """Count the reactions of a micro-batch by partition and emoji, and collect its bad records as dead letters.
 
-    `batch` has the columns of Spark's Kafka source, `headers` among them; `records` rows at most.
+    `batch` has the columns of Spark's Kafka source, including `headers`. It has at most `records` rows.
     """
     if records <= SMALL_BATCH_RECORDS:
         batch = batch.coalesce(1)

@@ -1,7 +1,8 @@
-"""What an aggregator does before its first real batch: it counts made-up records, of a topic of their own.
+"""The rehearsal: an aggregator warms up Spark by counting invented records from a separate topic.
 
-Spark's JVMs compile their code while it runs, so the first batches take several times as long as later ones, and
-viewers would wait for them. So the whole of it is rehearsed: Kafka's reader, the micro-batches, and the count.
+Spark's JVMs compile their code while it runs, so the first batches take several times as long as later ones. Without
+a rehearsal, viewers would wait for them. The rehearsal runs every step: the Kafka reader, the micro-batches, and the
+count.
 """
 
 import threading
@@ -23,16 +24,17 @@ from emostream.swarms.log import no_topic
 
 log = logs.get(__name__)
 
-# What a quarter of a second brings, at 1,000 reactions/s from one ingest.
+# About as many records as one ingest writes in a quarter of a second, at 1,000 reactions/s.
 _RECORDS_PER_BATCH = 50
-# More than there is time for.
+# More batches than the time limit allows.
 _BATCHES = 60
-# Each batch puts off the first swarm. After the first one, which takes longer than all others together, batches became
-# shorter for about this long.
+# Each batch of the rehearsal delays the first swarm. In measurements, batches became shorter for about this long after
+# the first batch, which takes longer than all others together.
 _SECONDS = 4.0
-# A reaction waits for the batch, on top of half a trigger on average: so the batch is to be a small part of that.
+# A reaction waits for half a trigger on average, and then for the batch. So a batch should take only this part of a
+# trigger.
 _PART_OF_TRIGGER = 1 / 4
-# By then Spark has ended a batch, on however busy a machine, or never will.
+# Even on a very busy machine, Spark finishes a batch within this time. If it does not, it never will.
 _PATIENCE_SECONDS = 240.0
 _WRITE_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0
@@ -49,9 +51,10 @@ def rehearse(
     checkpoint: Path,
     until: threading.Event | None = None,
 ) -> None:
-    """Count until a batch takes a small part of a trigger, but for some seconds at most, or until the event is set.
+    """Count invented records until a batch takes only a small part of a trigger.
 
-    `checkpoint` is an empty folder of its own. Raises EmoStreamError where there is no topic, or Spark cannot count.
+    It stops early after a few seconds, or when the event `until` is set. `checkpoint` is an empty folder that nothing
+    else uses. Raises EmoStreamError if the topic is missing, or if Spark cannot count.
     """
     plan = Plan(REHEARSAL_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
     rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000, until or threading.Event())
@@ -70,7 +73,7 @@ def rehearse(
 
 
 class _Rounds:
-    """Counts batch after batch, until one takes no longer than `limit_seconds`."""
+    """Counts batches and measures them. `are_enough` is set once a batch takes no longer than `limit_seconds`."""
 
     def __init__(self, limit_seconds: float, until: threading.Event) -> None:
         self.are_enough = threading.Event()
@@ -81,7 +84,7 @@ class _Rounds:
         self._deadline: float | None = None
 
     def __call__(self, frame: DataFrame, _: int) -> None:
-        # A query is stopped between two batches: in the middle of one it would complain at length.
+        # The query stops between two batches. If it stopped within a batch, Spark would log long errors.
         if self.are_enough.is_set():
             return
         query.count(frame, _RECORDS_PER_BATCH)
@@ -94,7 +97,7 @@ class _Rounds:
 
 
 def _write_records(kafka: KafkaSettings) -> dict[int, int]:
-    """Write what is to be counted; returns the offset of the first record, by partition."""
+    """Write the records for the rehearsal. Returns the offset of the first record by partition."""
     brokers = kafka.bootstrap_servers
     with log_reader(brokers, kafka.max_record_bytes) as reader, asking(brokers):
         partitions = sorted(reader.partitions_for_topic(REHEARSAL_TOPIC) or ())
@@ -103,7 +106,7 @@ def _write_records(kafka: KafkaSettings) -> dict[int, int]:
     with abandoned_at_end(durable_producer(kafka), _CLOSE_SECONDS) as producer, asking(brokers):
         first = {partition: producer.send(REHEARSAL_TOPIC, _VALUE, partition=partition) for partition in partitions}
         for number in range(_BATCHES * _RECORDS_PER_BATCH):
-            # Most are as ingest writes them, some as others may.
+            # Most records have the counts header, as ingest writes it. Some do not, as from other writers.
             headers = _HEADERS if number % 10 else []
             producer.send(REHEARSAL_TOPIC, _VALUE, headers=headers, partition=partitions[number % len(partitions)])
         producer.flush(_WRITE_SECONDS)

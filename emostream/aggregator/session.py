@@ -1,4 +1,4 @@
-"""Spark, set up for small batches that come often: its configuration, and an executor."""
+"""The Spark session: its configuration for small and frequent batches, and the check for executors."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
 
 _HERE = Path(__file__).parent
-# Longer than a worker is away that is restarted, and than its new executor takes to start on a busy machine.
+# Longer than a restart of a worker plus the start of its new executor on a busy machine.
 _NO_EXECUTOR_SECONDS = 45.0
 _LOOK_SECONDS = 0.25
-# Collects a heap of some hundred megabytes with the least threads and memory of its own.
+# For a heap of some hundred megabytes, this collector needs the fewest threads and the least memory.
 _SMALL_HEAP = "-XX:+UseSerialGC"
 _QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 
@@ -31,12 +31,12 @@ _KEPT_FOR_THE_UI = (
 
 
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
-    """A session on the master of the settings. Raises EmoStreamError where Spark does not start."""
+    """Start a session on the master from the settings. Raises EmoStreamError if Spark does not start."""
     directory = write_configuration(settings, logs_text=logs_text)
-    # Where spark-submit looks, before the JVM starts; no command line shows the secret then.
+    # spark-submit reads its properties from this folder. So the secret does not appear on a command line.
     os.environ["SPARK_CONF_DIR"] = str(directory)
     os.environ["SPARK_LOCAL_IP"] = settings.host
-    # The Spark that is imported here, whichever other one the environment names.
+    # Use the Spark that Python imports, even if the environment names another one.
     os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
@@ -53,7 +53,7 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
 
 
 def configuration(settings: AggregatorSettings) -> dict[str, object]:
-    """Spark's properties. Raises EmoStreamError where the connector or the secret is missing."""
+    """Return Spark's properties. Raises EmoStreamError if the Kafka connector or the secret is missing."""
     return {
         "spark.app.name": "emostream-aggregator",
         "spark.master": settings.spark_master,
@@ -64,32 +64,32 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
-        # A driver that only plans starts sooner with code that is compiled quickly, once.
+        # A driver that only plans starts faster with the JVM's quick compiler.
         "spark.driver.extraJavaOptions": _java_options(_has_executors(settings), _unpacked(settings)),
-        # The folder of its own in which a worker starts it.
+        # An executor unpacks libraries in its current folder, which the worker creates for it.
         "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick", Path()),
-        # A standalone master gives an application every core there is, and none is left for its successor.
+        # By default, a standalone master gives an application all cores. Then a successor would get none.
         "spark.cores.max": settings.cores,
-        # A lost executor or master is noticed within the time in which viewers would.
+        # With these timeouts, the driver notices a lost executor or master as soon as viewers would.
         "spark.network.timeout": "20s",
         "spark.network.timeoutInterval": "5s",
         "spark.executor.heartbeatInterval": "3s",
         "spark.rpc.askTimeout": "20s",
         "spark.locality.wait": "0s",
-        # A batch has a few hundred groups at most: every further partition or plan costs more than it gives.
+        # A batch has a few hundred groups at most, so more partitions or adaptive plans cost more than they save.
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         **dict.fromkeys(_KEPT_FOR_THE_UI, 20),
-        # The checkpoint is scratch: the record of `swarms` is the one that counts.
+        # Spark's own checkpoint is temporary. The real checkpoint is in the record of `swarms`.
         "spark.sql.streaming.minBatchesToRetain": 2,
         "spark.sql.streaming.numRecentProgressUpdates": 2,
-        # So Hadoop starts one process for a file of it (`chmod`), where it would start ten: 6 ms instead of 45.
+        # With these, Hadoop starts one process (`chmod`) per checkpoint file instead of ten: 6 ms instead of 45 ms.
         "spark.sql.streaming.checkpointFileManagerClass": f"{_CHECKPOINTING}.FileSystemBasedCheckpointFileManager",
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
-        # Also said when nothing came: by this we see that the query lives.
+        # Report progress even if no data came. The driver sees by this that the query is alive.
         "spark.sql.streaming.noDataProgressEventInterval": "1s",
         "spark.sql.streaming.stopTimeout": "5s",
         **_authentication(settings),
@@ -97,21 +97,21 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
 
 
 def check_alive(session: SparkSession) -> None:
-    """Raises EmoStreamError where Spark has ended the session by itself, which it does when its masters stay away."""
+    """Check that the session is open. Raises EmoStreamError if Spark has ended it, as it does without a master."""
     context: Any = session.sparkContext
     if context._jsc.sc().isStopped():
         raise EmoStreamError("Spark ended its session: is its master active?")
 
 
 def lacks_executor(session: SparkSession, settings: AggregatorSettings) -> bool:
-    """Whether there is no executor that could count."""
+    """Return whether the session needs an executor and has none."""
     context: Any = session.sparkContext
-    # The scheduler's own list. What Spark shows elsewhere holds those too that it gave up and that came back.
+    # This is the scheduler's own list. Spark's other lists also hold executors that it gave up and that came back.
     return _has_executors(settings) and not context._jsc.sc().getExecutorIds().size()
 
 
 def wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> None:
-    """Return as soon as there is one. Raises EmoStreamError as `check_executors`."""
+    """Wait until the session has an executor. Raises EmoStreamError like `check_executors`."""
     began = time.monotonic()
     while lacks_executor(session, settings):
         check_executors(session, settings, time.monotonic() - began)
@@ -119,10 +119,10 @@ def wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> No
 
 
 def check_executors(session: SparkSession, settings: AggregatorSettings, waited_seconds: float) -> None:
-    """Raises EmoStreamError where there should be an executor and is none, after so long a wait for its work.
+    """Check that the session has an executor. Raises EmoStreamError if none came although the wait was long.
 
-    A master that was restarted meanwhile may never send one: it takes this application for its predecessor at the same
-    address, or believes that it has its executors still.
+    A master that was restarted in the meantime may never send an executor. It confuses this application with an earlier
+    one at the same address, or assumes that the application still has its executors.
     """
     if waited_seconds > _NO_EXECUTOR_SECONDS and lacks_executor(session, settings):
         raise EmoStreamError(
@@ -132,7 +132,7 @@ def check_executors(session: SparkSession, settings: AggregatorSettings, waited_
 
 
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
-    """Make the folder in which Spark finds its properties and how to log. Raises EmoStreamError as `configuration`."""
+    """Write Spark's properties and log configuration into a folder. Raises EmoStreamError like `configuration`."""
     directory = Path(settings.work_dir, "conf").resolve()
     directory.mkdir(parents=True, exist_ok=True)
     _unpacked(settings).mkdir(exist_ok=True)
@@ -145,7 +145,8 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
 
 
 def _java_options(is_quick: bool, unpacked: Path) -> str:
-    # Libraries in machine code (zstd, lz4, snappy) are unpacked and run there. /tmp, the default, may forbid to run.
+    # Java unpacks native libraries (zstd, lz4, snappy) into this folder and loads them from there. The default is
+    # /tmp, which may be mounted without the right to execute.
     return " ".join([_SMALL_HEAP, f'"-Djava.io.tmpdir={unpacked}"', *([_QUICK_COMPILER] if is_quick else [])])
 
 
@@ -176,5 +177,5 @@ def _authentication(settings: AggregatorSettings) -> Mapping[str, str]:
 
 
 def _has_executors(settings: AggregatorSettings) -> bool:
-    """Whether executors count, and the driver only plans. With a `local` master the driver does both."""
+    """Return whether executors do the counting. With a `local` master, the driver both plans and counts."""
     return not settings.spark_master.startswith("local")

@@ -1,4 +1,4 @@
-"""Spark's streaming query over one topic of Kafka: micro-batches, from given offsets on."""
+"""Starts a Spark streaming query that reads one Kafka topic in micro-batches from given offsets."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,14 +11,15 @@ from pyspark.sql.streaming.query import StreamingQuery
 from emostream.config import KafkaSettings
 
 OnBatch = Callable[[DataFrame, int], None]
-"""Called with the rows of a micro-batch, as Spark's Kafka source has them, headers included, and with its number."""
+"""Called with the rows of a micro-batch and its number. The rows have the columns of Spark's Kafka source."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is read: a topic from these offsets on, by partition, and so many records in a micro-batch at most.
+    """What a query reads: the topic, the first offset by partition, and the most records in a micro-batch.
 
-    With a trigger of 0 each batch follows the one before at once. `checkpoint` is an empty folder of the query's own.
+    With a trigger of 0, each batch starts as soon as the one before ends. `checkpoint` is an empty folder that only
+    this query uses.
     """
 
     topic: str
@@ -29,11 +30,11 @@ class Plan:
 
 
 def start(spark: SparkSession, kafka: KafkaSettings, plan: Plan, on_batch: OnBatch) -> StreamingQuery:
-    """Have `on_batch` called for one micro-batch after the other, in a thread of Spark's, as records come."""
+    """Start the query. Spark calls `on_batch` for one micro-batch after the other, in a thread of its own."""
     batches = spark.readStream.format("kafka").options(**_options(kafka, plan)).load().writeStream
     return (
         batches.foreachBatch(on_batch)
-        # Hadoop takes the path as it stands: with a space as %20 it would name another folder.
+        # Hadoop does not decode the path. A space that is encoded as %20 would name another folder.
         .option("checkpointLocation", f"file://{plan.checkpoint}")
         .trigger(processingTime=f"{plan.trigger_ms} milliseconds")
         .start()
@@ -44,8 +45,8 @@ def _options(kafka: KafkaSettings, plan: Plan) -> dict[str, str]:
     return {
         "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
         "kafka.isolation.level": "read_committed",
-        # A batch reads only what is there. Yet each read leaves a fetch of what comes next behind it, and the broker
-        # answers nothing else on that connection until this one has found a record or waited so long (0.5 s else).
+        # A batch reads only records that exist. But after each read, the consumer also asks for the next records. The
+        # broker answers nothing else on that connection until it finds a record or this time is over (default: 0.5 s).
         "kafka.fetch.max.wait.ms": "1",
         "subscribe": plan.topic,
         "includeHeaders": "true",

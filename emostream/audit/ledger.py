@@ -1,6 +1,6 @@
-"""Compares what was written to `reactions` with what the swarms counted of it. Pure.
+"""Compares the reactions in `reactions` with the counts in `swarms`. Pure: no input or output.
 
-It knows which records count, and nothing of how the aggregator counts them: it adds them up by itself.
+It shares with the aggregator only the rule about which records count. It adds them up independently.
 """
 
 from collections import Counter, defaultdict, deque
@@ -11,14 +11,14 @@ from emostream.swarms.judging import reactions_in
 
 
 def counts_of(record: bytes | None) -> Counts:
-    """How often each emoji is in a record of `reactions`; empty for one that is no list of reactions."""
+    """Return the count of each emoji in a record of `reactions`. A record that is not a list of reactions has none."""
     return Counter(emoji for _, emoji in reactions_in(record))
 
 
 class Ledger:
-    """All reactions from the swarm `start` on: its totals are taken for true, and whatever comes after is checked.
+    """Checks each swarm after `start` against the records of `reactions`. The totals of `start` are trusted.
 
-    What is held is bounded by the caller, who stops reading while `waiting` is too much.
+    The caller bounds the memory: it stops reading while `waiting` is too large.
     """
 
     def __init__(self, start: Swarm) -> None:
@@ -27,11 +27,11 @@ class Ledger:
         self._records: defaultdict[int, deque[tuple[int, Counts]]] = defaultdict(deque)
         self._swarms: deque[Swarm] = deque()
         self.accepted = sum(start.totals.values())
-        """Reactions in `reactions` since the stream began."""
+        """The number of reactions in `reactions` since the stream began."""
         self.lost: Counter[str] = Counter()
-        """By emoji: reactions that a swarm should have counted and did not."""
+        """By emoji: reactions that a swarm should have counted but did not count."""
         self.doubled: Counter[str] = Counter()
-        """By emoji: reactions that a swarm counted although they are not there, or were counted before."""
+        """By emoji: reactions that a swarm counted although they do not exist or were counted before."""
 
     @property
     def checked(self) -> Swarm:
@@ -40,30 +40,33 @@ class Ledger:
 
     @property
     def counted(self) -> int:
-        """Reactions in the totals of the last swarm that was checked."""
+        """The number of reactions in the totals of the last swarm that was checked."""
         return sum(self._last.totals.values())
 
     @property
     def waiting(self) -> int:
-        """Records and swarms that wait for each other."""
+        """The number of records and swarms that are not compared yet."""
         return len(self._swarms) + sum(map(len, self._records.values()))
 
     def position(self, partition: int) -> int:
-        """The offset of a partition from which `reactions` is to be read."""
+        """Return the offset from which to read this partition of `reactions` next."""
         return self._read_up_to.get(partition, 0)
 
     def write(self, partition: int, offset: int, counts: Counts) -> None:
-        """The next record of a partition of `reactions`."""
+        """Take the counts of the next record of a partition of `reactions`."""
         self.accepted += sum(counts.values())
         self._records[partition].append((offset, counts))
 
     def read(self, partition: int, up_to: int) -> None:
-        """A partition was read up to here, which may be past its last record: the ends of transactions have none."""
+        """Note that a partition was read up to this offset.
+
+        It may be past the last record, because the end of a transaction takes an offset without a record.
+        """
         self._read_up_to[partition] = up_to
         self._settle()
 
     def count(self, swarm: Swarm) -> None:
-        """The next record of `swarms`. Raises EmoStreamError where it belongs to another stream."""
+        """Take the next record of `swarms`. Raises EmoStreamError if it belongs to another stream."""
         if _stream(swarm) != _stream(self._last):
             raise EmoStreamError(f"a new stream of swarms has begun with {swarm.id}: the audit must start again.")
         self._swarms.append(swarm)
@@ -82,7 +85,7 @@ class Ledger:
             records = self._records[partition]
             while records and records[0][0] < end:
                 expected.update(records.popleft()[1])
-        # What the totals have grown by is what viewers see.
+        # Compare with the growth of the totals, because viewers see the totals.
         grown = Counter(swarm.totals)
         grown.subtract(self._last.totals)
         self.lost += expected - grown

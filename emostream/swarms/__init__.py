@@ -1,1 +1,4 @@
-"""The log of swarms: `rules.py` decides what the next swarm is, and `log.py` reads and writes it."""
+"""The topic `swarms`: `rules.py` computes the next swarm, `log.py` reads and writes the topic.
+
+`judging.py` decides which records of `reactions` count.
+"""

@@ -1,7 +1,7 @@
-"""Which records of `reactions` count, and what is in them. Pure.
+"""Decides which records of `reactions` count, and reads their reactions. Pure: no input or output.
 
-A record counts entirely, or is set aside entirely. The aggregator has the same rule in SQL; whoever checks the
-aggregator judges by this module. Both are tested on the records of `emostream_lab.chaos.junk`.
+A record counts as a whole, or is set aside as a whole. The aggregator has the same rule in SQL. Code that checks the
+aggregator uses this module. The tests run both on the records of `emostream_lab.chaos.junk`.
 """
 
 import functools
@@ -11,17 +11,17 @@ from typing import Any
 
 MAX_EMOJI_CHARACTERS = 16
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -(2**63), 2**63 - 1
-# ASCII characters that are part of an emoji, and the one emoji that is a letter.
+# The ASCII characters that occur in emoji, and the one emoji that is a letter.
 _ALWAYS = frozenset("#*0123456789ℹ")
 
 _decode_first = json.JSONDecoder().raw_decode
 
 
 def reactions_in(record: bytes | None) -> list[tuple[str, str]]:
-    """User and emoji of each reaction; empty for a record that is set aside, and for an empty list.
+    """Return the user and the emoji of each reaction in a record. A record that is set aside has none.
 
-    Like Spark's `from_json`, it takes a user_id of any type but null, and ignores what follows the list as long as the
-    record ends with `]`.
+    Like Spark's `from_json`, it accepts a user_id of any type except null. It ignores anything after the list, as long
+    as the record ends with `]`.
     """
     try:
         text = (record or b"").decode().strip(" ")
@@ -39,14 +39,14 @@ def _is_reaction(item: Any) -> bool:
     if not isinstance(item, dict) or item.get("user_id") is None:
         return False
     timestamp, emoji = item.get("timestamp"), item.get("emoji_type")
-    # To Python a bool is an int too.
+    # In Python, a bool is an instance of int, so the type is compared exactly.
     is_timed = type(timestamp) is int and _MIN_TIMESTAMP <= timestamp <= _MAX_TIMESTAMP
     return is_timed and isinstance(emoji, str) and is_emoji(emoji)
 
 
 @functools.lru_cache(4_096)
 def is_emoji(text: str) -> bool:
-    """Whether this may be an emoji of any palette: short, and not of letters, spaces, or ASCII alone."""
+    """Return whether this may be an emoji of some palette: short, without letters and spaces, and not ASCII alone."""
     return len(text) <= MAX_EMOJI_CHARACTERS and not text.isascii() and all(map(_may_be_in_emoji, text))
 
 

@@ -1,6 +1,7 @@
-"""The topic `swarms` as its one writer uses it: fence whoever wrote before, read back, then append atomically.
+"""Reads and writes the topic `swarms`, which has one writer at a time.
 
-Each record is a result and the checkpoint of it in one, so whoever has read the last one knows all there is to know.
+A new writer first fences the writer before it, then reads the last record, then appends records in transactions. Each
+record is both a result and its checkpoint, so the last record holds the complete state.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Sw
 from emostream.runtime.kafka import abandon, admin_client, asking, last_record, log_reader, transactional_producer
 from emostream.swarms.rules import ReactionsTopic, read_record
 
-# Whoever writes to `swarms` writes under this id, so that the broker lets the newest one write alone.
+# Every writer of `swarms` uses this transactional id. So the broker refuses all of them except the newest.
 TRANSACTIONAL_ID = "emostream-aggregator"
 
 _SWARMS = TopicPartition(SWARMS_TOPIC, 0)
@@ -24,7 +25,7 @@ _SWARMS = TopicPartition(SWARMS_TOPIC, 0)
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A record of `reactions` that is no list of reactions; `value` is its beginning, of `size` bytes in all."""
+    """A record of `reactions` that is not a list of reactions. `value` is its beginning; `size` is its full length."""
 
     partition: int
     offset: int
@@ -33,15 +34,15 @@ class DeadLetter:
     value: bytes
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Where it was and what was wrong with it, as text."""
+        """Return the headers of the dead letter's record: the position of the bad record and the reason, as text."""
         fields = {"partition": self.partition, "offset": self.offset, "reason": self.reason, "size": self.size}
         return [(name, str(value).encode()) for name, value in fields.items()]
 
 
 class SwarmLog:
-    """The one writer of `swarms`: making it fences any earlier one, whose next write then fails.
+    """The one writer of `swarms`. A new instance fences every earlier writer, whose next write then fails.
 
-    Raises EmoStreamError where the brokers do not let it.
+    Raises EmoStreamError if the brokers refuse it.
     """
 
     def __init__(self, settings: KafkaSettings, transaction_timeout_ms: int) -> None:
@@ -55,15 +56,17 @@ class SwarmLog:
             raise
 
     def last(self) -> Swarm | None:
-        """The last swarm, None where the topic is empty. Only here is it sure to stay the last one: no earlier writer
-        can add to it any more. Raises as `last_swarm`."""
+        """Return the last swarm, or None if the topic is empty. Raises like `last_swarm`.
+
+        No earlier writer can append any more, so only this writer can add a swarm after it.
+        """
         return last_swarm(self._settings)
 
     def append(self, swarm: Swarm, dead_letters: Iterable[DeadLetter] = ()) -> None:
-        """Write a swarm and the records that were set aside on its way: all of them, or none.
+        """Write a swarm and the dead letters of its batch in one transaction: all of them, or none.
 
-        Raises OutcomeUnknownError when that failed in any way. It may have been written nevertheless, so the caller
-        must not write again. Kafka's client has no time-out for a commit: the caller watches the time as well.
+        Raises OutcomeUnknownError after any failure. The swarm may be written nevertheless, so the caller must not
+        write again. Kafka's client has no time-out for a commit, so the caller must also watch the time.
         """
         try:
             self._producer.begin_transaction()
@@ -75,7 +78,7 @@ class SwarmLog:
             raise OutcomeUnknownError(f"swarm {swarm.id} may or may not be written ({error!r})") from error
 
     def close(self) -> None:
-        """Let go of the connections. What was not committed is never seen."""
+        """Close the connections. Readers never see an uncommitted swarm."""
         abandon(self._producer, timeout_seconds=0)
 
     def __enter__(self) -> Self:
@@ -88,9 +91,10 @@ class SwarmLog:
 
 
 def last_swarm(settings: KafkaSettings) -> Swarm | None:
-    """The last swarm that was committed so far, or None where the topic is empty.
+    """Return the last committed swarm, or None if the topic is empty.
 
-    Raises EmoStreamError where there is no topic or an open transaction hides its end, NotASwarmError.
+    Raises EmoStreamError if the topic is missing, or if an open transaction hides its end. Raises NotASwarmError if the
+    last record is not a swarm.
     """
     brokers = settings.bootstrap_servers
     with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
@@ -101,12 +105,12 @@ def last_swarm(settings: KafkaSettings) -> Swarm | None:
 
 
 def no_topic(name: str) -> EmoStreamError:
-    """What to raise where a topic is missing."""
+    """Return the error for a missing topic."""
     return EmoStreamError(f"there is no topic {name}: run `emostream topics apply`.")
 
 
 def describe_reactions(settings: KafkaSettings) -> ReactionsTopic:
-    """What the brokers say of `reactions` now. Raises EmoStreamError where there is none."""
+    """Ask the brokers for the current state of `reactions`. Raises EmoStreamError if the topic is missing."""
     brokers = settings.bootstrap_servers
     with admin_client(brokers) as admin, asking(brokers):
         (topic,) = admin.describe_topics([REACTIONS_TOPIC])

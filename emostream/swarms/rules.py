@@ -1,7 +1,7 @@
-"""How a micro-batch becomes the next swarm, and when a stream may go on at all. Pure: no Kafka, no Spark, no clock.
+"""The rules that turn a micro-batch into the next swarm. Pure: no Kafka, no Spark, no clock.
 
-A swarm carries the offsets up to which it counts. So the rules here are all about one thing: each batch begins exactly
-where the last swarm ended, and nothing between two offsets goes unseen.
+A swarm carries the offsets up to which it counts. The rules here make sure that each batch begins exactly where the
+last swarm ended, and that no record in between is left out. They also decide whether a stream may continue.
 """
 
 import math
@@ -28,7 +28,7 @@ RECOVERY_COMMAND = "emostream topics apply --new-stream"
 
 
 class NotASwarmError(EmoStreamError):
-    """A record of `swarms` that no aggregator wrote, so nothing can follow it but a new stream."""
+    """A record of `swarms` is not from an aggregator. Only a new stream can follow it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -39,9 +39,10 @@ class NotASwarmError(EmoStreamError):
 
 @dataclass(frozen=True)
 class ReactionsTopic:
-    """What the broker says of `reactions`: which incarnation it is, and what it holds now.
+    """The state of the topic `reactions` at the broker: its id, and the offsets that it holds now.
 
-    `beginnings` and `ends` are by partition: the first offset that retention has left, and the one after the last.
+    `beginnings` and `ends` are by partition: the first offset that retention has left, and the offset after the last
+    record.
     """
 
     id: str
@@ -51,7 +52,10 @@ class ReactionsTopic:
 
 @dataclass(frozen=True)
 class Compression:
-    """How many of one emoji a viewer sees fly by: a rest rounds up (`ceil`), or down but to 1 at least (`floor`)."""
+    """The rule that turns the count of an emoji into the number that a viewer sees fly.
+
+    The count is divided by `ratio`. `ceil` rounds up. `floor` rounds down, but to at least 1.
+    """
 
     ratio: int
     rule: Literal["ceil", "floor"]
@@ -64,10 +68,10 @@ class Compression:
 
 @dataclass(frozen=True)
 class Group:
-    """Reactions of one emoji in one partition of a micro-batch, over so many records from `first` to `last` offset.
+    """The reactions of one emoji in one partition of a micro-batch.
 
-    `emoji` is None for the records that hold no reaction: empty lists and dead letters. A record counts once, in the
-    group of its first reaction.
+    `first` and `last` are the first and the last offset of their records. `emoji` is None for records without a
+    reaction: empty lists and dead letters. `records` counts each record once, in the group of its first reaction.
     """
 
     partition: int
@@ -80,7 +84,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch, counted: `ends` are the offsets up to which Spark planned it, by partition."""
+    """A counted micro-batch. `ends` holds, by partition, the offset up to which Spark planned the batch."""
 
     ends: Mapping[int, int]
     groups: Sequence[Group]
@@ -88,7 +92,7 @@ class Batch:
 
 
 def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, compression: Compression) -> Swarm:
-    """The swarm that follows `previous`. Raises EmoStreamError where the batch does not begin where that one ended."""
+    """Return the swarm after `previous`. Raises EmoStreamError if the batch does not begin where `previous` ended."""
     progress = progress_of(previous)
     _check_contiguous(progress, batch)
     stream, sequence = stream_of(previous), previous.sequence + 1
@@ -96,7 +100,7 @@ def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, comp
     for group in batch.groups:
         if group.emoji is not None:
             counts[group.emoji] += group.reactions
-    # A clock that was set back must not make windows overlap.
+    # Windows must not overlap, even if the clock was set back.
     end = max(now_ms, previous.window.end)
     return Swarm(
         id=message_id(stream, sequence),
@@ -115,23 +119,24 @@ def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, comp
 
 
 def offsets_planned(previous: Swarm, ends: Mapping[int, int]) -> int:
-    """How many offsets of `reactions` a batch that follows `previous` covers up to `ends`; it has no more records."""
+    """Return how many offsets a batch after `previous` covers up to `ends`. It has at most that many records."""
     offsets = progress_of(previous).offsets
     return sum(end - offsets.get(str(partition), 0) for partition, end in ends.items())
 
 
 def offsets_without_record(previous: Swarm, batch: Batch) -> int:
-    """Offsets that the batch covers and no record was read of: the marks of a foreign transactional writer.
+    """Return how many of the batch's offsets hold no record. Such offsets are the marks of a transactional writer.
 
-    Our own writer of `reactions` uses no transactions, so where only it writes this is 0.
+    Ingest does not use transactions, so the number is 0 unless another program writes to `reactions`.
     """
     return offsets_planned(previous, batch.ends) - sum(group.records for group in batch.groups)
 
 
 def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> Swarm:
-    """Record 0 of a new stream: it counts nothing, and begins where `reactions` does.
+    """Return record 0 of a new stream. It counts nothing, and starts at the beginning of `reactions`.
 
-    What `previous`, the last record of an earlier stream over the same topic, has counted is not counted again.
+    `previous` is the last record of the earlier stream. If it counted the same topic, the new stream starts after it,
+    so that no reaction counts twice.
     """
     counted: Mapping[str, int] = {}
     if previous is not None and progress_of(previous).reactions_topic_id == topic.id:
@@ -153,9 +158,10 @@ def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> S
 
 
 def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int]:
-    """Where to go on in each partition of `reactions`; a partition that the last record does not know begins at 0.
+    """Return the offset by partition of `reactions` from which to continue after the last swarm.
 
-    Raises EmoStreamError, with the command that recovers, where going on would lose reactions or count some twice.
+    A partition that the last swarm does not name starts at 0. Raises EmoStreamError if continuing would lose reactions
+    or count some twice. The message names the command that recovers.
     """
     if last is None:
         raise EmoStreamError(
@@ -187,7 +193,7 @@ def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int
 
 
 def read_record(value: bytes) -> Swarm:
-    """A record of `swarms`. Raises NotASwarmError where no aggregator wrote it."""
+    """Decode a record of `swarms`. Raises NotASwarmError if no aggregator wrote it."""
     try:
         swarm = decode_swarm(value)
     except msgspec.DecodeError as error:
@@ -200,13 +206,13 @@ def read_record(value: bytes) -> Swarm:
 
 
 def progress_of(swarm: Swarm) -> Progress:
-    """How far a record of `swarms` counts."""
+    """Return the checkpoint in a record of `swarms`."""
     assert isinstance(swarm.progress, Progress), "read_record lets no other in"  # noqa: S101
     return swarm.progress
 
 
 def stream_of(swarm: Swarm) -> str:
-    """The stream that a record of `swarms` belongs to."""
+    """Return the stream that a record of `swarms` belongs to."""
     parsed = parse_message_id(swarm.id)
     assert parsed is not None, "read_record lets no other in"  # noqa: S101
     return parsed[0]
@@ -215,7 +221,7 @@ def stream_of(swarm: Swarm) -> str:
 def _check_contiguous(progress: Progress, batch: Batch) -> None:
     for partition, end in batch.ends.items():
         start = progress.offsets.get(str(partition), 0)
-        # Where a batch holds no record of a partition, no group tells where Spark was.
+        # If a batch has no record of a partition, no group shows which offsets Spark read, so check the end as well.
         if end < start:
             raise _out_of_order(f"up to {end}", partition, f"{start} and later were")
     for group in batch.groups:
