@@ -1,4 +1,7 @@
-"""Group commit's bookkeeping: which requests share a Kafka record, and how much is in flight. Pure."""
+"""The group commit of ingest: puts several requests into one Kafka record, and counts what is in flight.
+
+Pure: no input or output.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,12 +13,12 @@ Waiter = TypeVar("Waiter")
 
 
 class NoRoomError(Exception):
-    """As much is in flight as may be; the request was not taken."""
+    """The request was refused, because the requests in flight have reached a limit."""
 
 
 @dataclass(eq=False)
 class Group(Generic[Waiter]):
-    """Requests whose reactions go into one record. Each request waits for it with a waiter of its own."""
+    """The requests whose reactions go into one record. Each request has its own waiter for the outcome."""
 
     payloads: list[bytes] = field(default_factory=list)
     waiters: list[Waiter] = field(default_factory=list)
@@ -27,19 +30,19 @@ class Group(Generic[Waiter]):
         return self.counts.total()
 
     def record(self) -> bytes:
-        """The record's value: one JSON list of all reactions."""
+        """Return the record's value: one JSON list of all reactions."""
         return b"[" + b",".join(self.payloads) + b"]"
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """The record's headers: what is in its list, counted."""
+        """Return the record's headers: the count of each emoji in its list."""
         return [(model.COUNTS_HEADER, model.encode(self.counts))]
 
 
 class Groups(Generic[Waiter]):
-    """Puts requests into groups and counts what is in flight.
+    """Puts requests into groups and counts the requests in flight.
 
-    In flight is every request that was taken and whose group was not resolved yet. Past `max_requests` or `max_bytes`
-    in flight a request is refused, at once.
+    A request is in flight from `add` until its group is resolved. With `max_requests` or `max_bytes` in flight, the
+    next request is refused at once.
     """
 
     def __init__(self, max_group_bytes: int, max_requests: int, max_bytes: int) -> None:
@@ -52,7 +55,7 @@ class Groups(Generic[Waiter]):
 
     @property
     def is_full(self) -> bool:
-        """Whether the next request would be refused."""
+        """Whether the next request will be refused."""
         return self.requests_in_flight >= self._max_requests or self.bytes_in_flight >= self._max_bytes
 
     @property
@@ -61,11 +64,10 @@ class Groups(Generic[Waiter]):
         return self._open is not None
 
     def add(self, counts: model.Counts, payload: bytes, waiter: Waiter) -> list[Group[Waiter]]:
-        """Take a request; the groups that this closed are to be sent, in this order. Raises NoRoomError.
+        """Add a request to the open group. Returns the groups that are now closed, in the order in which to send them.
 
-        `counts` are those of the reactions in `payload`.
-
-        A request is never split: where it does not fit into the open group, it begins the next one.
+        `counts` are the counts of the reactions in `payload`. A request is never split: if it does not fit into the
+        open group, it begins the next one. Raises NoRoomError if the request is refused.
         """
         if self.is_full:
             raise NoRoomError
@@ -89,11 +91,11 @@ class Groups(Generic[Waiter]):
         return closed
 
     def close(self) -> Group[Waiter] | None:
-        """Close the open group: its time is over."""
+        """Close the open group and return it, or return None if there is none. Called when the group's time is over."""
         group, self._open = self._open, None
         return group
 
     def resolve(self, group: Group[Waiter]) -> None:
-        """The group's outcome is known: it is no longer in flight."""
+        """Count a group as no longer in flight, because its outcome is known."""
         self.requests_in_flight -= len(group.waiters)
         self.bytes_in_flight -= group.size_bytes

@@ -1,4 +1,4 @@
-"""From a request's body to the reactions in it, or to what is wrong with them. Pure."""
+"""Parses the body of a request into reactions, or explains what is wrong with it. Pure: no input or output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from emostream.model import MAX_REACTIONS_PER_REQUEST, Counts, UserId
 MIN_TIMESTAMP_MS = 0  # 1970
 MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
 
-# How many bad items a refusal lists; past that the first ones stand for the rest.
+# A refusal lists at most this many bad items: the first ones.
 MAX_LISTED_ITEMS = 20
 _MAX_SHOWN_CHARACTERS = 40
 
@@ -29,12 +29,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class NotJsonError(Exception):
-    """The body is not JSON; its text says where."""
+    """The body is not JSON. The message says where."""
 
 
 @dataclass
 class InvalidError(Exception):
-    """The body is JSON but not reactions. `items` holds index and reason of each bad one, at most MAX_LISTED_ITEMS."""
+    """The body is JSON but not valid reactions.
+
+    `items` holds the `index` and the `reason` of each bad item, at most MAX_LISTED_ITEMS.
+    """
 
     detail: str
     items: list[dict[str, Any]]
@@ -42,7 +45,11 @@ class InvalidError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The reactions of one request: how many by emoji, and their JSON joined by commas, to stand in a record's list."""
+    """The reactions of one request.
+
+    `counts` is the number of reactions by emoji. `payload` is their JSON, joined by commas but without brackets, so
+    that it can be put into a record's list.
+    """
 
     counts: Counts
     payload: bytes
@@ -53,9 +60,9 @@ class Batch:
 
 
 def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
-    """Read a request's body; `palette` maps each allowed spelling to the fully qualified emoji.
+    """Parse a request's body. `palette` maps each allowed spelling to the fully qualified emoji.
 
-    Raises NotJsonError or InvalidError; then nothing of the request is accepted.
+    Raises NotJsonError or InvalidError if any part is invalid. Then the whole request is refused.
     """
     try:
         decoded = _decode_items(body)
@@ -67,7 +74,7 @@ def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
             emoji = item.emoji_type = palette[item.emoji_type]
             counts[emoji] = counts.get(emoji, 0) + 1
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        # The hot path stops at the first thing that is wrong; what a client is told comes from a second look.
+        # The fast path stops at the first error. `_explain` parses again to find every error for the client.
         raise _explain(body, palette) from None
     return Batch(counts, _encode(items)[1:-1])
 

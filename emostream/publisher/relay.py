@@ -1,8 +1,8 @@
-"""Which records of `swarms` go to the cluster's topic, given the last one that is there. Pure.
+"""Decides which records of `swarms` the publisher copies to the cluster's topic. Pure: no input or output.
 
-The cluster's topic is its own checkpoint: each record in it names the offset in `swarms` that it was read from. Reading
-begins at that very record, not behind it: where it is not there as it was, `swarms` was made anew, and its offsets say
-nothing any more.
+The cluster's topic is its own checkpoint: each record in it names its offset in `swarms`. The publisher starts at the
+offset of the last record, not after it. If it does not find the same record there, `swarms` was recreated, and the old
+offsets mean nothing.
 """
 
 import enum
@@ -13,7 +13,7 @@ from emostream import model
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One swarm in the order of all; `offset` is its place in `swarms`."""
+    """The position of a swarm: its stream, its sequence, and its offset in `swarms`."""
 
     stream: str
     sequence: int
@@ -21,21 +21,24 @@ class Place:
 
 
 class Decision(enum.Enum):
-    """What to do with the next record of `swarms`."""
+    """The action for the next record of `swarms`."""
 
     RELAY = enum.auto()
     RELAY_AFTER_GAP = enum.auto()
-    """Relay it, although swarms between are gone from `swarms`: the subscribers reset their viewers."""
+    """Relay the record, although swarms before it are missing from `swarms`. The subscribers reset their viewers."""
     RELAY_NEW_STREAM = enum.auto()
-    """Relay it, as the first of another stream: the subscribers reset their viewers."""
+    """Relay the record as the first of a new stream. The subscribers reset their viewers."""
     SKIP = enum.auto()
-    """The cluster has it, or has gone on to a later stream."""
+    """Skip the record: the cluster's topic has it already, or has moved on to a later stream."""
     START_OVER = enum.auto()
-    """Read `swarms` from its beginning: it is not the log that it was."""
+    """Read `swarms` from its beginning, because the topic was recreated."""
 
 
 class Relay:
-    """One term of relaying; `last` is the cluster topic's last record, None where that topic is empty."""
+    """Decides record by record during one term of a publisher.
+
+    `last` is the last record of the cluster's topic, or None if that topic is empty.
+    """
 
     def __init__(self, last: Place | None) -> None:
         self._last = last
@@ -43,21 +46,24 @@ class Relay:
 
     @property
     def start_offset(self) -> int | None:
-        """Where to begin in `swarms`; None: at its beginning."""
+        """The offset in `swarms` at which to start. None means the beginning of the topic."""
         return self._last.offset if self._expects_last and self._last is not None else None
 
     def start_over(self) -> None:
-        """Reading goes on at the beginning of `swarms`, because the start offset is not in it, or not what it was."""
+        """Note that reading restarts at the beginning of `swarms`.
+
+        Called if the start offset is no longer in the topic, or holds another record.
+        """
         self._expects_last = False
 
     def take(self, place: Place) -> Decision:
-        """Decide on the next record; one that is relayed counts as the last from then on."""
+        """Decide on the next record. A relayed record becomes the new last one."""
         last, expects_last = self._last, self._expects_last
         self._expects_last = False
         decision = Decision.RELAY
         if last is not None and expects_last and place.stream != last.stream:
             return Decision.START_OVER
-        # The ids of streams sort by time.
+        # Stream ids sort by time.
         if last is not None and (place.stream, place.sequence) <= (last.stream, last.sequence):
             return Decision.SKIP
         if last is not None and place.stream != last.stream:
@@ -69,7 +75,7 @@ class Relay:
 
 
 def place_of(swarm: model.Swarm, offset: int) -> Place:
-    """Raises ValueError where the swarm contradicts itself."""
+    """Return the position of a swarm. Raises ValueError if its id and its sequence disagree."""
     position = model.parse_message_id(swarm.id)
     if position is None or position[1] != swarm.sequence:
         raise ValueError(f"the id {swarm.id!r} is not that of sequence {swarm.sequence}")

@@ -1,4 +1,7 @@
-"""Which subscriber a viewer is sent to: the least loaded one, counting those that are still on their way. Pure."""
+"""Assigns each viewer to the least loaded subscriber. Pure: no input or output.
+
+The load of a subscriber includes viewers that were assigned to it but have not connected yet.
+"""
 
 import heapq
 from collections import deque
@@ -8,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A subscriber. Of its assignments the first `settled` count no more: reported as clients, or too old."""
+    """A subscriber and its load.
+
+    The first `settled` of its `assigned` viewers are no longer pending: they connected, or their time is over.
+    """
 
     name: str
     capacity: int
@@ -16,7 +22,7 @@ class _Member:
     draining: bool
     assigned: int = 0
     settled: int = 0
-    # Where it stands among those of the same load; in no level while it takes nobody.
+    # The level of this load, and the index in it. A subscriber without room is in no level.
     level: "_Level | None" = None
     slot: int = 0
 
@@ -34,7 +40,7 @@ class _Member:
 
 
 class _Level:
-    """The subscribers of one load, in no order, so that any of them is found, added and taken out in no time."""
+    """The subscribers with the same load. They are unordered, so adding and removing one takes constant time."""
 
     __slots__ = ("load", "members")
 
@@ -55,29 +61,30 @@ class _Level:
 
 
 class Placement:
-    """The load of every subscriber, in an order that makes an assignment as quick among 10,000 of them as among ten.
+    """The load of every subscriber. An assignment is as fast among 10,000 subscribers as among ten.
 
-    An assignment counts as load until its subscriber reports a viewer more, or `pending_seconds` are over. `draw` gives
-    numbers uniform from 0 up to 1, by which ties are broken. Times are seconds of any one clock that never goes back.
+    An assignment is pending, and counts as load, until its subscriber reports one more viewer or `pending_seconds` are
+    over. `draw` returns uniform random numbers from 0 up to 1; they choose among subscribers of the same load. Times
+    are seconds of a monotonic clock.
     """
 
     def __init__(self, pending_seconds: float, draw: Callable[[], float]) -> None:
         self._pending_seconds = pending_seconds
         self._draw = draw
         self._members: dict[str, _Member] = {}
-        # Those with room, by load. There are many subscribers but few loads, so order is kept among the loads alone.
+        # The subscribers with room, by load. There are far fewer loads than subscribers, so only the loads are sorted.
         self._levels: dict[float, _Level] = {}
-        # A heap of all loads that have a level, and of some that have none any more. Once these are the most of it the
-        # heap is made anew, so it stays bounded.
+        # A heap of all loads that have a level. It also holds loads whose level is gone. When those are the majority,
+        # the heap is rebuilt, so its size is bounded.
         self._loads: list[float] = []
-        # When each assignment stops counting, in order of time: as many as are given in `pending_seconds`. The number
-        # is the assignment's among those to its subscriber, from 1.
+        # The deadline of each pending assignment, in order of time. Its length is bounded by the assignments within
+        # `pending_seconds`. The number counts the assignments to one subscriber, from 1.
         self._deadlines: deque[tuple[float, _Member, int]] = deque()
 
     def report(self, name: str, *, capacity: int, clients: int, draining: bool) -> None:
-        """What a subscriber says of itself, the first time or again.
+        """Add a subscriber or update its state.
 
-        Where its clients have grown, they are taken to be the oldest assignments that were on their way.
+        If it has more clients than before, the same number of its oldest pending assignments counts as connected.
         """
         member = self._members.get(name)
         if member is None:
@@ -88,19 +95,22 @@ class Placement:
         self._reorder(member)
 
     def remove(self, name: str) -> None:
-        """The subscriber is gone, and what was on its way to it too. Harmless where it is not known."""
+        """Remove a subscriber and its pending assignments. An unknown name is ignored."""
         member = self._members.pop(name, None)
         if member is not None:
             member.draining = True
             self._reorder(member)
 
     def pending(self, name: str, now: float) -> int:
-        """Assignments to this subscriber that are still on their way."""
+        """Return the number of pending assignments to this subscriber."""
         self._expire(now)
         return self._members[name].pending
 
     def assign(self, now: float, exclude: Collection[str] = ()) -> str | None:
-        """The least loaded subscriber with room that is not excluded, and a viewer more on its way to it; else None."""
+        """Assign one viewer. Returns the name of the least loaded subscriber that has room and is not in `exclude`.
+
+        The assignment is pending from then on. Returns None if no subscriber is left.
+        """
         self._expire(now)
         chosen = self._least_loaded(exclude)
         if chosen is None:
@@ -136,7 +146,7 @@ class Placement:
     def _expire(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, member, number = self._deadlines.popleft()
-            # It may have been settled by a report.
+            # A report may have settled the assignment already.
             if number > member.settled:
                 member.settled = number
                 self._reorder(member)

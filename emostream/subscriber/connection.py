@@ -1,7 +1,7 @@
-"""One connection: first a request's head is read, then it is answered and closed, or becomes a viewer's.
+"""A connection to the subscriber: it starts as an HTTP request and either gets an answer or becomes a viewer.
 
-A viewer's connection is a few slots and the transport: no task, no queue, no parser, and no cycle that would wait for
-the garbage collector once the transport has let go of it.
+A viewer's connection needs little memory: a few slots and the transport, but no task, no queue and no parser. It has no
+reference cycle, so its memory is free as soon as the transport drops it, without the garbage collector.
 """
 
 import abc
@@ -21,21 +21,21 @@ from emostream.subscriber import frames, http
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.history import Position
 
-# Cookies of 8 KiB are common at `localhost`, where all development servers share them.
+# Requests to `localhost` often carry 8 KiB of cookies, because all development servers share them.
 _MAX_HEAD_BYTES = 16 << 10
-# Each one costs more memory than its few bytes.
+# A header costs more memory than its bytes, so the number of headers has its own limit.
 _MAX_HEADERS = 128
-# After the end of what a viewer sends: a connection that is closed answers the first heartbeat with a reset, which
-# shows at the second one.
+# A viewer that ends its side gets two heartbeats, this far apart. If it has closed the connection, its machine answers
+# the first heartbeat with a reset, and the second write shows that.
 _SECOND_HEARTBEAT_SECONDS = 1.0
-# A viewer has nothing to tell us; what it sends is read for pings and the close alone.
+# Only pings and the close of a viewer matter. The subscriber ignores all other messages.
 _MAX_INCOMING_MESSAGE_BYTES = 4 << 10
-# How the answer to a ping begins; the four bytes of its mask follow.
+# A pong without a payload: its first two bytes, and its length with the mask of four bytes.
 _PONG_HEAD, _PONG_BYTES = b"\x8a\x80", 6
 
 
 class ViewerConnection(asyncio.Protocol, abc.ABC):
-    """What both kinds of viewer share; see `audience.Viewer`."""
+    """The connection of a viewer: the base class of both kinds. It implements `audience.Viewer`."""
 
     __slots__ = ("_audience", "_transport", "descriptor", "heartbeat", "is_paused", "position", "write")
 
@@ -49,7 +49,7 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
         self.heartbeat = heartbeat
         self.position = None
         self.is_paused = False
-        # The transport closes the socket only after `connection_lost`, from when on nobody sends.
+        # The descriptor stays valid until `connection_lost`, and nothing is sent after that.
         self.descriptor = transport.get_extra_info("socket").fileno()
         self.write = transport.write
         self._transport = transport
@@ -73,7 +73,7 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
         self._audience.resume(self)
 
     def eof_received(self) -> bool:
-        """Return whether the connection stays: a viewer may end what it sends and read on, as `nc` does."""
+        """Return whether to keep the connection. A viewer may close its sending side and still read, as `nc` does."""
         if self not in self._audience:
             return False
         self._show_life()
@@ -84,13 +84,13 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
         self._audience.leave(self)
 
     def _show_life(self) -> None:
-        # What a paused viewer has yet to take finds out as well.
+        # A paused viewer needs no heartbeat: its unsent data detects a closed connection as well.
         if not self.is_paused and not self._transport.is_closing():
             self.write(self.heartbeat)
 
 
 class SseViewer(ViewerConnection):
-    """A viewer that reads server-sent events; whatever it sends is ignored."""
+    """A viewer that reads server-sent events. Its input is ignored."""
 
     __slots__ = ()
 
@@ -102,7 +102,7 @@ class SseViewer(ViewerConnection):
 
 
 class WebSocketViewer(ViewerConnection):
-    """A viewer at a WebSocket. Outgoing swarms are frames made once for all; `websockets` handles what comes in."""
+    """A viewer on a WebSocket. Outgoing frames are shared by all viewers; `websockets` handles incoming frames."""
 
     __slots__ = ("_protocol",)
 
@@ -110,7 +110,7 @@ class WebSocketViewer(ViewerConnection):
 
     def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
         super().__init__(transport, audience, heartbeat)
-        # Made when first needed: most viewers send nothing but pongs and the close.
+        # Created when first needed, because most viewers send only pongs and the close.
         self._protocol: ServerProtocol | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -129,7 +129,7 @@ class WebSocketViewer(ViewerConnection):
             self._flush(protocol)
 
     def pause_writing(self) -> None:
-        # Who does not read our answers to its pings gets no more of them.
+        # Read no more pings from a viewer that does not read, because the answers would fill its buffer.
         self._transport.pause_reading()
         super().pause_writing()
 
@@ -147,16 +147,16 @@ class WebSocketViewer(ViewerConnection):
             if data:
                 self.write(data)
             else:
-                # Both sides have said close, or the peer broke the protocol.
+                # Both sides have sent a close frame, or the viewer broke the protocol.
                 self._audience.leave(self)
                 self._transport.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that becomes a viewer.
+    """The decision that a request becomes a viewer.
 
-    `preamble` is sent before its first message, `heartbeat` after each silence; `last_id` is what it resumes from.
+    `preamble` is sent before the first message, and `heartbeat` after each silence. The viewer resumes from `last_id`.
     """
 
     viewer_type: type[ViewerConnection]
@@ -166,26 +166,29 @@ class Admission:
 
 
 class Host(Protocol):
-    """What a handshake needs of the server."""
+    """The part of the server that a handshake uses."""
 
     def opened(self, handshake: "Handshake") -> None:
-        """A connection came; the host expires it, unless it closes, or becomes a viewer's, in time."""
+        """Note a new connection. The host calls `expire` on it unless it closes or becomes a viewer in time."""
 
     def closed(self, handshake: "Handshake") -> None:
-        """The connection is gone, or is a viewer's from now on; harmless when repeated."""
+        """Note that the connection is closed or has become a viewer. A second call does nothing."""
 
     def respond(self, request: http.Request) -> bytes | Admission:
-        """The whole answer, after which the connection closes; or leave to become a viewer."""
+        """Return the complete answer, after which the connection closes, or an admission as a viewer."""
 
     def refuse(self, status: HTTPStatus, detail: str, headers: http.Headers) -> bytes:
-        """The whole answer to what is no request, or not yet; `headers` are those of it that have come."""
+        """Return the complete answer to an invalid or incomplete request.
+
+        `headers` are those that have arrived so far.
+        """
 
     def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
-        """Make the connection a viewer's."""
+        """Make the connection a viewer."""
 
 
 class Handshake(asyncio.Protocol):
-    """Reads one request's head and does with it what the host decides."""
+    """Reads the head of one request. The host then decides: it answers the request or admits a viewer."""
 
     __slots__ = ("_head", "_host", "_is_answered", "_parser", "_rest_bytes", "_transport")
 
@@ -209,7 +212,7 @@ class Handshake(asyncio.Protocol):
         try:
             self._parser.feed_data(data[: self._rest_bytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # The head stops the parser once it is whole: neither a body nor a next request is read.
+            # `_Head` stops the parser once the head is complete, so no body and no second request is read.
             if not self._head.is_whole:
                 self._refuse(HTTPStatus.BAD_REQUEST, f"This is no HTTP request: {error}.")
                 return
@@ -221,7 +224,11 @@ class Handshake(asyncio.Protocol):
             self._finish()
 
     def expire(self) -> bool:
-        """The time is over: say so and return True, or cut a connection whose answer was not taken in time."""
+        """End a handshake whose time is over.
+
+        If there is no answer yet, send one that says so, and return True. If the client did not take its answer in
+        time, abort the connection and return False.
+        """
         if self._is_answered:
             self._transport.abort()
             return False
@@ -229,7 +236,7 @@ class Handshake(asyncio.Protocol):
         return True
 
     def abort(self) -> None:
-        """Cut the connection now."""
+        """Abort the connection."""
         self._transport.abort()
 
     def _finish(self) -> None:
@@ -255,15 +262,15 @@ class Handshake(asyncio.Protocol):
         self._answer(http.head_of(answer) if self._parser.get_method() == b"HEAD" else answer)
 
     def _answer(self, data: bytes) -> None:
-        # Closing outright while the client still sends would reset the connection, and the answer be lost: so only this
-        # side ends, and the client closes, or the deadline does.
+        # If the client still sends, a close would reset the connection, and the answer would be lost. So only the
+        # sending side ends here. The client closes the connection, or `expire` aborts it.
         self._is_answered = True
         self._transport.write(data)
         self._transport.write_eof()
 
 
 class _Head:
-    """Collects what the parser finds; apart from the connection, so that the two are no cycle."""
+    """Collects the results of the parser. It is separate from the connection to avoid a reference cycle."""
 
     __slots__ = ("headers", "is_whole", "target")
 
@@ -284,4 +291,4 @@ class _Head:
 
 
 class _HeadIsWholeError(Exception):
-    """Stops the parser behind the head."""
+    """Stops the parser after the head."""

@@ -1,4 +1,4 @@
-"""Reads the cluster's topic, in a thread of its own, and hands over each swarm."""
+"""Reads the swarms of the cluster's topic in a thread of its own."""
 
 import threading
 import time
@@ -26,17 +26,17 @@ _PROBE_SECONDS = 2.0
 _PROBE_TIMEOUT_MS = 3_000
 _RETRY_SECONDS = 1.0
 
-# Takes the next swarm of the topic, with its totals of all emoji, and returns when it is done with it. So at most one
-# swarm is on its way; the rest waits in Kafka.
+# Processes the next swarm of the topic, with the totals of all emoji, and returns when it is done. So at most one swarm
+# is in progress, and the rest waits in Kafka.
 Sink = Callable[[Entry, model.Counts], None]
 
 
 class Feed:
-    """Hands over the swarms of the last minutes first, so that the history is filled, then each new one.
+    """Passes each swarm of the topic to `sink`: first those of the last minutes, to fill the history, then new ones.
 
-    It outlasts whatever happens to the topic. While Kafka is away, or the topic is missing or empty, it tries again,
-    and `readiness` says why; where the topic was trimmed or made anew it reads the state again. A swarm may be handed
-    over more than once, or after a gap: that is for the history to notice.
+    It keeps running through all faults. While Kafka does not answer, or the topic is missing or empty, it tries again,
+    and `readiness` shows the reason. If the topic was trimmed or recreated, it reads the state again. It may pass a
+    swarm more than once, or leave a gap; the history detects both.
     """
 
     def __init__(self, settings: SubscriberSettings, kafka: KafkaSettings, readiness: Readiness, sink: Sink) -> None:
@@ -50,11 +50,11 @@ class Feed:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Hand nothing over any more; `run` returns as soon as Kafka lets it."""
+        """Pass no more swarms. `run` returns as soon as its current call to Kafka returns."""
         self._stop.set()
 
     def run(self) -> None:
-        """Read until stopped."""
+        """Read the topic until `stop` is called."""
         while not self._stop.is_set():
             try:
                 with log_reader(self._bootstrap_servers, self._max_record_bytes) as reader:
@@ -81,12 +81,15 @@ class Feed:
                 self._readiness.met(CONDITION)
 
     def _go_back(self, reader: KafkaConsumer) -> int:
-        """Seek to where the history begins, or to the last record if that is older; returns the offset after that."""
+        """Seek to the start of the history, or to the last record if that is older.
+
+        Returns the offset after the last record.
+        """
         while (last := last_record(reader, self._partition)) is None:
             self._not_ready(f"{self._topic} is empty; is emostream-publisher@{self._topic} active?")
             if self._stop.wait(_RETRY_SECONDS):
                 return 0
-        # By the clock that wrote the records: this machine's may differ.
+        # Count back from the record's timestamp, because this machine's clock may differ from the broker's.
         since_ms = last.timestamp - self._history_seconds * 1_000
         found = reader.offsets_for_times({self._partition: since_ms})[self._partition]
         reader.seek(self._partition, min(found.offset, last.offset) if found is not None else last.offset)
@@ -94,7 +97,10 @@ class Feed:
         return after_last
 
     def _probe(self, reader: KafkaConsumer) -> bool:
-        """Whether Kafka answers: poll() does not tell an idle topic from an absent broker, asking for the end does."""
+        """Return whether Kafka answers.
+
+        poll() returns the same for an idle topic as for an absent broker, so this asks for the end offset.
+        """
         try:
             reader.end_offsets([self._partition], timeout_ms=_PROBE_TIMEOUT_MS)
         except KafkaError as error:
@@ -122,9 +128,9 @@ class Feed:
 
 
 def read_record(record: Any, received_ms: int) -> tuple[Entry, model.Counts]:
-    """A record of a cluster's topic as viewers get it, and the totals of all emoji.
+    """Decode a record of a cluster's topic. Returns the entry for the history and the totals of all emoji.
 
-    Raises msgspec.DecodeError, ValueError or KeyError where it is no swarm, or one that contradicts itself.
+    Raises msgspec.DecodeError, ValueError or KeyError if the record is not a swarm or contradicts itself.
     """
     swarm = model.decode_swarm(record.value or b"")
     position = model.parse_message_id(swarm.id)

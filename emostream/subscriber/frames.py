@@ -1,4 +1,4 @@
-"""Messages as bytes on the wire: made once for each message, then shared by all viewers that get it."""
+"""Encodes messages as bytes for SSE and WebSocket. Each message is encoded once, and all viewers share the bytes."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from emostream import model
 
 
 class Frames(NamedTuple):
-    """One message for either kind of viewer; a viewer's `kind` is its index here."""
+    """One message, encoded for both kinds of viewer. A viewer's `kind` is an index into this tuple."""
 
     sse: bytes
     ws: bytes
@@ -19,7 +19,7 @@ KINDS = Frames._fields
 
 
 def of(message: model.ViewerMessage | model.SignOfLife) -> Frames:
-    """The message as an SSE event named by its type, and as a WebSocket text frame."""
+    """Encode a message as an SSE event, which is named by the message's type, and as a WebSocket text frame."""
     data = model.encode(message)
     kind = message.__struct_config__.tag
     message_id = getattr(message, "id", None)
@@ -30,17 +30,17 @@ def of(message: model.ViewerMessage | model.SignOfLife) -> Frames:
     )
 
 
-# What a viewer gets after a silence: it keeps proxies from closing the connection, and no client shows it.
+# Sent to a viewer after a silence, so that proxies do not close the connection. Clients do not show it.
 HEARTBEAT = Frames(sse=b":\n\n", ws=Frame(Opcode.PING, b"").serialize(mask=False))
-# The same for a viewer that asks for heartbeats that it can see: JavaScript sees no comment and no ping.
+# The heartbeat for a viewer that asks for visible ones, because JavaScript cannot see SSE comments or WebSocket pings.
 VISIBLE_HEARTBEAT = of(model.Heartbeat())
 
 
 def close(code: CloseCode, reason: str) -> bytes:
-    """A WebSocket close frame."""
+    """Encode a WebSocket close frame."""
     return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)
 
 
 def retry(delay_ms: int) -> bytes:
-    """The SSE field that tells a browser how long to wait before it connects again."""
+    """Encode the SSE field that tells a browser how long to wait before it connects again."""
     return b"retry: %d\n\n" % delay_ms

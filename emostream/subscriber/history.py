@@ -1,6 +1,6 @@
-"""The swarms of the last minutes, ready to send, and the totals as of the newest: all that a subscriber remembers.
+"""The subscriber's memory: the encoded swarms of the last minutes, and the totals as of the newest swarm.
 
-Pure: records and times come in as arguments. Times are of a clock that only goes forward.
+Pure: records and times are arguments. Unless stated otherwise, times come from a monotonic clock.
 """
 
 import enum
@@ -13,13 +13,13 @@ from emostream import model
 from emostream.subscriber import frames
 from emostream.subscriber.frames import Frames
 
-# Stream and sequence of the newest message that a viewer has; the swarm after it is the next that it needs.
+# The stream and the sequence of the newest message that a viewer has. The viewer needs the swarm after it next.
 Position = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One swarm of the history. Times are milliseconds since the epoch, for `/v1/trace`; one may be unknown."""
+    """One swarm of the history. Times are milliseconds since the epoch, for `/v1/trace`. None is an unknown time."""
 
     stream: str
     sequence: int
@@ -28,7 +28,7 @@ class Entry:
     swarms_timestamp: int | None
     cluster_timestamp: int
     received_timestamp: int
-    # By partition of `reactions`, the offset after the last record that is counted.
+    # By partition of `reactions`: the offset after the last counted record.
     counted: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class State:
-    """The totals as of one swarm, as viewers get them who do not know what came before; encoded when asked for."""
+    """The totals as of one swarm, for viewers that lack the swarms before it. Encoded on first use."""
 
     stream: str
     sequence: int
@@ -58,7 +58,7 @@ class State:
 
 
 class Change(enum.Enum):
-    """What a swarm is to the history."""
+    """The result of adding a swarm to the history."""
 
     NEXT = enum.auto()
     REPEAT = enum.auto()
@@ -67,22 +67,22 @@ class Change(enum.Enum):
 
 
 class History:
-    """An unbroken run of swarms of one stream; what follows on a gap, or is of a later stream, starts it anew.
+    """The recent swarms of one stream, without a gap. A swarm after a gap, or of a later stream, restarts the history.
 
-    It is bounded by bytes, and by the time since a swarm was received, whatever the clocks of other machines say. Past
-    either bound the oldest swarms go, and a viewer that needs them gets a `reset`.
-    (`emostream_subscriber_history_bytes` and `…_history_swarms` show its size.)
+    The history is bounded by its size in bytes and by the time since a swarm was received. That time does not depend on
+    the clocks of other machines. Past either bound, the history drops the oldest swarms, and a viewer that needs them
+    gets a `reset`. The metrics `emostream_subscriber_history_bytes` and `…_history_swarms` show the size.
     """
 
     def __init__(self, keep_ms: int, max_bytes: int) -> None:
         self._keep_ms = keep_ms
         self._max_bytes = max_bytes
         self._entries: dict[int, Entry] = {}
-        # When each of them was received, in the same order.
+        # The time at which each entry was received, in the same order.
         self._received_ms: deque[int] = deque()
-        # The sequence before the oldest entry: the earliest that a viewer can resume from.
+        # The sequence before the oldest entry. A viewer can resume from this sequence or a later one.
         self._base = 0
-        # What was counted before the oldest entry; None where that is unknown.
+        # The counted offsets before the oldest entry. None if they are unknown.
         self._base_counted: Mapping[str, int] | None = None
         self.state: State | None = None
         self.size_bytes = 0
@@ -91,7 +91,10 @@ class History:
         return len(self._entries)
 
     def append(self, entry: Entry, totals: model.Counts, now_ms: int) -> Change:
-        """Add the newest swarm, received now, unless it is a repeat; `totals` are those of all emoji as of it."""
+        """Add the newest swarm, which was received now. A repeat is not added.
+
+        `totals` holds the total of every emoji as of this swarm.
+        """
         change = self._change(entry)
         if change is Change.REPEAT:
             return change
@@ -109,7 +112,10 @@ class History:
         return change
 
     def can_resume(self, position: Position | None) -> bool:
-        """Whether no swarm after `position` is missing; one that is ahead of the newest lacks none so far."""
+        """Return whether the history holds all swarms after `position`.
+
+        A position after the newest swarm can resume too, because no swarm is missing so far.
+        """
         return (
             self.state is not None
             and position is not None
@@ -118,11 +124,14 @@ class History:
         )
 
     def after(self, sequence: int, max_bytes: int) -> list[Entry]:
-        """The swarms after one from which a viewer can resume, oldest first: up to `max_bytes`, but one at least."""
+        """Return the swarms after `sequence`, oldest first: up to `max_bytes`, but at least one if there is one.
+
+        A viewer must be able to resume from `sequence`.
+        """
         found: list[Entry] = []
         size_bytes = 0
         while (entry := self._entries.get(sequence + len(found) + 1)) is not None:
-            # Both kinds of frame have nearly the same size, and a viewer gets one of them.
+            # An entry holds two frames of nearly the same size, and a viewer gets one of them.
             size_bytes += entry.size_bytes // 2
             if found and size_bytes > max_bytes:
                 break
@@ -130,11 +139,14 @@ class History:
         return found
 
     def at(self, sequence: int) -> Entry | None:
-        """The swarm of this sequence; None if it is still to come, or no longer remembered."""
+        """Return the swarm with this sequence, or None if it has not come yet or is no longer kept."""
         return self._entries.get(sequence)
 
     def covering(self, partition: str, offset: int) -> Entry | None:
-        """The swarm that counts this record of `reactions`; None if it is not counted yet, or no longer remembered."""
+        """Return the swarm that counts this record of `reactions`.
+
+        None if the record is not counted yet, or if the swarm is no longer kept.
+        """
         for sequence in reversed(self._entries):
             entry = self._entries[sequence]
             if offset >= entry.counted.get(partition, 0):
@@ -148,7 +160,7 @@ class History:
     def _change(self, entry: Entry) -> Change:
         if self.state is None or entry.stream > self.state.stream:
             return Change.NEW_STREAM
-        # Of an earlier stream too: a publisher that was replaced writes late.
+        # A swarm of an earlier stream is a repeat too: a publisher that was replaced may write late.
         if entry.stream < self.state.stream or entry.sequence <= self.state.sequence:
             return Change.REPEAT
         return Change.NEXT if entry.sequence == self.state.sequence + 1 else Change.GAP

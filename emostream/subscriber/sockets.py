@@ -1,23 +1,24 @@
-"""What the kernel does for viewers' connections: it bounds their buffers, and ends those whose viewer has vanished."""
+"""Socket options for viewers' connections: the kernel bounds their buffers and ends those of vanished viewers."""
 
 import socket
 import sys
 
 _KEEPALIVE_PROBE_SECONDS = 5
-# From the time-out of a slow viewer to that of a vanished one. The kernel also ends connections whose peer answers but
-# takes nothing, and such a viewer is to be told goodbye first.
+# The kernel also ends a connection whose viewer acknowledges but takes no data. Such a slow viewer must get a goodbye
+# first, so the kernel's time-out is at least this much longer than the time-out of slow viewers.
 _GRACE_MS = 5_000
 
 
 def prepare(
     listener: socket.socket, *, max_unread_bytes: int, slow_viewer_timeout_ms: int, vanished_viewer_timeout_ms: int
 ) -> None:
-    """Set the options; the connections that this listener accepts inherit them.
+    """Set the options on a listener. The connections that it accepts inherit them.
 
-    A viewer that has vanished says nothing: a phone that leaves the Wi-Fi acknowledges nothing any more. Each heartbeat
-    is something to acknowledge; where there is none, keepalive asks. Only Linux has a time-out for it.
+    A vanished viewer, such as a phone that left the Wi-Fi, does not close its connection, but it no longer acknowledges
+    data. The kernel notices that at the next heartbeat, or at a keepalive probe if there is no heartbeat. Only Linux
+    has a time-out for missing acknowledgements.
     """
-    # Without it the kernel would buffer megabytes for each viewer that does not read.
+    # Without this option, the kernel would buffer megabytes for each viewer that does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, max_unread_bytes)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":
