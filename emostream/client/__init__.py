@@ -1,4 +1,5 @@
-"""What plays a viewer: watches swarms without a gap or a repeat, and sends reactions whose outcome it can tell.
+"""The Python client: watches swarms without gaps or repeats, sends reactions, and reports their outcome.
 
-Pure, for any event loop: sse, http1, streams, watcher, course, outcome. For asyncio: connection, viewer, reactions.
+These modules are pure and work with any event loop: sse, http1, streams, watcher, course, outcome. These need asyncio:
+connection, viewer, reactions.
 """

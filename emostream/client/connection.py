@@ -1,4 +1,4 @@
-"""A keep-alive HTTP connection on asyncio: one request at a time, a few slots, no task."""
+"""A keep-alive HTTP connection on asyncio. It handles one request at a time and needs no task."""
 
 import asyncio
 from typing import cast
@@ -9,11 +9,11 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 class ConnectionEndedError(Exception):
-    """The connection ended before the answer; the request may have been received, and done."""
+    """The connection ended before the answer came. The server may have processed the request."""
 
 
 class HttpConnection(asyncio.Protocol):
-    """Made by `connect`. After `is_open` turned False it stays so."""
+    """A connection to one server; create it with `connect`. Once `is_open` is False, it stays False."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -22,7 +22,7 @@ class HttpConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, address: Address) -> "HttpConnection":
-        """Raises OSError where nobody accepts in time (TimeoutError is one)."""
+        """Open a connection. Raises OSError if no server accepts it in time (TimeoutError is an OSError)."""
         loop = asyncio.get_running_loop()
         ssl = True if address.is_secure else None
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -30,7 +30,10 @@ class HttpConnection(asyncio.Protocol):
         return connection
 
     async def exchange(self, request: bytes, timeout_seconds: float) -> Response:
-        """Send a request and return its answer. Raises ConnectionEndedError, after which the connection is closed."""
+        """Send a request and return its answer.
+
+        Raises ConnectionEndedError if no answer comes in time. Then the connection is closed.
+        """
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -40,7 +43,7 @@ class HttpConnection(asyncio.Protocol):
             self.close()
             raise ConnectionEndedError(f"no answer came in {timeout_seconds:g} s") from None
         except BaseException:
-            # Given up half-way: the answer to come would be taken for that of the next request.
+            # The request was abandoned. Its answer may still come, and the next request would take it for its own.
             self.close()
             raise
         finally:
@@ -53,7 +56,7 @@ class HttpConnection(asyncio.Protocol):
         self.is_open = False
         self._transport.abort()
 
-    # What asyncio calls.
+    # asyncio calls the methods below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

@@ -1,25 +1,29 @@
-"""What a viewer learns from each loss: whom to avoid, and how long to wait. Pure; chance is passed in."""
+"""Decides how a viewer reconnects after a loss: how long it waits, and which subscribers it avoids.
+
+Pure: the source of random numbers is an argument.
+"""
 
 import math
 from collections.abc import Callable
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 15.0
-# Past this many, the subscriber that failed first is forgiven.
+# A viewer avoids at most this many subscribers. Past that, the one that failed first is allowed again.
 _MAX_EXCLUDED = 8
 
 
 def backoff_seconds(failures: int, draw: float) -> float:
-    """Full jitter: any delay up to a bound that doubles with each failure in a row, so that viewers lose their step.
+    """Return the delay before the next try, with full jitter: a random time up to a bound.
 
-    `failures` is 1 after the first one; `draw` is uniform from 0 to 1.
+    The bound doubles with each failure in a row. The jitter keeps viewers from reconnecting at the same time.
+    `failures` is 1 after the first failure. `draw` is a uniform random number from 0 to 1.
     """
     doublings = min(failures - 1, 16)
     return draw * min(BACKOFF_MAX_SECONDS, math.ldexp(BACKOFF_FIRST_SECONDS, doublings))
 
 
 class Course:
-    """One viewer's. `draw` gives numbers uniform from 0 to 1."""
+    """The failures in a row of one viewer. `draw` returns uniform random numbers from 0 to 1."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
@@ -28,22 +32,23 @@ class Course:
 
     @property
     def excluded(self) -> list[str]:
-        """The subscribers that just failed: the registry is asked for any other."""
+        """The subscribers that failed recently. The viewer asks the registry for any other one."""
         return list(self._excluded)
 
     def arrived(self) -> None:
-        """A message came, so all is well again."""
+        """Forget all failures, because a message came."""
         self._failures = 0
         self._excluded.clear()
 
     def lost(self, subscriber: str | None, retry_seconds: float | None) -> float:
-        """Seconds to wait, after a loss at `subscriber`, or at the registry (None).
+        """Note a loss and return the seconds to wait. `subscriber` is None if the registry failed.
 
-        What the server wished for is stretched by up to a half, because many may have been told the same.
+        The wait that the server asked for (`retry_seconds`) is extended by up to a half at random, because the server
+        may have told many viewers the same.
         """
         self._failures += 1
         if subscriber is None:
-            # Perhaps none is left but those that have failed us.
+            # Perhaps the only subscribers left are the excluded ones.
             self._excluded.clear()
         else:
             others = [name for name in self._excluded if name != subscriber]

@@ -1,10 +1,10 @@
-"""How a stream of swarms ends; it always ends some time, and a viewer then goes on elsewhere."""
+"""The error that ends a stream of swarms. Every stream ends at some time, and the viewer then connects again."""
 
 
 class StreamLostError(Exception):
-    """No more swarms come this way: refused, broken, silent, or told to leave.
+    """The stream ended: it was refused, broken or silent, or the server asked the viewer to leave.
 
-    `reason` is for people. `retry_seconds` is how long the server wishes us to stay away, None where it said nothing.
+    `reason` is for people. `retry_seconds` is how long the server asked the viewer to wait, or None if it did not ask.
     """
 
     def __init__(self, reason: str, retry_seconds: float | None = None) -> None:

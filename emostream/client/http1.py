@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client needs it: requests to bytes, bytes to responses. Pure."""
+"""HTTP/1.1 for a client: encodes requests and parses responses. Pure: no input or output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import msgspec
 
 from emostream import model
 
-# Past it a response is given up: none of ours comes near.
+# A larger response is an error. EmoStream's own responses are far smaller.
 MAX_BODY_BYTES = 4 << 20
 
 
 class MalformedResponseError(Exception):
-    """What came is no HTTP response, or far too large a one; its connection is of no more use."""
+    """The data is not an HTTP response, or the response is too large. The connection cannot be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect, and what to ask for there."""
+    """The parts of a URL that a connection needs: the server, and the target of the request."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """The address of an http, https, ws or wss URL. Raises ValueError where it is none of them."""
+        """Parse an http, https, ws or wss URL. Raises ValueError for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https", "ws", "wss"} or not parts.hostname:
             raise ValueError(f"{url!r} is no http, https, ws or wss URL")
@@ -38,14 +38,14 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """What the `Host` header says."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response. Header names are in lower case."""
+    """A complete response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,7 +54,7 @@ class Response:
 
     @property
     def reason(self) -> str:
-        """The sentence of a problem+json answer, or its status where there is none."""
+        """The explanation in a problem+json answer, or a sentence with the status if there is none."""
         try:
             problem = model.decode(self.body, _Problem)
         except msgspec.DecodeError:
@@ -63,7 +63,7 @@ class Response:
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """`Retry-After` where it is a number of seconds, as ours is."""
+        """The `Retry-After` header if it is a number of seconds, as EmoStream's services send it. Otherwise None."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
@@ -74,12 +74,12 @@ class _Problem(msgspec.Struct):
 
 
 def get(address: Address, headers: Mapping[str, str]) -> bytes:
-    """A GET request."""
+    """Encode a GET request."""
     return _request("GET", address, headers)
 
 
 def post_json(address: Address, body: bytes) -> bytes:
-    """A POST request of a JSON body."""
+    """Encode a POST request with a JSON body."""
     return _request("POST", address, {"Content-Type": "application/json", "Content-Length": str(len(body))}) + body
 
 
@@ -90,7 +90,7 @@ def _request(method: str, address: Address, headers: Mapping[str, str]) -> bytes
 
 
 class ResponseReader:
-    """Reads the responses of one connection, one after the other."""
+    """Parses the responses of one connection, one after the other."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -99,10 +99,10 @@ class ResponseReader:
         self._body_bytes = 0
         self._whole: list[Response] = []
         self.status: int | None = None
-        """Of the response that is coming in now, once its head is whole."""
+        """The status of the response that is arriving now. None until its head is complete."""
 
     def feed(self, piece: bytes) -> list[Response]:
-        """The responses that this piece completes. Raises MalformedResponseError."""
+        """Parse a piece of data and return the responses that it completes. Raises MalformedResponseError."""
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserError as error:
@@ -113,11 +113,11 @@ class ResponseReader:
         return whole
 
     def take_body(self) -> bytes:
-        """What has come of the body of the response that is coming in now: for one that never ends."""
+        """Return and remove the body received so far. For a response that never ends."""
         body, self._body, self._body_bytes = b"".join(self._body), [], 0
         return body
 
-    # What the parser calls.
+    # The parser calls the methods below.
 
     def on_message_begin(self) -> None:
         self._headers = {}

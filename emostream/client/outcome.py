@@ -1,4 +1,4 @@
-"""What became of reactions that were sent: taken, refused, or nobody knows. Pure."""
+"""The outcome of a request that sent reactions: accepted, refused, or unknown. Pure: no input or output."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from emostream.client.http1 import Response
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The Kafka record of `reactions` that holds the request; `timestamp` in ms since the epoch."""
+    """The Kafka record of `reactions` that holds the request. `timestamp` is in ms since the epoch."""
 
     partition: int
     offset: int
@@ -19,7 +19,7 @@ class Record(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """All of the request is in Kafka."""
+    """All reactions of the request are in Kafka."""
 
     reactions: int
     record: Record
@@ -27,7 +27,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing of the request is in Kafka, nor will be. With `retry_after_seconds` it may be sent again then."""
+    """No reaction of the request is in Kafka or will be. It may be sent again after `retry_after_seconds`, if set."""
 
     reason: str
     retry_after_seconds: float | None = None
@@ -35,7 +35,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The request may or may not be in Kafka: sending it again could count it twice."""
+    """The request may or may not be in Kafka. If it is sent again, it may count twice."""
 
     reason: str
 
@@ -44,14 +44,14 @@ Outcome = Accepted | Refused | Unknown
 
 
 def outcome_of(response: Response) -> Outcome:
-    """What ingest's answer to POST /v1/reactions means."""
+    """Interpret ingest's answer to POST /v1/reactions."""
     if response.status == HTTPStatus.ACCEPTED:
         try:
             answer = model.decode(response.body, _Answer)
         except msgspec.DecodeError as error:
             return Unknown(f"the answer is not ingest's: {error}")
         return Accepted(answer.accepted, answer.record)
-    # Of the server's errors, 503 alone says for certain that nothing was taken.
+    # Among server errors, only 503 guarantees that nothing was accepted.
     if response.status == HTTPStatus.SERVICE_UNAVAILABLE or 400 <= response.status < 500:
         return Refused(response.reason, response.retry_after_seconds)
     return Unknown(response.reason)

@@ -1,4 +1,4 @@
-"""Sends reactions over a few keep-alive connections, and tells what became of each request."""
+"""Sends reactions over a few keep-alive connections, and returns the outcome of each request."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from emostream.client.connection import ConnectionEndedError, HttpConnection
 from emostream.client.http1 import Address, post_json
 from emostream.client.outcome import Outcome, Refused, Unknown, outcome_of
 
-# Longer than ingest waits for Kafka, so that its own answer comes first.
+# Longer than ingest waits for Kafka, so that ingest's own answer comes first.
 _ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 class ReactionSender:
-    """Use it as `async with ReactionSender(ingest_url) as sender`. A request goes out once; it is never sent again.
+    """Sends requests to ingest. Use it as `async with ReactionSender(ingest_url) as sender`.
 
-    At most `max_connections` requests are on their way; a further one waits for its turn, so whoever sends without
-    waiting for outcomes must bound what he sends.
+    Each request is sent once; there are no retries. At most `max_connections` requests run at a time, and further ones
+    wait. A caller that does not wait for outcomes must bound the number of its requests.
     """
 
     def __init__(self, ingest_url: str, max_connections: int = 8) -> None:
@@ -32,7 +32,7 @@ class ReactionSender:
             self._idle.pop().close()
 
     async def send(self, reactions: Sequence[model.Reaction]) -> Outcome:
-        """Send 1 to 1,000 reactions as one request, which is accepted or refused as a whole."""
+        """Send 1 to 1,000 reactions as one request. Ingest accepts or refuses it as a whole."""
         request = post_json(self._address, model.encode(reactions))
         async with self._turns:
             try:

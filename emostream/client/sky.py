@@ -1,4 +1,4 @@
-"""Where the emoji of a swarm are while they fly over the terminal. Pure: time and chance are arguments."""
+"""Computes the positions of the emoji that fly over the terminal. Pure: time and random numbers are arguments."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from emostream.model import Counts
 
-# What flies at once at most; past it the oldest give way, so a screen never gets too full to read nor slow to draw.
+# At most this many emoji fly at a time, so that the screen stays readable and fast to draw. Past that, the oldest go.
 MAX_FLYING = 400
 
 _FLIGHT_SECONDS = 3.0
@@ -22,22 +22,25 @@ class _Flyer:
 
 
 class Sky:
-    """Emoji that rise from the bottom to the top, each at its own place and time within the swarm's window."""
+    """The emoji that rise over the screen. Each starts at its own column and time within the swarm's window."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
-        # Launched and yet to be launched, in no order of their launches.
+        # Holds emoji in flight and emoji that start later, not ordered by start time.
         self._flyers: deque[_Flyer] = deque(maxlen=MAX_FLYING)
 
     def release(self, swarm: Counts, now: float, window_seconds: float) -> None:
-        """Let a swarm go, spread over as long as its window was, so that windows flow into one another."""
+        """Start the emoji of a swarm over the length of its window, so that the swarms join without a pause."""
         for emoji, count in swarm.items():
             for _ in range(min(count, MAX_FLYING)):
                 launched_at = now + self._chance() * window_seconds
                 self._flyers.append(_Flyer(emoji, launched_at, self._chance(), 2 * self._chance() - 1))
 
     def positions(self, now: float, width: int, height: int) -> Iterator[tuple[int, int, str]]:
-        """Row, column and emoji of each in the air, an emoji taking two columns. Those past the top are let go."""
+        """Return the row, the column and the emoji of each one in flight. An emoji is two columns wide.
+
+        Emoji that have reached the top are removed.
+        """
         for _ in range(len(self._flyers)):
             flyer = self._flyers.popleft()
             flown = (now - flyer.launched_at) / _FLIGHT_SECONDS

@@ -1,20 +1,23 @@
-"""Server-sent events, as the HTML standard has them: bytes in any pieces in, whole events out. Pure."""
+"""A parser of server-sent events, as the HTML standard defines them. Pure: no input or output.
+
+It takes bytes in pieces of any size and returns complete events.
+"""
 
 import re
 from typing import NamedTuple
 
 from emostream.client.errors import StreamLostError
 
-# Twice the largest record of a cluster's topic. A server that sends more without ending its event is broken.
+# Twice the largest record of a cluster's topic. A server that sends a larger event is broken.
 MAX_EVENT_BYTES = 4 << 20
 
-# A carriage return at the very end may be half of a CRLF, so it waits for the byte after it.
+# A carriage return at the end of the data may be the first half of a CRLF, so it waits for the next byte.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Event(NamedTuple):
-    """One event. `data` is UTF-8; `last_id` is the id of this event or of the last one before it that had one."""
+    """One event. `data` is UTF-8. `last_id` is the event's own id, or else the id of the last event that had one."""
 
     type: str
     data: bytes
@@ -22,21 +25,21 @@ class Event(NamedTuple):
 
 
 class Parser:
-    """Parses one stream, from its first byte."""
+    """Parses one stream from its first byte."""
 
     def __init__(self) -> None:
         self.retry_seconds: float | None = None
-        """How long the server wishes us to wait before we connect again; None until it has said so."""
+        """How long the server asks the client to wait before it connects again. None until the server says so."""
         self._last_id = ""
         self._is_first_line = True
-        # An event that is not whole yet: bounded together by MAX_EVENT_BYTES, past which the stream is given up.
+        # The parts of an incomplete event. Past MAX_EVENT_BYTES in total, the stream ends with an error.
         self._rest = b""
         self._type = b""
         self._data: list[bytes] = []
         self._data_bytes = 0
 
     def feed(self, piece: bytes) -> list[Event]:
-        """The events that this piece completes. Raises StreamLostError when one is too large."""
+        """Parse a piece of data and return the events that it completes. Raises StreamLostError if one is too large."""
         *lines, self._rest = _LINE_END.split(self._rest + piece)
         events = [event for line in lines if (event := self._take_line(line)) is not None]
         if len(self._rest) + self._data_bytes > MAX_EVENT_BYTES:

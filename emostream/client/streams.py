@@ -1,6 +1,7 @@
-"""One stream of swarms over one connection, by SSE or WebSocket: bytes in, messages out. Pure.
+"""Turns the bytes of an SSE or WebSocket connection into viewer messages. Pure: no input or output.
 
-Both kinds are used alike: send `request()`, feed what comes, and send what `data_to_send()` has after each piece.
+Use both kinds of stream in the same way: send `request()`, pass each received piece to `feed()`, and send the result of
+`data_to_send()` after each piece.
 """
 
 import functools
@@ -25,50 +26,51 @@ _KNOWN_TYPES = frozenset(
     message_type.__struct_config__.tag
     for message_type in (model.Snapshot, model.Swarm, model.Reset, model.Goodbye, model.Hello, model.Heartbeat)
 )
-# Several times the heartbeat of a subscriber that does not announce it, being of an earlier version.
+# For subscribers of an earlier version, which do not announce their heartbeat. It is several times their heartbeat.
 _SILENCE_TIMEOUT_SECONDS = 45.0
 _GRACE_SECONDS = 2.0
 
 
 class Stream(Protocol):
-    """What SSE and WebSocket have in common."""
+    """The interface of both kinds of stream."""
 
     address: Address
 
     @property
     def silence_timeout_seconds(self) -> float:
-        """After so long a silence the connection is dead, although nobody has closed it. A `hello` changes it."""
+        """The silence after which the connection counts as dead, although it is not closed. A `hello` changes it."""
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the subscriber has taken the viewer in; a message may be long in coming after that."""
+        """Whether the subscriber has accepted the viewer. The first message may come much later."""
 
     def request(self) -> bytes:
-        """The first bytes to send."""
+        """Return the first bytes to send."""
 
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
-        """The messages that this piece completes, to be iterated to the end.
+        """Return the messages that this piece completes. The caller must iterate to the end.
 
-        Raises StreamLostError where the stream is refused; the iterator raises it behind the last good message.
+        Raises StreamLostError if the subscriber refuses the stream. If the stream ends later, the iterator raises it
+        after the last good message.
         """
 
     def data_to_send(self) -> bytes:
-        """Answers that are due, such as a pong; empty mostly."""
+        """Return the answers to send, such as a pong. They are usually empty."""
 
     def end(self) -> StreamLostError:
-        """What the end of the connection means."""
+        """Return the error for the end of the connection."""
 
 
 class _Messages:
-    """The messages of a stream for the viewer; those that only tell that the connection lives end here."""
+    """Decodes messages. It passes those for the viewer on, and handles `hello` and `heartbeat` itself."""
 
     def __init__(self) -> None:
         self.silence_timeout_seconds = _SILENCE_TIMEOUT_SECONDS
 
     def decode(self, data: bytes) -> Iterator[model.ViewerMessage]:
-        """The message; none where it is a sign of life, or of a type that only newer viewers know.
+        """Decode one message. Yields nothing for a sign of life or for a type that this version does not know.
 
-        Raises StreamLostError where it is broken.
+        Raises StreamLostError if the message is malformed.
         """
         try:
             message = _decode(data)
@@ -77,14 +79,14 @@ class _Messages:
                 raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
             return
         if isinstance(message, model.Hello):
-            # One heartbeat may be lost or late.
+            # Allow for one lost or late heartbeat.
             self.silence_timeout_seconds = 2 * message.heartbeat_ms / 1_000 + _GRACE_SECONDS
         elif not isinstance(message, model.Heartbeat):
             yield message
 
 
 class SseStream:
-    """Server-sent events from `url`; `last_id` is what to resume after, None for a new viewer."""
+    """A stream of server-sent events from `url`. It resumes after `last_id`, which is None for a new viewer."""
 
     def __init__(self, url: str, last_id: str | None = None) -> None:
         self.address = Address.of(_with_query(url, "heartbeats=1"))
@@ -111,7 +113,7 @@ class SseStream:
         except MalformedResponseError as error:
             raise StreamLostError(str(error)) from error
         if answers:
-            # A stream that is accepted has no end, so whatever is whole is a refusal.
+            # An accepted stream never ends, so a complete response is a refusal.
             raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
         events = self._events.feed(self._reader.take_body()) if self.is_accepted else []
         return (message for event in events for message in self._messages.decode(event.data))
@@ -124,7 +126,7 @@ class SseStream:
 
 
 class WebSocketStream:
-    """The same messages as text frames of a WebSocket at `url`."""
+    """A stream of WebSocket text frames from `url`. It resumes after `last_id`, which is None for a new viewer."""
 
     def __init__(self, url: str, last_id: str | None = None) -> None:
         url = _with_query(url, "heartbeats=1")
@@ -132,7 +134,7 @@ class WebSocketStream:
             url = _with_query(url, f"last_event_id={last_id}")
         self.address = Address.of(url)
         self._protocol = ClientProtocol(parse_uri(url), max_size=sse.MAX_EVENT_BYTES)
-        # A message in the making; the protocol bounds it by `max_size`.
+        # The parts of an incomplete message. The protocol bounds their size by `max_size`.
         self._fragments: list[bytes] = []
         self._messages = _Messages()
 
@@ -184,8 +186,8 @@ def _with_query(url: str, parameter: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{parameter}"
 
 
-# All viewers of a process get the same swarm, each at almost the same time: to decode it anew for each of them would be
-# most of what a simulated audience does.
+# All viewers of a process get the same swarm at almost the same time. Without this cache, a simulated audience would
+# spend most of its time decoding it again for each viewer.
 _decode = functools.lru_cache(maxsize=16)(
     cast(
         "msgspec.json.Decoder[model.ViewerMessage | model.SignOfLife]",

@@ -1,4 +1,4 @@
-"""The terminal client: swarms fly over the screen, keys send reactions, a line at the foot tells the state."""
+"""The terminal client: swarms fly over the screen, keys send reactions, and the bottom line shows the state."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ class _Palette(msgspec.Struct):
 
 
 async def fetch_palette(ingest_url: str) -> list[str]:
-    """The emoji that ingest allows. Raises EmoStreamError where it does not answer."""
+    """Ask ingest for the emoji that it allows. Raises EmoStreamError if it does not answer."""
     address = Address.of(f"{ingest_url}/v1/palette")
     try:
         connection = await HttpConnection.connect(address)
@@ -58,7 +58,10 @@ async def fetch_palette(ingest_url: str) -> list[str]:
 
 
 def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
-    """Show the swarms until the user quits; returns the exit status. Raises EmoStreamError without ingest."""
+    """Show the swarms until the user quits, and return the exit status.
+
+    Raises EmoStreamError if ingest does not answer, or if the terminal cannot draw.
+    """
     user_id = user_id or f"terminal-{secrets.token_hex(4)}"
     if as_json:
         with contextlib.suppress(KeyboardInterrupt):
@@ -72,7 +75,7 @@ def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
 
 
 async def _print_messages(settings: ClientSettings, user_id: str) -> None:
-    """One JSON message a line to standard output, in UTF-8, until cancelled or until nobody reads it: for scripts."""
+    """Print each message as one line of UTF-8 JSON, for scripts, until cancelled or until the reader is gone."""
     output = sys.stdout.fileno()
     viewer = Viewer(settings.registry_url, user_id, on_message=lambda message: _write_line(output, message))
     watching = asyncio.create_task(viewer.run())
@@ -90,15 +93,15 @@ def _write_line(output: int, message: model.ViewerMessage) -> None:
 
 
 def _wait_until_unread(output: int) -> None:
-    """Return once the reader of this pipe is gone. A quiet stream writes nothing, so it would not learn of that."""
+    """Return once the reader of this pipe is gone. A write would show that too, but a quiet stream does not write."""
     poll = select.poll()
-    # Errors alone are told, such as a pipe without a reader.
+    # With an empty mask, poll reports only errors, such as a pipe without a reader.
     poll.register(output, 0)
     poll.poll()
 
 
 class SkyView(Widget):
-    """Draws the sky, a line of text at a time."""
+    """Draws the flying emoji, one line of text at a time."""
 
     def __init__(self, sky: Sky) -> None:
         super().__init__()
@@ -127,7 +130,7 @@ class SkyView(Widget):
 
 
 class TerminalClient(App[None]):
-    """The whole screen."""
+    """The app: the sky, the totals, the keys, and the state line."""
 
     CSS = """
     SkyView { height: 1fr; }
@@ -177,7 +180,7 @@ class TerminalClient(App[None]):
         task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Without it an unexpected error would leave a screen that shows nothing new, and not say why."""
+        """Quit with a message if a task failed. Otherwise the screen would stop without a reason."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.exit(return_code=1, message=f"emostream: the client failed: {error!r}")
@@ -208,7 +211,7 @@ class TerminalClient(App[None]):
         self._show()
 
     def _show(self) -> None:
-        # The viewer may still speak when the screen is gone.
+        # The viewer may still call this after the screen is closed.
         if not self._is_shown:
             return
         watcher = self._viewer.watcher

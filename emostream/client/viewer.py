@@ -1,4 +1,4 @@
-"""A viewer on asyncio: one connection, one task that mostly sleeps, so that a process can play thousands."""
+"""A viewer on asyncio. It needs one connection and one task that mostly sleeps, so a process can run thousands."""
 
 import asyncio
 import random
@@ -23,12 +23,12 @@ _ANSWER_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """Asking the registry, or the subscriber that it named."""
+    """The viewer is asking the registry, or connecting to the subscriber that the registry named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The subscriber has taken the viewer in."""
+    """The subscriber has accepted the viewer."""
 
     subscriber: str
     cluster: str
@@ -36,7 +36,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The stream was lost; the next try is in `seconds`."""
+    """The stream was lost. The viewer tries again in `seconds`."""
 
     reason: str
     seconds: float
@@ -50,11 +50,11 @@ def _ignore(_: object) -> None:
 
 
 class Viewer:
-    """Watches swarms: `run()` does it until cancelled, through any loss.
+    """Watches swarms, and reconnects after every loss. `run()` does this until it is cancelled.
 
-    `on_message` is called at once, on the event loop, with each snapshot, reset and swarm, in order and once each; it
-    must not take long. `on_state` is told each change of the connection. What either of them raises ends `run()`, which
-    raises it. `watcher` holds what was seen.
+    `on_message` is called on the event loop with each snapshot, reset and swarm, in order and once each. It must return
+    quickly. `on_state` is called at each change of the connection's state. If either of them raises an error, `run()`
+    ends and raises it. `watcher` holds the totals and the position of the viewer.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Viewer:
         self._course = Course(random.random)
 
     async def run(self) -> None:
-        """Stay connected, for ever. Raises what `on_message` or `on_state` raises, and nothing else."""
+        """Stay connected forever. Raises only the errors of `on_message` and `on_state`."""
         while True:
             self._enter(Connecting())
             subscriber = None
@@ -105,7 +105,7 @@ class Viewer:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
 
     async def _watch(self, assignment: model.Assignment) -> None:
-        """Take in what comes, until the stream is lost. Raises StreamLostError then, or what a callback raised."""
+        """Receive messages until the stream is lost. Raises StreamLostError then, or the error of a callback."""
         stream = self._stream(assignment)
         address = stream.address
         loop = asyncio.get_running_loop()
@@ -135,7 +135,11 @@ class Viewer:
             raise StreamLostError(str(error)) from error
 
     def _take(self, message: model.ViewerMessage) -> None:
-        """Raises StreamLostError where the stream is to be left: after a goodbye, or to resume before a gap."""
+        """Process one message.
+
+        Raises StreamLostError if the viewer must leave the stream: after a goodbye or a bad message, or at a gap, to
+        resume before it.
+        """
         if isinstance(message, model.Goodbye):
             raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
         try:
@@ -154,7 +158,10 @@ class Viewer:
 
 
 class _StreamConnection(asyncio.Protocol):
-    """Moves bytes between a transport and a stream; `lost` gets a StreamLostError in the end, or a callback's error."""
+    """Moves bytes between a transport and a stream.
+
+    At the end, `lost` gets a StreamLostError or the error of a callback.
+    """
 
     def __init__(
         self, stream: Stream, accepted: Callable[[], None], take: Callable[[model.ViewerMessage], None]
@@ -170,7 +177,7 @@ class _StreamConnection(asyncio.Protocol):
         self._silence.cancel()
         self._transport.abort()
 
-    # What asyncio calls.
+    # asyncio calls the methods below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -190,7 +197,7 @@ class _StreamConnection(asyncio.Protocol):
             for message in messages:
                 self._take(message)
         except Exception as error:
-            # A callback's error must not stay here: asyncio would only log it, and close the connection.
+            # Pass a callback's error on. If it were raised here, asyncio would only log it and close the connection.
             self._end(error)
         if due := self._stream.data_to_send():
             self._transport.write(due)
@@ -204,7 +211,7 @@ class _StreamConnection(asyncio.Protocol):
 
     def _watch_silence(self, timeout_seconds: float) -> None:
         self._silence_timeout_seconds = timeout_seconds
-        # One timer that looks up when it is due costs less than one that is moved with each piece.
+        # A timer that checks the time when it fires costs less than a timer that is moved with each piece.
         self._silence = self._loop.call_later(timeout_seconds, self._check_silence)
 
     def _check_silence(self) -> None:

@@ -1,4 +1,4 @@
-"""What one viewer has seen, and whether the next message fits: the proof that nothing is lost or doubled. Pure."""
+"""Checks that a viewer misses no swarm and counts none twice. Pure: no input or output."""
 
 import enum
 
@@ -6,19 +6,19 @@ from emostream import model
 
 
 class Verdict(enum.Enum):
-    """What a message was to a viewer."""
+    """The result of checking a message."""
 
     FITS = enum.auto()
     REPEAT = enum.auto()
-    """A swarm that it had: to be dropped."""
+    """A swarm that the viewer has already: drop it."""
     GAP = enum.auto()
-    """A swarm that does not follow the last one: to be dropped, and those before it to be fetched by a resume."""
+    """A swarm that does not follow the last one: drop it, and resume to get the swarms before it."""
 
 
 class Watcher:
-    """Takes a viewer's messages in order, over all its connections. A repeat or a gap leaves its position as it was.
+    """Checks a viewer's messages in order, over all its connections. A repeat or a gap does not change its position.
 
-    All counts are of messages, but `lost`, which is of swarms.
+    The counters count messages, except `lost`, which counts swarms.
     """
 
     __slots__ = (
@@ -38,25 +38,25 @@ class Watcher:
         self.stream: str | None = None
         self.sequence = -1
         self.totals: model.Counts = {}
-        """Every emoji's total as of `sequence`."""
+        """The total of every emoji as of `sequence`."""
         self.swarms = 0
-        """Swarms that fitted."""
+        """Swarms with the verdict FITS."""
         self.snapshots = 0
         self.resets = 0
         self.lost = 0
-        """Swarms that resets and snapshots left out, where both ends are of one stream."""
+        """Swarms that the viewer missed because of a reset or a snapshot within one stream."""
         self.repeats = 0
         self.gaps = 0
         self.mismatches = 0
-        """Swarms whose totals are not the totals before them plus their counts."""
+        """Swarms whose totals differ from the totals before plus their own counts."""
 
     @property
     def resume_id(self) -> str | None:
-        """The `Last-Event-ID` to go on from; None before the first message."""
+        """The `Last-Event-ID` to resume from. None before the first message."""
         return None if self.stream is None else model.message_id(self.stream, self.sequence)
 
     def take(self, message: model.ViewerMessage) -> Verdict:
-        """Take the next message in. Raises ValueError where its id is malformed."""
+        """Check and take the next message. Raises ValueError if its id is malformed."""
         if isinstance(message, model.Goodbye):
             return Verdict.FITS
         position = model.parse_message_id(message.id)
