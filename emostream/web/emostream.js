@@ -1,12 +1,12 @@
 /**
- * EmoStream in a browser: sends reactions, and watches the swarms without a gap or a repeat.
+ * The EmoStream client for browsers: sends reactions, and watches the swarms without gaps or repeats.
  *
- * It watches over a WebSocket, of which a browser allows many. Over HTTP/1.1 a browser allows six connections to a server,
- * so the seventh tab would wait for ever. Server-sent events (SSE) are used where no WebSocket can be opened.
+ * It watches over a WebSocket. If no WebSocket can be opened, it uses server-sent events (SSE). A browser allows many
+ * WebSockets, but only six HTTP/1.1 connections to a server, so over SSE the seventh tab would wait forever.
  *
- * It needs Safari 15, Firefox 100 or a Chromium of their time.
+ * It needs Safari 15, Firefox 100, or a Chromium of the same age.
  *
- * One module without dependencies, for any page (example.html is a whole one):
+ * It is one module without dependencies, for any page. example.html is a complete page:
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
  *
@@ -17,12 +17,12 @@
  *
  * Events, each with its message as `detail`:
  *
- *   snapshot  {Totals message}  the first message: what was counted before we came
+ *   snapshot  {Totals message}  the first message: the totals so far
  *   swarm     {Swarm}           one for each micro-batch, in order, each once
- *   reset     {Totals message}  swarms were missed for good: forget the past, go on from these totals
- *   state     {State}           the connection's state has changed
- *   repeat    {Swarm}           a swarm came again; it was dropped
- *   gap       {Swarm}           a swarm was missing before this one; the stream is resumed from the last one seen
+ *   reset     {Totals message}  swarms were missed and cannot be sent again: these totals replace the old ones
+ *   state     {State}           the state of the connection has changed
+ *   repeat    {Swarm}           a swarm came twice; it was dropped
+ *   gap       {Swarm}           a swarm before this one is missing; the stream resumes from the last one received
  *
  * After each of the first three, `stream.totals` holds every emoji's total.
  *
@@ -39,29 +39,29 @@
  */
 
 const REQUEST_TIMEOUT_MS = 10_000;
-// A proxy that stops WebSockets may do it by silence.
+// A proxy that blocks WebSockets may just not answer.
 const WEBSOCKET_START_TIMEOUT_MS = 5_000;
-// Where SSE works and a WebSocket does not, SSE is used alone for this long.
+// If SSE works but a WebSocket does not, only SSE is used for this long.
 const WEBSOCKET_PAUSE_MS = 600_000;
-// A stream this silent is dead, although nobody has closed it. A subscriber that says how often it sends a heartbeat
-// is given up much sooner: see `Link`.
+// After this silence, a stream counts as dead, although it is not closed. The time is much shorter for a subscriber
+// that announces its heartbeat: see `Link`.
 const SILENCE_TIMEOUT_MS = 45_000;
-// The mean pause after a WebSocket is lost. SSE has the server's `retry:` for it.
+// The mean pause after a WebSocket is lost. For SSE, the server sends `retry:`.
 const LOST_RETRY_MS = 2_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 15_000;
-// Past this many reactions without an answer, a further one is refused at once.
+// With this many reactions waiting for an answer, the next one is refused at once.
 const MAX_REACTIONS_IN_FLIGHT = 32;
 const MAX_SENDS_OF_A_REACTION = 4;
 const MIN_RESEND_MS = 500;
-// Past this many, the subscriber that failed first is forgiven.
+// At most this many subscribers are avoided. Past that, the one that failed first is allowed again.
 const MAX_EXCLUDED = 8;
 
-/** Incremental parser of server-sent events: text in any pieces in, whole events out. */
+/** An incremental parser of server-sent events: it takes text in pieces of any size and returns complete events. */
 export class EventStreamParser {
   #rest = "";
   #event = { type: "message", data: "" };
-  /** The server's last `retry:`, in ms: how long to wait before connecting again. */
+  /** How long the server asks the client to wait before it connects again, in ms: its last `retry:`. */
   retryMs = 0;
 
   /** @returns {{type: string, data: string}[]} the events that this piece completes */
@@ -85,14 +85,14 @@ export class EventStreamParser {
   }
 }
 
-/** What a viewer has seen, and whether the next message fits to it. */
+/** The position and the totals of a viewer. It checks whether the next message follows the last one. */
 export class Progress {
   id = "";
   sequence = -1;
   /** @type {Counts} */
   totals = {};
 
-  /** Take a message in. @returns {"next"|"repeat"|"gap"} a repeat or a gap leaves everything as it was. */
+  /** Check and take a message. @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing. */
   take(type, message) {
     if (type === "swarm") {
       const isSameStream = streamOf(message.id) === streamOf(this.id);
@@ -109,8 +109,8 @@ export class Progress {
 }
 
 /**
- * Full jitter: any delay up to a bound that doubles with each failure in a row, so that viewers lose their step.
- * `failures` is 1 after the first one.
+ * The delay before the next try, with full jitter: a random time up to a bound that doubles with each failure in a row.
+ * The jitter keeps viewers from reconnecting at the same time. `failures` is 1 after the first failure.
  */
 export function backoffMs(failures, random = Math.random) {
   return random() * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** (failures - 1));
@@ -130,7 +130,7 @@ export class EmoStream extends EventTarget {
   #config = null;
   #sseAloneUntilMs = 0;
   #reactionsInFlight = 0;
-  /** How often a swarm came twice, or one was missing: both stay 0 unless a server is broken. */
+  /** How often a swarm came twice (`repeats`) or was missing (`gaps`). Both stay 0 unless a server is broken. */
   repeats = 0;
   gaps = 0;
   /** @type {State} */
@@ -138,7 +138,8 @@ export class EmoStream extends EventTarget {
 
   /**
    * @param {{registryUrl?: string, ingestUrl?: string, userId?: string, random?: () => number}} options
-   *   The URLs are of the page's own server where they are left out; `userId` is a random one, 1 to 64 characters.
+   *   The default of `registryUrl` is the page's own server. The default of `ingestUrl` comes from the registry.
+   *   `userId` has 1 to 64 characters; the default is a random one.
    */
   constructor({ registryUrl = "", ingestUrl, userId, random = Math.random } = {}) {
     super();
@@ -148,12 +149,12 @@ export class EmoStream extends EventTarget {
     this.#random = random;
   }
 
-  /** Every emoji's total as of the last message. */
+  /** The total of every emoji as of the last message. */
   get totals() {
     return this.#progress.totals;
   }
 
-  /** The sequence of the last message; -1 before the first. */
+  /** The sequence of the last message. It is -1 before the first one. */
   get sequence() {
     return this.#progress.sequence;
   }
@@ -165,21 +166,21 @@ export class EmoStream extends EventTarget {
     this.#run(this.#running.signal);
   }
 
-  /** Leave. A later `start()` goes on where this ended. */
+  /** Disconnect. A later `start()` resumes from the last message. */
   stop() {
     this.#running?.abort();
     this.#running = null;
     this.#enter({ name: "stopped" });
   }
 
-  /** The emoji that may be sent. Rejects when ingest does not answer. @returns {Promise<string[]>} */
+  /** The emoji that may be sent. Rejects if ingest does not answer. @returns {Promise<string[]>} */
   async palette() {
     return (await this.#getJson(`${await this.#ingest()}/v1/palette`)).emoji;
   }
 
   /**
-   * Send one reaction. Never rejects: a refusal has a reason, and an outcome that nobody knows is told as such; sending
-   * that one again could count it twice.
+   * Send one reaction. Never rejects: the result says whether the reaction was accepted, was refused for a reason, or
+   * has an unknown outcome. Do not send it again after an unknown outcome, because it may count twice.
    * @returns {Promise<Outcome>}
    */
   async react(emoji) {
@@ -193,8 +194,8 @@ export class EmoStream extends EventTarget {
   }
 
   /**
-   * Which swarm counted this record, and when it passed each hop; null while no swarm has (ask again after the next one),
-   * and while there is no subscriber to ask.
+   * Ask which swarm counted this record, and when it passed each hop. Null if no swarm has counted it yet (ask again
+   * after the next swarm), or if the page is not connected to a subscriber.
    * @param {KafkaRecord} record of an accepted reaction
    * @returns {Promise<?Trace>}
    */
@@ -205,7 +206,7 @@ export class EmoStream extends EventTarget {
   }
 
   /**
-   * What the registry tells clients, as GET /v1/config does. Rejects when the registry is away.
+   * The registry's settings for clients, from GET /v1/config. Rejects if the registry does not answer.
    * @returns {Promise<{ingest_url: string, live_topology: boolean}>}
    */
   async config() {
@@ -213,7 +214,7 @@ export class EmoStream extends EventTarget {
     return this.#config;
   }
 
-  /** Every process with its state and figures now, as GET /v1/topology/live tells. Rejects when the registry is away. */
+  /** All processes, their states and metrics, from GET /v1/topology/live. Rejects if the registry does not answer. */
   topology() {
     return this.#getJson(`${this.#registryUrl}/v1/topology/live`);
   }
@@ -224,7 +225,7 @@ export class EmoStream extends EventTarget {
     return answer?.ok ? answer.json : null;
   }
 
-  /** By partition, the offset up to which the newest swarm has counted; asked for once a swarm. */
+  /** By partition: the offset up to which the newest swarm has counted. The subscriber is asked once per swarm. */
   #countedByHead() {
     const { sequence } = this;
     if (this.#head.sequence !== sequence) {
@@ -247,14 +248,14 @@ export class EmoStream extends EventTarget {
 
   #pauseAfter({ message, retryAfterMs = 0 }, signal) {
     this.#failures += 1;
-    // What the server wished for is stretched by up to a half: many may have been told the same.
+    // Extend the wait that the server asked for by up to a half, because it may have told many viewers the same.
     const wishedMs = retryAfterMs * (1 + this.#random() / 2);
     const retryInMs = Math.max(wishedMs, backoffMs(this.#failures, this.#random));
     this.#enter({ name: "waiting", reason: message, retryInMs });
     return this.#pause(retryInMs, signal);
   }
 
-  /** Ask the registry, then watch until the stream ends: by a goodbye (returns), or by a Loss. */
+  /** Ask the registry, then watch until the stream ends. Returns after a goodbye, and rejects with a Loss otherwise. */
   async #connectOnce(signal) {
     this.#enter({ name: "connecting", reason: this.state.reason });
     this.#assignment = await this.#assign(signal);
@@ -274,12 +275,12 @@ export class EmoStream extends EventTarget {
       throw new Loss("the registry does not answer");
     });
     if (answer.ok && answer.json) return answer.json;
-    // Perhaps nobody is left but those that have failed us.
+    // Perhaps the only subscribers left are the excluded ones.
     this.#excluded = [];
     throw new Loss(reasonOf(answer), answer.retryAfterMs);
   }
 
-  /** Watch until the subscriber says goodbye. Rejects with a Loss where the stream ends in another way. */
+  /** Watch until the subscriber says goodbye. Rejects with a Loss if the stream ends in another way. */
   async #watch(assignment, signal) {
     const { sse_url, ws_url } = assignment;
     const triesWebSocket = Boolean(ws_url) && performance.now() >= this.#sseAloneUntilMs;
@@ -288,7 +289,8 @@ export class EmoStream extends EventTarget {
       const link = new Link(WEBSOCKET_START_TIMEOUT_MS, retryMs, signal);
       if (await this.#watchOver(overWebSocket, ws_url, link, assignment)) return;
     }
-    // JavaScript is not told why a WebSocket was refused. SSE tells the reason, or works where a proxy stops WebSockets.
+    // A browser does not tell JavaScript why a WebSocket was refused. So try SSE: it works if a proxy blocks
+    // WebSockets, and gives the reason otherwise.
     try {
       await this.#watchOver(overSse, sse_url, new Link(REQUEST_TIMEOUT_MS, 0, signal), assignment);
     } finally {
@@ -313,12 +315,12 @@ export class EmoStream extends EventTarget {
     }
   }
 
-  /** Take one message of the stream. @returns {boolean} whether to leave the stream */
+  /** Process one message of the stream. @returns {boolean} whether to leave the stream */
   #take(type, message, link, { subscriber, cluster }) {
     if (this.state.name !== "live") this.#enter({ name: "live", subscriber, cluster });
     if (type === "hello") link.expectHeartbeatEvery(message.heartbeat_ms);
     if (["snapshot", "swarm", "reset"].includes(type)) this.#deliver(type, message);
-    // Goodbyes are spread over time by the server, so we need not wait as well.
+    // The server spreads its goodbyes over time, so the client need not wait before it connects again.
     if (type === "goodbye") this.#exclude(subscriber);
     return type === "goodbye";
   }
@@ -356,7 +358,7 @@ export class EmoStream extends EventTarget {
       }
       if (answer.status === 202) return accepted(answer.json ?? {});
       if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
-      // 503 alone says for certain that it was not taken, so it alone may be sent again.
+      // Only 503 guarantees that the reaction was not accepted, so only then may it be sent again.
       if (sends === MAX_SENDS_OF_A_REACTION) return refused(reasonOf(answer));
       await sleep(Math.max(answer.retryAfterMs, MIN_RESEND_MS) * (1 + this.#random() / 2));
     }
@@ -372,7 +374,7 @@ export class EmoStream extends EventTarget {
     return answer.json;
   }
 
-  /** Wait, but no longer than until the network is back. */
+  /** Wait for the delay, or until the network is back. */
   #pause(delayMs, signal) {
     return new Promise((resolve) => {
       const done = () => {
@@ -397,7 +399,7 @@ export class EmoStream extends EventTarget {
   }
 }
 
-/** The stream ended, or never began; `retryAfterMs` is what the server wished for, 0 where it told nothing. */
+/** The stream ended or never began. `retryAfterMs` is the wait that the server asked for, or 0 if it did not ask. */
 class Loss extends Error {
   constructor(message, retryAfterMs = 0) {
     super(message);
@@ -405,7 +407,7 @@ class Loss extends Error {
   }
 }
 
-/** Aborts its signal when its time is over, and when another signal aborts. (AbortSignal.any and .timeout are too new.) */
+/** Aborts its signal when its time is over or when another signal aborts. AbortSignal.any and .timeout are too new. */
 class Deadline {
   #controller = new AbortController();
   #abort = () => this.#controller.abort();
@@ -426,7 +428,7 @@ class Deadline {
     return this.#controller.signal;
   }
 
-  /** The time is over `delayMs` from now. */
+  /** Move the deadline to `delayMs` from now. */
   postpone(delayMs) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
@@ -435,7 +437,7 @@ class Deadline {
     }, delayMs);
   }
 
-  /** Abort what is left. */
+  /** Abort the signal and stop the timer. */
   end() {
     clearTimeout(this.#timer);
     this.#outer?.removeEventListener("abort", this.#abort);
@@ -443,7 +445,7 @@ class Deadline {
   }
 }
 
-/** One connection to a subscriber: how long it may be silent, and how long to stay away after it is lost. */
+/** The time limits of one connection to a subscriber: its longest silence, and the wait after it is lost. */
 class Link extends Deadline {
   #silenceMs = SILENCE_TIMEOUT_MS;
   retryMs;
@@ -454,7 +456,7 @@ class Link extends Deadline {
     this.retryMs = retryMs;
   }
 
-  /** One heartbeat may be lost or late, and the network takes its time. */
+  /** Set the longest silence. It allows for one lost or late heartbeat, and for a slow network. */
   expectHeartbeatEvery(heartbeatMs) {
     this.#silenceMs = 2 * heartbeatMs + 2_000;
   }
@@ -465,8 +467,8 @@ class Link extends Deadline {
 }
 
 /**
- * A stream over a WebSocket. `take(type, message)` gets each message, and says whether to leave.
- * @returns {Promise<boolean>} false where it never worked: it ended without a message and without a reason
+ * Read a stream over a WebSocket. `take(type, message)` gets each message, and returns whether to leave.
+ * @returns {Promise<boolean>} false if the WebSocket never worked: it ended without a message and without a reason
  */
 function overWebSocket(url, link, take) {
   return new Promise((resolve, reject) => {
@@ -501,7 +503,7 @@ function overWebSocket(url, link, take) {
   });
 }
 
-/** A stream of server-sent events. `take(type, message)` gets each message, and says whether to leave. */
+/** Read a stream of server-sent events. `take(type, message)` gets each message, and returns whether to leave. */
 async function overSse(url, link, take) {
   const response = await fetch(url, { cache: "no-store", signal: link.signal });
   if (!response.ok) {
@@ -530,10 +532,10 @@ const streamOf = (id) => id.slice(0, id.lastIndexOf("-"));
 
 /**
  * @typedef {{ok: boolean, status: number, json: ?object, retryAfterMs: number}} Answer
- *   `json` is null where the body is no JSON; `retryAfterMs` is 0 where the server named no time
+ *   `json` is null if the body is not JSON; `retryAfterMs` is 0 if the server named no time
  */
 
-/** Send a request: a GET, or a POST of `post` as JSON. Rejects when no answer comes in time. @returns {Promise<Answer>} */
+/** Send a GET, or a POST with `post` as JSON. Rejects if no answer comes in time. @returns {Promise<Answer>} */
 async function ask(url, { post, signal } = {}) {
   const deadline = new Deadline(REQUEST_TIMEOUT_MS, signal);
   const headers = { "Content-Type": "application/json" };
@@ -551,5 +553,5 @@ async function wholeAnswer(response) {
   return { ok, status, json, retryAfterMs: (Number(headers.get("Retry-After")) || 0) * 1000 };
 }
 
-/** The sentence of a problem+json answer. */
+/** The explanation in a problem+json answer, or a sentence with the status if there is none. */
 const reasonOf = ({ status, json }) => json?.detail ?? json?.title ?? `the answer was ${status}`;

@@ -1,4 +1,4 @@
-/** Follow one reaction: where the time between a tap and its sight went, as a bar that sums to the whole. */
+/** Follows one reaction, and shows as a bar how long each hop took between the tap and its sight. */
 
 const HOPS = [
   ["ingest", "to ingest, and into a group"],
@@ -11,10 +11,11 @@ const HOPS = [
 ];
 
 /**
- * Split a reaction's way into its hops. Each hop ends where the next begins, so they sum to the whole, exactly.
+ * Split the way of a reaction into its hops. Each hop begins where the one before ends, so their sum is the total time.
  *
- * All times are in ms since the epoch. The servers' clocks agree with each other, but not with this device's: theirs
- * is shifted by as little as lets Kafka's time of the record fall between the tap and the answer.
+ * All times are in ms since the epoch. The servers' clocks agree with each other, but may differ from this device's
+ * clock. So all server times are shifted by the same amount: the smallest one that puts Kafka's timestamp of the record
+ * between the tap and the answer.
  *
  * @param {{tappedAt: number, answeredAt: number, seenAt: number}} here           by this device's clock
  * @param {{recorded: number, window_end: number, swarms_timestamp: number, cluster_timestamp: number,
@@ -34,7 +35,7 @@ export function splitIntoHops({ tappedAt, answeredAt, seenAt }, there) {
   ];
   let start = tappedAt;
   return HOPS.map(([name, what], index) => {
-    // Steps may overlap: Kafka's answer travels back while the batch has begun. The later one then takes no time.
+    // Hops may overlap: a batch may begin before Kafka's answer is back. Then the later hop takes no time.
     const end = clamp(ends[index], start, seenAt);
     const hop = { name, what, ms: end - start };
     start = end;
@@ -62,7 +63,7 @@ export class FollowOne {
     this.#elements = elements;
   }
 
-  /** Send one reaction and show its way. @returns {Promise<?object[]>} the hops, null where it could not be followed */
+  /** Send one reaction and show its way. @returns {Promise<?object[]>} the hops, or null if it could not be followed */
   async follow(emoji) {
     if (this.#isFollowing) return null;
     this.#isFollowing = true;
@@ -92,7 +93,7 @@ export class FollowOne {
     return hops;
   }
 
-  /** Ask after each swarm that arrives whether it was the one, for a minute. */
+  /** Wait for the swarm that counts the record, for up to a minute. Ask for the trace after each swarm that arrives. */
   async #whenSeen(record) {
     const deadline = performance.now() + 60_000;
     while (performance.now() < deadline) {

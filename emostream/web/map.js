@@ -1,17 +1,17 @@
-/** The pipeline as a picture: boxes for processes and logs, and between them lines that flow as fast as events do. */
+/** Draws the pipeline: boxes for processes and topics, and animated lines between them that show the rate of events. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const BOX_HEIGHT = 34;
 const ROW = 41;
 const CLUSTER_GAP = 10;
 const TRAVEL_MS = 5_000;
-// A hop of a millisecond is still to be seen.
+// Even a hop of one millisecond must be visible.
 const MIN_HOP_SHARE = 0.06;
 
-/** From left to right, for wide screens: a cluster is a block of rows. */
+/** The arrangement for wide screens: from left to right, and a cluster is a block of rows. */
 const WIDE = {
   boxWidths: { viewers: 84, log: 104, subscriber: 168, other: 124 },
-  // A rate is written before ingest and the aggregator, so there is room for it.
+  // The gaps before ingest and the aggregator leave room for a rate.
   depths: { viewers: 52, ingest: 234, reactions: 378, aggregator: 570, swarms: 730, publisher: 890, subscriber: 1_086 },
   size: (sizes) => ({ width: 1_180, height: Math.max(300, blocksHeight(sizes) + 24) }),
   spot(kind, across, { height }) {
@@ -28,7 +28,7 @@ const WIDE = {
   beside: (place, { height }) => ({ x: 234 + place * 336, y: height - 26 }),
 };
 
-/** From top to bottom, for phones: a cluster is a column. */
+/** The arrangement for phones: from top to bottom, and a cluster is a column. */
 const COLUMN = 121;
 const TALL = {
   boxWidths: { viewers: 84, log: 104, subscriber: 116, other: 116 },
@@ -55,7 +55,7 @@ function blocksHeight(sizes) {
 }
 
 /**
- * Where everything stands: boxes and lines, by keys that stay the same from one look to the next. Pure.
+ * Compute the positions of all boxes and lines. Their keys stay the same from one layout to the next. Pure.
  * @param {import("./topology.js").Process[]} processes
  * @param {boolean} isZooKeeperAway
  * @param {boolean} isWide
@@ -130,7 +130,7 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const amount = (number) => (number < 10 ? fine : whole).format(number);
 
-/** Draws a layout, and changes the drawing where the next one differs. */
+/** Draws a layout, and updates the drawing where the next layout differs. */
 export class PipelineMap {
   #figure;
   #svg = element("svg", { "aria-hidden": "true" });
@@ -156,9 +156,9 @@ export class PipelineMap {
   }
 
   /**
-   * Let an emoji go its way over the picture.
-   * @param {{ms: number}[]} hops        as follow.js splits them
-   * @param {string} subscriber          where it came out
+   * Animate an emoji along its way over the map.
+   * @param {{ms: number}[]} hops        from `splitIntoHops` in follow.js
+   * @param {string} subscriber          the subscriber that sent it to this page
    */
   travel(emoji, hops, cluster, subscriber) {
     const stations = this.#stations(cluster, subscriber);
@@ -177,7 +177,7 @@ export class PipelineMap {
     traveller.animate(frames, { duration: TRAVEL_MS }).onfinish = () => traveller.remove();
   }
 
-  /** Where a reaction is at its start, then at the end of each hop; null where one of them is not on the picture. */
+  /** The boxes at the start and at the end of each hop. Null if one of them is not on the map. */
   #stations(cluster, subscriber) {
     const { boxes } = this.#layout;
     const find = (matches) => [...boxes.values()].find(({ process }) => process && matches(process));
@@ -248,7 +248,7 @@ function newLine() {
 function updateLine({ root, path, label }, { from, to, perSecond, isTold, isWide }) {
   path.setAttribute("d", isWide ? sideways(from, to) : downwards(from, to));
   root.dataset.flowing = perSecond > 0 ? "yes" : "no";
-  // Ten times the events flow twice as fast, or a thousand a second would be a blur.
+  // The speed doubles for each factor of ten in the rate. A linear scale would be a blur at a thousand a second.
   path.style.animationDuration = `${(2.4 / 2 ** Math.log10(1 + perSecond)).toFixed(2)}s`;
   label.setAttribute("x", isWide ? to.x - to.width / 2 - 5 : to.x + 6);
   label.setAttribute("y", isWide ? to.y - 8 : (from.y + to.y) / 2 + 4);

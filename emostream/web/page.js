@@ -1,4 +1,4 @@
-/** The page: joins the stream client with what is seen. */
+/** The web page: connects the stream client with the parts that show the swarms. */
 
 import { EmoStream } from "./emostream.js";
 import { FollowOne } from "./follow.js";
@@ -9,7 +9,7 @@ import { SwarmCanvas } from "./swarm.js";
 import { Scenes } from "./topology.js";
 import { BarRace, RunningNumber } from "./totals.js";
 
-// Until its successor is due, a swarm spreads over the time that it took to collect; but no longer than this.
+// A swarm is shown over the length of its window, until the next swarm comes, but no longer than this.
 const MAX_SPREAD_MS = 2_500;
 const RETRY_MS = 2_000;
 
@@ -52,14 +52,14 @@ function showSwarm({ sequence, window: { start, end }, reactions, counts, swarm:
   showSights();
 }
 
-/** One sprite stands for up to a thousand reactions, or more: the larger, the more of them. */
+/** The size of a sprite. One sprite stands for many reactions, and it is larger the more it stands for. */
 function scaleOf(count, sprites) {
   return 1 + Math.log10(Math.max(count / sprites, 1)) / 5;
 }
 
 function showPace(perSecond) {
   byId("rate").textContent = format.format(Math.round(perSecond));
-  // Calm at one a second, bright at ten thousand.
+  // About 0 at one reaction a second, and 1 at ten thousand.
   document.body.style.setProperty("--energy", Math.min(1, Math.log10(1 + perSecond) / 4).toFixed(2));
 }
 
@@ -111,7 +111,7 @@ async function loadPalette() {
   }
 }
 
-/** The live topology tells of every process, so it is not offered to every audience. */
+/** Show the button of the live topology if the registry allows it. The topology names every process. */
 async function offerScenes() {
   try {
     if ((await stream.config()).live_topology === false) return;
@@ -133,7 +133,7 @@ function switchTheme() {
   keep("theme", theme);
 }
 
-/** What was kept under this name; null where nothing was, or where the browser lets this page store nothing. */
+/** The stored value of this name. Null if there is none, or if the browser does not let the page store anything. */
 function kept(name) {
   try {
     return localStorage.getItem(name);
@@ -146,7 +146,7 @@ function keep(name, value) {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // The choice holds until the page is closed.
+    // Without storage, the choice lasts until the page is closed.
   }
 }
 

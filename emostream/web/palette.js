@@ -1,6 +1,6 @@
-/** The emoji buttons: a toolbar with one tab stop, moved through by the arrow keys. */
+/** The emoji buttons: a toolbar with one tab stop. The arrow keys move between the buttons. */
 
-// How long a button shows what became of its last reaction.
+// How long a button shows the outcome of its last reaction.
 const OUTCOME_SHOWN_MS = 900;
 
 /**

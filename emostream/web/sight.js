@@ -1,34 +1,34 @@
-/** The time from a tap to its sight: when the swarm that counted it arrived here. */
+/** Measures the time from a tap until the swarm that counted it arrives at this page. */
 
-// Each costs a question to the subscriber, and the page shows one time only: newer taps push out older ones.
+// Each tap costs requests to the subscriber, and the page shows only one time. A newer tap replaces the oldest one.
 const MAX_TAPS = 4;
-// A tap that no swarm has counted by then is no longer asked for.
+// After this time, a tap that no swarm has counted is dropped.
 const MAX_WAIT_MS = 60_000;
 const MAX_ARRIVALS = 128;
 
-/** Matches own reactions with the swarms that counted them. Times are in ms on one clock of the caller's. */
+/** Matches the user's own reactions with the swarms that counted them. Times are in ms, by one clock of the caller. */
 export class SightTimes {
   #taps = [];
   #arrivals = new Map();
 
-  /** A tap was accepted. @param {{record: object, emoji: string, tappedAt: number}} tap */
+  /** Note an accepted tap. @param {{record: object, emoji: string, tappedAt: number}} tap */
   accepted(tap) {
     this.#taps = [...this.#taps, tap].slice(-MAX_TAPS);
   }
 
-  /** A swarm came in. */
+  /** Note the arrival of a swarm. */
   arrived(sequence, at) {
     this.#arrivals.set(sequence, at);
     if (this.#arrivals.size > MAX_ARRIVALS) this.#arrivals.delete(this.#arrivals.keys().next().value);
   }
 
-  /** When this swarm came in; undefined where it has not, or too many have since. */
+  /** The time at which this swarm arrived. Undefined if it has not arrived, or if too many arrived after it. */
   arrivalOf(sequence) {
     return this.#arrivals.get(sequence);
   }
 
   /**
-   * Settle the taps that a swarm has counted by now.
+   * Return and remove the taps that a swarm has counted by now.
    * @param {(record: object) => Promise<?{sequence: number}>} trace
    * @param {number} now
    * @returns {Promise<{emoji: string, sightMs: number}[]>}

@@ -1,7 +1,7 @@
-/** What a screen reader is told, without being asked: changes of the connection, and now and then what the room does. */
+/** Announcements for screen readers: changes of the connection, and a regular summary of the reactions. */
 
 const format = new Intl.NumberFormat("en");
-// A live region that speaks with each swarm would be noise.
+// An announcement for each swarm would be too much.
 const SUMMARY_EVERY_MS = 30_000;
 
 export class Summary {
@@ -14,12 +14,12 @@ export class Summary {
     this.#lastAt = now;
   }
 
-  /** Something that matters now. */
+  /** Announce a text at once. */
   say(text) {
     this.#element.textContent = text;
   }
 
-  /** A swarm came in: it is part of the next summary. */
+  /** Add the counts of a swarm to the next summary, and announce the summary if it is due. */
   add(counts, now) {
     for (const [emoji, count] of Object.entries(counts)) this.#counts[emoji] = (this.#counts[emoji] ?? 0) + count;
     if (now - this.#lastAt < SUMMARY_EVERY_MS) return;
@@ -29,7 +29,7 @@ export class Summary {
   }
 }
 
-/** One sentence about what came in. */
+/** One sentence about the reactions of the last seconds. */
 export function summarise(counts, seconds) {
   const entries = Object.entries(counts).sort(([, a], [, b]) => b - a);
   const total = entries.reduce((sum, [, count]) => sum + count, 0);

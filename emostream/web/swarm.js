@@ -1,13 +1,14 @@
 /**
- * The swarm on a canvas: emoji rise, sway and fade.
+ * Draws swarms on a canvas: emoji rise, sway and fade.
  *
- * Made for thousands of reactions a second: nothing is allocated while it runs. Particles come from a pool, their path is
- * a formula of their age, and each emoji is drawn once to a canvas of its own, then copied.
+ * It is built for thousands of reactions a second, so it allocates no memory while it runs. Particles come from a pool,
+ * and their position is a function of their age. Each emoji is drawn once to its own canvas and then copied.
  */
 
-// Also holds those that are yet to rise. When it is full, further ones are not drawn, and are counted in `skipped`.
+// The size of the pool. It includes particles that start later. If the pool is full, further particles are not drawn,
+// and `skipped` counts them.
 const MAX_PARTICLES = 1_500;
-// Enough for any palette; past this the emoji drawn first is drawn again when needed.
+// At most this many emoji are kept as sprites. Past that, the oldest sprite is dropped, and drawn again when needed.
 const MAX_SPRITES = 256;
 const SPRITE_PX = 64;
 const MAX_PIXEL_RATIO = 2;
@@ -38,26 +39,26 @@ export class SwarmCanvas {
     this.#context = canvas.getContext("2d");
     this.#random = random;
     new ResizeObserver(() => this.#resize()).observe(canvas);
-    // A font that comes late changes what was drawn without it.
+    // Sprites that were drawn before a font was loaded must be drawn again.
     document.fonts.addEventListener("loadingdone", () => this.#redrawSprites());
     this.#resize();
   }
 
-  /** Particles in the air or about to rise. */
+  /** The number of particles in flight or about to start. */
   get particles() {
     return this.#alive;
   }
 
   /**
-   * Let a swarm rise.
+   * Show a swarm.
    * @param {Object<string, number>} swarm     emoji → how many to show
-   * @param {number} spreadMs                  time over which they start, so that swarms join to one flow
+   * @param {number} spreadMs                  time over which the particles start, so that swarms join without a pause
    * @param {(emoji: string) => number} scale  size of each emoji's sprites, about 1
    */
   add(swarm, spreadMs, scale = () => 1) {
     const now = performance.now();
     const shown = Object.values(swarm).reduce((sum, count) => sum + count, 0);
-    // Evenly in time, at random in kind: a golden-ratio walk gives each emoji starts all over the interval.
+    // Steps of the golden ratio spread the starts of each emoji evenly over the interval.
     let slot = this.#random();
     for (const [emoji, count] of Object.entries(swarm)) {
       for (let i = 0; i < count; i += 1) {
@@ -69,18 +70,18 @@ export class SwarmCanvas {
     this.#wake();
   }
 
-  /** Let one's own reaction rise at once, larger and with a halo. */
+  /** Show the user's own reaction at once, larger and with a halo. */
   addOwn(emoji) {
     this.#launch(emoji, performance.now(), 1.5, true);
     this.#wake();
   }
 
-  /** Draw the emoji before they are needed. */
+  /** Draw the sprites of these emoji before they are needed. */
   prepare(emoji) {
     for (const each of emoji) this.#sprite(each);
   }
 
-  /** Script time of the last frames, in ms. */
+  /** Statistics of the script time per frame, in ms, over the last frames. `frames` counts all frames. */
   frameTimes() {
     const times = this.#frameTimesMs.slice(0, Math.min(this.frames, TIMED_FRAMES)).sort();
     const quantile = (q) => times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? 0;
@@ -101,7 +102,7 @@ export class SwarmCanvas {
     particle.bornAt = bornAt;
     particle.lifeMs = isOwn ? 4_500 : 4_200 + 2_600 * (1 - depth);
     particle.size = (24 + 22 * depth) * scale;
-    // The mean of two: denser in the middle.
+    // The mean of two random numbers makes the swarm denser in the middle.
     particle.x = isOwn ? 0.5 : (random() + random()) / 2 + (random() - 0.5) * 0.5;
     particle.y = random();
     particle.reach = isOwn ? 0.8 : 0.7 + 0.4 * random();
@@ -125,7 +126,7 @@ export class SwarmCanvas {
       if (age >= 1) this.#retire(i);
       else if (age >= 0) this.#draw(particle, age);
     }
-    // Nothing in the air: no frames, so an idle page costs nothing.
+    // Without particles, no frame is requested, so an idle page costs nothing.
     if (this.#alive > 0) this.#wake();
     this.#frameTimesMs[this.frames % TIMED_FRAMES] = performance.now() - startedAt;
     this.frames += 1;

@@ -1,15 +1,15 @@
-/** Behind the scenes: every process with its state, what flows between them, and whether all of it was counted once. */
+/** The dialog "Behind the scenes": all processes and their states, the rates between them, and the audit's result. */
 
 import { PipelineMap } from "./map.js";
 
 const POLL_EVERY_MS = 1_000;
-// A process that is no longer announced is shown as gone for so long, so that one sees it go.
+// A process that is no longer announced is shown as gone for this long, so that the user sees the change.
 const GONE_SHOWN_MS = 20_000;
-// A swarm comes every other second, so over less time than this a rate would jump between none and one.
+// A swarm comes every other second, so a rate over a shorter time would jump between zero and one.
 const RATE_OVER_MS = 10_000;
 const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
-/** What each tier counts: the metric whose growth is its events a second. */
+/** For each tier, the counter whose growth gives its events per second. */
 const EVENTS = {
   ingest: "emostream_ingest_reactions_accepted_total",
   aggregator: "emostream_aggregator_swarms_total",
@@ -22,7 +22,7 @@ const EVENTS = {
  *            leader: boolean, clients: number, capacity: number, perSecond: number}} Process
  */
 
-/** Turns the registry's answers, one after the other, into processes with their rates. Pure: the time comes in. */
+/** Turns the registry's successive answers into processes with their rates. Pure: the time is an argument. */
 export class Observations {
   #last = new Map();
 
@@ -58,7 +58,7 @@ export class Observations {
   }
 }
 
-/** The samples of the last seconds. A counter that fell belongs to a process that has started anew. */
+/** Add a sample and drop old ones. If the counter fell, the process has restarted, and only the new sample is kept. */
 function withSample(samples, sample) {
   if (sample.events < samples[samples.length - 1]?.events) return [sample];
   return [...samples.filter(({ at }) => sample.at - at <= RATE_OVER_MS), sample];
@@ -77,7 +77,7 @@ function byTierAndName(a, b) {
   return tiers || a.cluster.localeCompare(b.cluster) || a.name.localeCompare(b.name, "en", { numeric: true });
 }
 
-/** The account of all reactions; null where no auditor tells. @returns {?Object<string, number>} */
+/** The audit's account of all reactions. Null if no auditor is ready. @returns {?Object<string, number>} */
 export function conservation(processes) {
   const audit = processes.find(({ tier, state }) => tier === "audit" && state === "ready");
   if (!audit) return null;
@@ -87,7 +87,7 @@ export function conservation(processes) {
   return { accepted, counted, "on the way": onTheWay, lost, doubled };
 }
 
-/** The dialog. It asks the registry only while it is open. */
+/** The dialog. It polls the registry only while it is open. */
 export class Scenes {
   #dialog;
   #map;
@@ -121,7 +121,7 @@ export class Scenes {
     this.#dialog.close();
   }
 
-  /** Let an emoji take its way over the map once more, each hop as long as it took. */
+  /** Animate the way of an emoji over the map. The time of each hop is in proportion to its real time. */
   travel(emoji, hops, cluster, subscriber) {
     this.#map.travel(emoji, hops, cluster, subscriber);
   }
@@ -149,7 +149,7 @@ export class Scenes {
   }
 }
 
-/** Safari knows dialogs since 15.4 only. Before that the element gets what this page needs of one. */
+/** Safari supports dialogs only since 15.4. For older versions, add what this page needs of a dialog. */
 function actAsModal(dialog) {
   Object.defineProperty(dialog, "open", { get: () => dialog.hasAttribute("open") });
   dialog.setAttribute("role", "dialog");

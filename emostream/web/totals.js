@@ -1,10 +1,10 @@
-/** The totals: one number that keeps counting, and a race of bars. */
+/** Shows the totals: the sum as a running number, and the emoji as a bar chart. */
 
 const format = new Intl.NumberFormat("en");
-// Rows of the race; with a palette of any emoji there may be hundreds.
+// The most rows of the chart. A palette of `any` may have hundreds of emoji.
 const MAX_ROWS = 40;
 
-/** A number that runs to its next value over some time, as if reactions came one by one. */
+/** A number that counts up to its next value over some time, as if the reactions came one by one. */
 export class RunningNumber {
   #element;
   #from = 0;
@@ -18,7 +18,7 @@ export class RunningNumber {
     this.#element = element;
   }
 
-  /** @param {number} durationMs 0 jumps there at once */
+  /** Count to `value`. @param {number} durationMs 0 shows the value at once */
   runTo(value, durationMs) {
     this.#from = this.#shown;
     this.#to = value;
@@ -37,14 +37,14 @@ export class RunningNumber {
   }
 }
 
-/** Emoji by their totals, the largest first. @returns {[string, number][]} */
+/** The emoji and their totals, the largest first. @returns {[string, number][]} */
 export function ranked(totals) {
   return Object.entries(totals)
     .filter(([, count]) => count > 0)
     .sort(([first, a], [second, b]) => b - a || (first < second ? -1 : 1));
 }
 
-/** A list of emoji whose rows change places as their totals do. */
+/** A bar chart of the totals. Rows change places when their ranks change. */
 export class BarRace {
   #list;
   #rows = new Map();
@@ -53,7 +53,7 @@ export class BarRace {
     this.#list = list;
   }
 
-  /** @param {Object<string, number>} totals every emoji's */
+  /** @param {Object<string, number>} totals the total of every emoji */
   show(totals) {
     const ranking = ranked(totals).slice(0, MAX_ROWS);
     const most = ranking[0]?.[1] ?? 1;
