@@ -1,4 +1,7 @@
-"""The promise holds whatever dies, sleeps or gets lost; without any one of its protections it does not."""
+"""Searches for sequences of faults that break the promise: each reaction counts once, each viewer sees each swarm once.
+
+With all protections, the search finds none. Without any one of them, it finds one.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +20,13 @@ from tests.unit.protocol.world import PARTITIONS, Aggregator, Broker, ClusterRec
 
 CLUSTERS = (0, 1)
 ALL = 10**6
-# Of a write: whether it arrives, and whether that is answered.
+# The outcomes of a write: whether it arrives, and whether the writer gets the answer.
 OUTCOMES = ((True, True), (True, False), (False, False))
 FEW = st.integers(1, 3)
 
 
 class World(RuleBasedStateMachine):
-    """What all courses of events have in common: people react, and in the end everything is counted."""
+    """The base of all state machines: viewers react, and at the end, every reaction must be in exactly one swarm."""
 
     def __init__(self, protections: Protections) -> None:
         super().__init__()
@@ -40,7 +43,7 @@ class World(RuleBasedStateMachine):
         self.broker.reactions[partition].append(counts)
 
     def count_all(self) -> None:
-        """One aggregator does its work, and nothing goes wrong."""
+        """Let one aggregator count everything without a fault."""
         aggregator = Aggregator(self.broker, self.protections)
         aggregator.read_back(self.last_known, None)
         aggregator.prepare([ALL] * len(PARTITIONS), self.now_ms)
@@ -55,14 +58,15 @@ class World(RuleBasedStateMachine):
 
 
 class Counting(World):
-    """Aggregators die, sleep, and write when they should not any more.
+    """Faults of aggregators: they die, sleep, and write after they were replaced.
 
-    Any number of them work at once: being elected is no protection, because who was replaced may not know it yet.
+    Several of them work at the same time. The election does not protect against that, because a replaced aggregator may
+    not know it yet.
     """
 
     def __init__(self, protections: Protections) -> None:
         super().__init__(protections)
-        # In the beginning all is well: one works, and has written a swarm.
+        # Start without a fault: one aggregator works and has written a swarm.
         first = Aggregator(self.broker, protections)
         first.read_back(self.last_known, None)
         first.prepare([1] * len(PARTITIONS), self.now_ms)
@@ -74,7 +78,7 @@ class Counting(World):
     def start_aggregator(self) -> None:
         self.aggregators.append(Aggregator(self.broker, self.protections))
 
-    # One rule for all that an aggregator does, so that nearly every step of a course is one of its work.
+    # A single rule covers all steps of an aggregator, so that most steps of a run are such steps.
     @precondition(lambda self: self.aggregators)
     @rule(data=st.data())
     def advance(self, data: st.DataObject) -> None:
@@ -108,7 +112,10 @@ class Counting(World):
 
 
 class Spreading(World):
-    """Two clusters of a subscriber each, and two viewers. Subscribers die; so do publishers, of which several work."""
+    """Faults of publishers and subscribers: both die, and several publishers of a cluster work at the same time.
+
+    There are two clusters with one subscriber each, and two viewers.
+    """
 
     def __init__(self, protections: Protections) -> None:
         super().__init__(protections)
@@ -116,7 +123,7 @@ class Spreading(World):
         self.publishers = [Publisher(self.broker, topic) for topic in self.topics]
         self.subscribers = [Subscriber(topic, protections) for topic in self.topics]
         self.viewers = [world.Viewer() for _ in CLUSTERS]
-        # In the beginning all is well.
+        # Start without a fault: every viewer is connected and has all swarms.
         for publisher, subscriber, viewer in zip(self.publishers, self.subscribers, self.viewers, strict=True):
             publisher.take(ALL)
             publisher.arrive_all()
@@ -142,7 +149,7 @@ class Spreading(World):
     @precondition(lambda self: self.publishers)
     @rule(data=st.data(), records=FEW)
     def publish(self, data: st.DataObject, records: int) -> None:
-        """One publisher sends, or what it has sent arrives."""
+        """Let one publisher send records, or let the next record that it has sent arrive."""
         publisher = data.draw(st.sampled_from(self.publishers))
         if publisher.sent and data.draw(st.booleans(), label="arrives"):
             publisher.arrive()
@@ -160,7 +167,7 @@ class Spreading(World):
     @precondition(lambda self: any(each.takes_viewers for each in self.subscribers))
     @rule(data=st.data(), number=st.integers(0, 1), messages=FEW)
     def look(self, data: st.DataObject, number: int, messages: int) -> None:
-        """A viewer reads on, or goes to a subscriber."""
+        """Let a viewer read messages, or connect to a subscriber."""
         viewer = self.viewers[number]
         if viewer.connection is not None and data.draw(st.integers(0, 3), label="stays"):
             viewer.read(messages)
@@ -169,7 +176,7 @@ class Spreading(World):
 
     @rule(data=st.data(), cluster=st.sampled_from(CLUSTERS))
     def kill(self, data: st.DataObject, cluster: int) -> None:
-        """A publisher, or a cluster's subscriber."""
+        """Kill a publisher, or replace the subscriber of a cluster."""
         if self.publishers and data.draw(st.booleans(), label="publisher"):
             self.publishers.remove(data.draw(st.sampled_from(self.publishers)))
             return
@@ -179,10 +186,10 @@ class Spreading(World):
         self.subscribers[cluster] = Subscriber(self.topics[cluster], self.protections)
 
     def teardown(self) -> None:
-        """Once nothing goes wrong any more, every viewer comes to have all."""
+        """Check that every viewer gets all swarms once the faults have stopped."""
         super().teardown()
         for cluster, topic in enumerate(self.topics):
-            # What was sent arrives, however late, and one publisher does its work.
+            # All sent records arrive at last, and one publisher relays the rest.
             for publisher in self.publishers:
                 publisher.arrive_all()
             publisher = Publisher(self.broker, topic)
@@ -206,11 +213,14 @@ class Spreading(World):
 
 
 class Whole(Counting, Spreading):
-    """All of it at once."""
+    """All faults in one run."""
 
 
 def search(machine: type[World], protections: Protections, examples: int, **more: Any) -> None:
-    """Try so many courses of events, the same ones in each run. Raises AssertionError where one breaks the promise."""
+    """Try this many sequences of events; they are the same in each run of the tests.
+
+    Raises AssertionError if one breaks the promise.
+    """
     quick = settings(
         max_examples=examples,
         stateful_step_count=40,
@@ -243,11 +253,11 @@ def test_the_search_finds_a_course_that_breaks_the_promise_without_a_protection(
 ) -> None:
     without = replace(Protections(), **{protection: False})
     with pytest.raises(AssertionError):
-        # What it finds is not made shorter: that takes long, and the courses below are short.
+        # Do not shrink the sequence that breaks the promise: shrinking is slow, and the tests below have short ones.
         search(machine, without, examples=1_000, phases=[Phase.generate], report_multiple_bugs=False)
 
 
-# For each protection, a course of events that needs it.
+# For each protection, a sequence of events that breaks the promise without it.
 
 
 def replaced_aggregator_writes_late(protections: Protections) -> None:
@@ -362,7 +372,7 @@ def test_a_batch_that_would_take_progress_back_is_refused() -> None:
     old = begin(broker, Protections())
     old.prepare([1, 0], 0)
     old.write(arrives=True, is_answered=True)
-    # From an old checkpoint, with nothing to read in this batch that could tell.
+    # This one starts from an old checkpoint, and its batch has no record whose offset could show that.
     new = begin(broker, Protections(), stale={0: 0, 1: 0})
     new.prepare([0, 0], 0)
     assert new.has_ended

@@ -1,8 +1,9 @@
-"""A small world for the production code's pure cores to live in: logs, processes that die or sleep, lost answers.
+"""A simulation of Kafka and the processes around the pure modules of the production code.
 
-It decides nothing about swarms itself. What to count, where to go on, what to relay, and what a viewer gets is decided
-by `swarms.rules`, `publisher.relay`, `subscriber.audience` and `client.watcher`. Each protection that the world
-gives (not one of these) can be taken away, to see that it is needed.
+Processes die or sleep, and answers get lost. The simulation makes no decisions about swarms. The production modules
+decide what to count, where to continue, what to relay, and what a viewer gets: `swarms.rules`, `publisher.relay`,
+`subscriber.audience` and `client.watcher`. The simulation provides the other protections. Each of them can be switched
+off, to show that it is needed.
 """
 
 from collections import Counter, deque
@@ -34,34 +35,34 @@ from tests.unit.subscriber.examples import sse_messages
 
 PARTITIONS = (0, 1)
 NEVER_MS = 10**12
-# So few messages fill a connection's buffer that viewers fall behind all the time.
+# So few messages fill the buffer of a connection that viewers fall behind often.
 BUFFERED_MESSAGES = 2
 COMPRESSION = Compression(1_000, "ceil")
 
 
 @dataclass(frozen=True)
 class Protections:
-    """What stands between the promise and a fault."""
+    """The protections that keep the promise during faults. Each one can be switched off."""
 
     fence: bool = True
-    """The broker refuses what an aggregator writes once a later one has begun."""
+    """The broker refuses the writes of an aggregator once a later one has started."""
     read_back: bool = True
-    """An aggregator begins from the last record of `swarms`, and not from the last one it knows the writing of."""
+    """An aggregator starts from the last record of `swarms`, not from the last record whose write was confirmed."""
     never_resend: bool = True
     """An aggregator ends when it does not know whether its write succeeded, instead of writing again."""
     order_assertion: bool = True
-    """`next_swarm` learns which offsets Spark read."""
+    """`next_swarm` checks the offsets that Spark read."""
     drop_repeats: bool = True
-    """A subscriber passes nothing on that is a repeat to its history."""
+    """A subscriber does not pass on a swarm that is a repeat to its history."""
 
 
 class FencedError(Exception):
-    """The broker refuses a write, because a later writer has begun."""
+    """The broker refuses a write, because a later writer has started."""
 
 
 @dataclass
 class Broker:
-    """`reactions`, and `swarms` as its transactions show it: a write is there entirely, or not at all."""
+    """The topics `reactions` and `swarms`. A write to `swarms` is a transaction: it is complete, or not there."""
 
     fences: bool
     reactions: dict[int, list[model.Counts]] = field(default_factory=lambda: {number: [] for number in PARTITIONS})
@@ -70,7 +71,7 @@ class Broker:
     streams: int = 0
 
     def begin_stream(self) -> None:
-        """What `emostream topics apply --new-stream` does: fence, read back, append a record 0."""
+        """Do the same as `emostream topics apply --new-stream`: fence, read the last record, append record 0."""
         self.epoch += 1
         self.streams += 1
         last = self.swarms[-1] if self.swarms else None
@@ -81,7 +82,7 @@ class Broker:
         return ReactionsTopic("topic", dict.fromkeys(self.reactions, 0), ends)
 
     def append(self, swarm: model.Swarm, epoch: int) -> None:
-        """Let an aggregator of this epoch write. Whatever breaks the promise in `swarms` is seen here, at once."""
+        """Append a swarm for an aggregator of this epoch, and check that `swarms` still keeps the promise."""
         if self.fences and epoch != self.epoch:
             raise FencedError
         before = self.swarms[-1]
@@ -101,9 +102,9 @@ class Broker:
 
 
 class Aggregator:
-    """One driver: it fences, reads back, then prepares a swarm and writes it, each in a step of its own.
+    """One aggregator. It fences, reads the last record, prepares a swarm, and writes it, each in a separate step.
 
-    Between any two steps others take theirs: that is what a driver that was stopped and goes on later looks like.
+    Other processes take steps in between. So each pause between two steps is like a process that slept for a while.
     """
 
     def __init__(self, broker: Broker, protections: Protections) -> None:
@@ -117,12 +118,12 @@ class Aggregator:
         self.has_ended = False
 
     def read_back(self, last_known: model.Swarm, stale: Mapping[int, int] | None) -> None:
-        """Begin from the last record; `stale` offsets are what an old checkpoint would make Spark begin from."""
+        """Start from the last record, or from `stale`: offsets of an old checkpoint that misleads Spark."""
         self.last = self._broker.swarms[-1] if self._protections.read_back else last_known
         self._position = dict(stale or starting_offsets(self.last, self._broker.describe()))
 
     def prepare(self, records: Sequence[int], now_ms: int) -> None:
-        """Spark reads so many records of each partition, and they become the next swarm."""
+        """Let Spark read this many records of each partition, and make the next swarm of them."""
         assert self.last is not None
         previous = self.last
         if not self._protections.order_assertion:
@@ -140,7 +141,7 @@ class Aggregator:
             self.pending = swarm
 
     def write(self, *, arrives: bool, is_answered: bool) -> model.Swarm | None:
-        """Commit what is prepared; returns it if it is known to be written."""
+        """Commit the prepared swarm. Returns it if the write is confirmed, otherwise None."""
         assert self.pending is not None
         swarm, self.pending = self.pending, None
         try:
@@ -164,7 +165,7 @@ class Aggregator:
             start = self._position[number]
             ends[number] = min(start + records[number], len(log))
             for offset in range(start, ends[number]):
-                # A record without any reaction is in a group too.
+                # A record without reactions is in a group too.
                 for emoji, count in log[offset].items() or [(None, 0)]:
                     groups.append(Group(number, emoji, count, 1, offset, offset))
         return Batch(ends, groups)
@@ -172,7 +173,7 @@ class Aggregator:
 
 @dataclass(frozen=True)
 class ClusterRecord:
-    """A record of a cluster's topic as a subscriber's reader gives it."""
+    """A record of a cluster's topic, with the attributes that a subscriber reads."""
 
     value: bytes
     place: Place
@@ -181,7 +182,7 @@ class ClusterRecord:
 
 
 class Publisher:
-    """One term of relaying. What it has sent arrives later, even when it was replaced meanwhile."""
+    """One term of a publisher. Its sent records arrive later, even if it was replaced in the meantime."""
 
     def __init__(self, broker: Broker, topic: list[ClusterRecord]) -> None:
         self._broker = broker
@@ -191,7 +192,7 @@ class Publisher:
         self.sent: deque[ClusterRecord] = deque()
 
     def take(self, records: int) -> None:
-        """Read on in `swarms`, and send what is to be relayed."""
+        """Read the next records of `swarms`, and send those that must be relayed."""
         for offset in range(self._offset, min(self._offset + records, len(self._broker.swarms))):
             swarm = self._broker.swarms[offset]
             place = place_of(swarm, offset)
@@ -202,17 +203,17 @@ class Publisher:
             self._offset = offset + 1
 
     def arrive(self) -> None:
-        """The oldest record that was sent gets into the cluster's topic."""
+        """Append the oldest sent record to the cluster's topic."""
         self._topic.append(self.sent.popleft())
 
     def arrive_all(self) -> None:
-        """All that was sent gets there."""
+        """Append all sent records to the cluster's topic."""
         while self.sent:
             self.arrive()
 
 
 class Subscriber:
-    """One life of a subscriber: it reads its cluster's topic again from where its history is to begin."""
+    """One run of a subscriber. It starts to read its cluster's topic at the beginning of its history."""
 
     def __init__(self, topic: list[ClusterRecord], protections: Protections) -> None:
         self._topic = topic
@@ -229,7 +230,7 @@ class Subscriber:
             send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self._soon.append((function, argument)),
         )
-        # It is announced, and so gets viewers, once its history is filled.
+        # A subscriber is announced, and gets viewers, once its history is filled.
         self._filled_at = len(topic)
 
     @property
@@ -237,7 +238,7 @@ class Subscriber:
         return 0 < self._filled_at <= self._offset
 
     def read(self, records: int) -> None:
-        """Take so many records, or all that there are, and let the viewers have them."""
+        """Read this many records, or all if there are fewer, and publish them to the viewers."""
         for record in self._topic[self._offset : self._offset + records]:
             self._offset += 1
             entry, totals = read_record(record, received_ms=0)
@@ -248,14 +249,14 @@ class Subscriber:
         self._filled_at = self._filled_at or len(self._topic)
 
     def take_turns(self) -> None:
-        """Do what was put off until others had their turn."""
+        """Run the calls that were scheduled with `soon`."""
         while self._soon:
             function, argument = self._soon.popleft()
             function(argument)
 
 
 class Connection:
-    """A viewer's connection; what its subscriber wrote is lost with it unless it was read."""
+    """A viewer's connection. When it ends, the messages that the viewer has not read are lost."""
 
     kind = frames.SSE
 
@@ -300,14 +301,14 @@ class Connection:
 
 
 class Viewer:
-    """A viewer over all its connections."""
+    """A viewer, over all its connections."""
 
     def __init__(self) -> None:
         self.watcher = Watcher()
         self.connection: Connection | None = None
 
     def connect(self, subscriber: Subscriber) -> None:
-        """Go on at this subscriber from the last message that was read."""
+        """Connect to this subscriber, and resume after the last message that was read."""
         self.disconnect()
         self.connection = Connection(subscriber, self.watcher.resume_id)
 
@@ -317,7 +318,7 @@ class Viewer:
             self.connection = None
 
     def read(self, messages: int) -> None:
-        """Take so many messages, or all that there are. Whatever breaks the promise at a viewer is seen here."""
+        """Read this many messages, or all if there are fewer, and check that they keep the promise."""
         assert self.connection is not None
         for _ in range(min(messages, len(self.connection.unread))):
             verdict = self.watcher.take(self.connection.read())
