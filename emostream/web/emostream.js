@@ -24,7 +24,7 @@
  *   repeat    {Swarm}           a swarm came twice; it was dropped
  *   gap       {Swarm}           a swarm before this one is missing; the stream resumes from the last one received
  *
- * After each of the first three, `stream.totals` holds every emoji's total.
+ * After each of the first three, `stream.totals` holds the total of every emoji.
  *
  * @typedef {Object<string, number>} Counts           emoji → number
  * @typedef {{id: string, sequence: number, totals: Counts}} TotalsMessage

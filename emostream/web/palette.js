@@ -4,6 +4,7 @@
 const OUTCOME_SHOWN_MS = 900;
 
 /**
+ * Fill the toolbar with one button per emoji. The keys 1 to 9 press the first nine buttons.
  * @param {HTMLElement} toolbar
  * @param {string[]} emoji
  * @param {(emoji: string) => Promise<{outcome: string}>} send

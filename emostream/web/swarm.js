@@ -28,7 +28,7 @@ export class SwarmCanvas {
   #pixelRatio = 1;
   #frameRequest = 0;
   #frameTimesMs = new Float32Array(TIMED_FRAMES);
-  /** Frames drawn so far, and particles that the full pool had no room for. */
+  /** The number of frames drawn so far (`frames`), and of particles not drawn because the pool was full (`skipped`). */
   frames = 0;
   skipped = 0;
   /** For people who prefer reduced motion: emoji appear and fade, but do not move. */

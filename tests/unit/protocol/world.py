@@ -118,7 +118,7 @@ class Aggregator:
         self.has_ended = False
 
     def read_back(self, last_known: model.Swarm, stale: Mapping[int, int] | None) -> None:
-        """Start from the last record, or from `stale`: offsets of an old checkpoint that misleads Spark."""
+        """Start from the last record. If `stale` is set, Spark starts from these offsets of an old checkpoint."""
         self.last = self._broker.swarms[-1] if self._protections.read_back else last_known
         self._position = dict(stale or starting_offsets(self.last, self._broker.describe()))
 
