@@ -2,8 +2,20 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from emostream_lab.demo import stop_signals
+
+
+@contextmanager
+def hang_up(handler: signal.Handlers) -> Iterator[None]:
+    """Start as a process with this handler of SIGHUP. These tests may themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_ctrl_c_is_told_from_other_ends() -> None:
@@ -12,17 +24,13 @@ def test_ctrl_c_is_told_from_other_ends() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.interrupted
         assert not signals.terminated
-    with stop_signals() as signals:
+    with hang_up(signal.SIG_DFL), stop_signals() as signals:
         os.kill(os.getpid(), signal.SIGHUP)
         assert signals.terminated
         assert not signals.interrupted
 
 
 def test_a_hang_up_that_nohup_has_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stop_signals() as signals:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not signals.received
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with hang_up(signal.SIG_IGN), stop_signals() as signals:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not signals.received
