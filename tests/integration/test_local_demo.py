@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -160,7 +161,8 @@ def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path
 
 @pytest.fixture
 def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
-    """The servers alone."""
+    """The servers alone, Spark's master and worker among them."""
+    layout = replace(layout, spark_master="")
     command = start_demo(layout, Wishes(only=("zookeeper", "kafka", "spark")), {})
     until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
     yield command

@@ -138,8 +138,26 @@ def test_json_ends_when_nobody_reads_it_any_more(pipeline: Layout, lines: int) -
 
 
 def test_without_ingest_it_says_what_to_check() -> None:
-    refused = subprocess.run(
-        [*CLIENT, "--ingest-url", "http://127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60
-    )
+    master, slave = pty.openpty()
+    try:
+        refused = subprocess.run(
+            [*CLIENT, "--ingest-url", "http://127.0.0.1:9"],
+            env={**os.environ, "TERM": "xterm-256color"},
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+    finally:
+        os.close(slave)
+        os.close(master)
     assert refused.returncode == 1
     assert "EMOSTREAM_CLIENT_INGEST_URL" in refused.stderr
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    refused = subprocess.run(CLIENT, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+    assert refused.returncode == 1
+    assert "`--json` prints them" in refused.stderr
