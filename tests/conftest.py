@@ -5,6 +5,7 @@ What has the scope `session` is started once in each worker of pytest, so no two
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Any
 import hypothesis
 import pytest
 
-from emostream_lab.processes import servers, topology
+from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
-from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Ports
 from tests.integration import asking
+from tests.pipeline import Pipeline
 
 # All that the tests talk to is on loopback, which no proxy reaches.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
@@ -27,16 +28,17 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
-# The files that start Spark. Those of a group run one after the other, so no more than two run at the same time.
+# The files that start Spark. Those of a group run one after the other, so no more than three run at the same time.
+# Those of the group "pipeline" share one pipeline.
 SPARK_GROUPS = {
-    "tests/integration/test_aggregator.py": "spark-1",
-    "tests/browser/test_compatibility.py": "spark-1",
-    "tests/browser/test_page.py": "spark-1",
-    "tests/integration/test_local_demo.py": "spark-2",
-    "tests/integration/test_load_pipeline.py": "spark-2",
-    "tests/integration/test_readme.py": "spark-2",
-    "tests/integration/test_terminal_client.py": "spark-2",
-    "tests/faults/test_chaos.py": "spark-2",
+    "tests/integration/test_aggregator.py": "aggregator",
+    "tests/integration/test_local_demo.py": "own pipelines",
+    "tests/integration/test_load_pipeline.py": "own pipelines",
+    "tests/faults/test_chaos.py": "own pipelines",
+    "tests/integration/test_readme.py": "pipeline",
+    "tests/integration/test_terminal_client.py": "pipeline",
+    "tests/browser/test_compatibility.py": "pipeline",
+    "tests/browser/test_page.py": "pipeline",
 }
 
 
@@ -61,11 +63,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the files that start Spark begin first: they take longest."""
+    """Let the groups that start Spark begin first, then those with most tests: what takes long must not begin last."""
     for item in items:
         if item.get_closest_marker("spark") and group_of(item.nodeid) not in SPARK_GROUPS.values():
             raise pytest.UsageError(f"{item.nodeid} starts Spark: name its file in SPARK_GROUPS of {__file__}")
-    items.sort(key=lambda item: group_of(item.nodeid) not in SPARK_GROUPS.values())
+    sizes = Counter(group_of(item.nodeid) for item in items)
+
+    def turn(item: pytest.Item) -> tuple[bool, int, str]:
+        group = group_of(item.nodeid)
+        return group not in SPARK_GROUPS.values(), -sizes[group], group
+
+    items.sort(key=turn)
 
 
 @dataclass(frozen=True)
@@ -133,16 +141,20 @@ def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """Every tier, ready, with two clusters of one subscriber each; tests that share it leave it whole."""
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Two clusters with a subscriber each, Spark inside the driver, a swarm every half second.
+
+    The tests of a worker share it, and leave it whole.
+    """
     ports = Ports.free(clusters=2, subscribers_per_cluster=1)
-    layout = Layout(tmp_path_factory.mktemp("pipeline"), ports, trigger_ms=500, spark_master="local[2]")
-    supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", print)
+    directory = tmp_path_factory.mktemp("pipeline") / "state"
+    running = Pipeline(Layout(directory, ports, trigger_ms=500, spark_master="local[2]"))
+    running.start()
     try:
-        supervisor.run_until(supervisor.all_ready)
-        yield layout
+        running.wait_ready()
+        yield running
     finally:
-        supervisor.stop()
+        running.end()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Headless Chromium, the page's files alone, and the whole pipeline behind the page."""
+"""Headless Chromium, and the page's files alone."""
 
 import functools
 import threading
@@ -11,10 +11,7 @@ import pytest
 
 import emostream.web
 from emostream_lab.machine.chromium import Browser
-from emostream_lab.processes import topology
 from emostream_lab.processes.servers import HOST
-from emostream_lab.processes.supervisor import Supervisor
-from emostream_lab.processes.topology import Layout, Part, Ports
 
 WEB = Path(emostream.web.__file__).parent
 
@@ -71,60 +68,3 @@ def modules(module_page: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     browser.get(module_page)
     yield browser
     browser.quit()
-
-
-class Pipeline(threading.Thread):
-    """The whole topology, supervised as in the demo by a thread of its own."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__()
-        self.layout = layout
-        self._parts = {part.name: part for part in topology.parts(layout)}
-        self._is_ready = threading.Event()
-        self._is_over = threading.Event()
-        self._failure: Exception | None = None
-
-    @property
-    def page(self) -> str:
-        """The address that people open."""
-        return f"http://{HOST}:{self.layout.ports.registry}/"
-
-    def part(self, name: str) -> Part:
-        return self._parts[name]
-
-    def run(self) -> None:
-        directory = self.layout.directory
-        directory.mkdir(parents=True)
-        supervisor = Supervisor(list(self._parts.values()), directory / "topology.json", lambda _: None)
-        try:
-            supervisor.run_until(lambda: supervisor.all_ready() or self._is_over.is_set())
-            self._is_ready.set()
-            supervisor.run_until(self._is_over.is_set)
-        except Exception as error:
-            self._failure = error
-            self._is_ready.set()
-        finally:
-            supervisor.stop()
-
-    def wait_ready(self) -> None:
-        assert self._is_ready.wait(150), "the pipeline was not ready in 150 s"
-        if self._failure:
-            raise self._failure
-
-    def end(self) -> None:
-        self._is_over.set()
-        self.join()
-
-
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Two clusters with a subscriber each, Spark inside the driver, a swarm every half second."""
-    ports = Ports.free(clusters=2, subscribers_per_cluster=1)
-    directory = tmp_path_factory.mktemp("pipeline") / "state"
-    running = Pipeline(Layout(directory, ports, trigger_ms=500, spark_master="local[2]"))
-    running.start()
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.end()

@@ -6,8 +6,8 @@ import pytest
 
 from emostream import palette
 from emostream_lab.machine.chromium import Browser
-from tests.browser.conftest import Pipeline
 from tests.browser.test_page import button, open_page, total_of, totals
+from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.spark
 

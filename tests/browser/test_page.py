@@ -11,7 +11,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
 from emostream_lab.processes.servers import HOST
-from tests.browser.conftest import Pipeline
+from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.spark
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emostream_lab.processes.topology import Layout
+from tests.pipeline import Pipeline
 
 README = Path(__file__).parents[2] / "README.md"
 CURL_TIMED_OUT = 28
@@ -22,10 +23,10 @@ def test_the_readme_has_curl_lines() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_a_block_of_curl_lines_works_as_pasted(pipeline: Layout, tmp_path: Path, block: str) -> None:
+def test_a_block_of_curl_lines_works_as_pasted(pipeline: Pipeline, tmp_path: Path, block: str) -> None:
     # An answer of 400 or more is a failure of curl's own, by this file.
     (tmp_path / ".curlrc").write_text("fail\n")
-    script = f"set -euo pipefail\n{_with_ports(block, pipeline)}"
+    script = f"set -euo pipefail\n{_with_ports(block, pipeline.layout)}"
     # A stream never ends by itself: that curl stops it is how it should be.
     good = {CURL_TIMED_OUT} if "--max-time" in block else {0}
     environment = {**os.environ, "CURL_HOME": str(tmp_path)}

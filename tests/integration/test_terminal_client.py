@@ -18,6 +18,7 @@ import pytest
 
 from emostream_lab.processes import topology
 from emostream_lab.processes.topology import Layout
+from tests.pipeline import Pipeline
 
 CLIENT = [sys.executable, "-m", "emostream", "client"]
 TIMEOUT_SECONDS = 60
@@ -85,8 +86,8 @@ def terminal(layout: Layout, columns: int = 100, lines: int = 30) -> Iterator[Te
         opened.close()
 
 
-def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Layout) -> None:
-    with terminal(pipeline) as screen:
+def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Pipeline) -> None:
+    with terminal(pipeline.layout) as screen:
         screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
         screen.press("1")
         screen.wait_for(lambda: "accepted in" in screen.text, "the reaction was accepted")
@@ -94,8 +95,8 @@ def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Layout) -
         screen.wait_for(lambda: any("🔥" in line for line in screen.text.splitlines()[:20]), "it flies")
 
 
-def test_it_fits_a_resized_terminal_and_leaves_it_as_it_was(pipeline: Layout) -> None:
-    with terminal(pipeline) as screen:
+def test_it_fits_a_resized_terminal_and_leaves_it_as_it_was(pipeline: Pipeline) -> None:
+    with terminal(pipeline.layout) as screen:
         screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
         screen.resize(60, 20)
         screen.wait_for(lambda: "q quits" in screen.text.splitlines()[19], "the foot is on the new last line")
@@ -108,8 +109,8 @@ def test_it_fits_a_resized_terminal_and_leaves_it_as_it_was(pipeline: Layout) ->
         assert shown_last > screen.output.rfind(b"\x1b[?25l")
 
 
-def test_json_is_one_message_a_line(pipeline: Layout) -> None:
-    environment = {**os.environ, **topology.environment(pipeline)}
+def test_json_is_one_message_a_line(pipeline: Pipeline) -> None:
+    environment = {**os.environ, **topology.environment(pipeline.layout)}
     with subprocess.Popen([*CLIENT, "--json"], env=environment, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None
         first = json.loads(client.stdout.readline())
@@ -119,9 +120,9 @@ def test_json_is_one_message_a_line(pipeline: Layout) -> None:
 
 
 @pytest.mark.parametrize("lines", [0, 1])
-def test_json_ends_when_nobody_reads_it_any_more(pipeline: Layout, lines: int) -> None:
+def test_json_ends_when_nobody_reads_it_any_more(pipeline: Pipeline, lines: int) -> None:
     # The locale cannot say an emoji, and nobody reacts, so nothing more is written after the first line.
-    environment = {**os.environ, **topology.environment(pipeline), "PYTHONIOENCODING": "latin-1"}
+    environment = {**os.environ, **topology.environment(pipeline.layout), "PYTHONIOENCODING": "latin-1"}
     with subprocess.Popen(
         [*CLIENT, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as client:

@@ -1,0 +1,51 @@
+"""The whole pipeline, for the tests that need every tier."""
+
+import threading
+
+from emostream_lab.processes import topology
+from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.supervisor import Supervisor
+from emostream_lab.processes.topology import Layout, Part
+
+
+class Pipeline(threading.Thread):
+    """Every tier, supervised as in the demo, by a thread of its own."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        self._parts = {part.name: part for part in topology.parts(layout)}
+        self._is_ready = threading.Event()
+        self._is_over = threading.Event()
+        self._failure: Exception | None = None
+
+    @property
+    def page(self) -> str:
+        """The address that people open."""
+        return f"http://{HOST}:{self.layout.ports.registry}/"
+
+    def part(self, name: str) -> Part:
+        return self._parts[name]
+
+    def run(self) -> None:
+        directory = self.layout.directory
+        directory.mkdir(parents=True)
+        supervisor = Supervisor(list(self._parts.values()), directory / "topology.json", lambda _: None)
+        try:
+            supervisor.run_until(lambda: supervisor.all_ready() or self._is_over.is_set())
+            self._is_ready.set()
+            supervisor.run_until(self._is_over.is_set)
+        except Exception as error:
+            self._failure = error
+            self._is_ready.set()
+        finally:
+            supervisor.stop()
+
+    def wait_ready(self) -> None:
+        assert self._is_ready.wait(600), "the pipeline was not ready in 600 s"
+        if self._failure:
+            raise self._failure
+
+    def end(self) -> None:
+        self._is_over.set()
+        self.join()
