@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -11,7 +11,8 @@ unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 JOBS ?= 4
-python = $(BIN)/python
+unit_python = $(BIN)/python
+system_python = $(BIN)/python
 # Each worker gets whole test files, the longest first. tests/conftest.py lists these.
 side_by_side = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 set_up = @python3 -m emostream_lab.machine.bootstrap
@@ -87,8 +88,13 @@ test: forget-coverage lint test-unit test-system ## Check everything: lint, type
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-# `make test` measures the coverage of lines and branches, including the processes that the tests start.
-test: python = $(BIN)/coverage run
+coverage: forget-coverage test-unit test-system ## Measure which lines and branches all tests reach, in every process
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+# Measuring doubles the work of Python, so `make test` measures the unit tests alone.
+test coverage: unit_python = $(BIN)/coverage run
+coverage: system_python = $(BIN)/coverage run
 
 forget-coverage:
 	@rm -rf build/coverage
@@ -104,11 +110,11 @@ lint: ## Check style and types, of Python and of the deployment
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test
-	$(python) -m pytest --quiet --numprocesses auto --dist worksteal tests/unit
+	$(unit_python) -m pytest --quiet --numprocesses auto --dist worksteal tests/unit
 
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
-	$(python) -m pytest --quiet $(side_by_side) tests/integration
+	$(system_python) -m pytest --quiet $(side_by_side) tests/integration
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
@@ -116,7 +122,7 @@ test-browser: ## Test the page in headless Chromium, on the real pipeline
 
 test-system: ## The integration and the browser tests, side by side
 	$(set_up) browser
-	$(python) -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
+	$(system_python) -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test

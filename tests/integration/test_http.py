@@ -529,7 +529,7 @@ def test_a_server_in_a_thread_that_fails_ends_its_process(monkeypatch: pytest.Mo
     monkeypatch.setattr(emostream.runtime.http, "serve", fail)
     with listen(HOST, servers.free_port()) as listener:
         ThreadedServer(make_app(Readiness()), listener, on_failure=failed.set)
-        assert failed.wait(10)
+        assert failed.wait(60)
 
 
 def test_an_ipv6_address_can_be_bound() -> None:

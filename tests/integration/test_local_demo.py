@@ -53,7 +53,7 @@ def rows(layout: Layout) -> dict[str, dict[str, object]]:
 
 
 class Killer(threading.Thread):
-    """Kills each victim once the crowd is at work, and waits until it is back before the next one."""
+    """Kills each victim once the crowd is at work, one when the other is back, and then ends the demo."""
 
     def __init__(self, layout: Layout, victims: tuple[str, ...]) -> None:
         super().__init__()
@@ -62,6 +62,13 @@ class Killer(threading.Thread):
         self.killed: list[str] = []
 
     def run(self) -> None:
+        try:
+            self._kill_all()
+        finally:
+            if rows(self._layout):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def _kill_all(self) -> None:
         until(lambda: (now := figures.read(self._layout.directory / "crowd.json")) and now.counted > 100, 300)
         for victim in self._victims:
             pid = rows(self._layout)[victim]["pid"]
@@ -82,7 +89,7 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     victims = ("ingest", "publisher@cluster1", f"subscriber@{layout.ports.subscribers[0][0]}", "registry", "aggregator")
     killer = Killer(layout, victims)
     killer.start()
-    status = demo.run(Wishes(for_seconds=30, reactions_per_second=100, viewers=20), layout)
+    status = demo.run(Wishes(reactions_per_second=100, viewers=20), layout)
     killer.join()
     said = capsys.readouterr().out
     assert killer.killed == list(victims)
