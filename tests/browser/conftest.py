@@ -37,7 +37,7 @@ def browser(new_browser: Callable[[], Browser]) -> Browser:
     return started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def module_page() -> Iterator[str]:
     """The address of a page with the style and the modules of the real one; these are at `/emostream.js` and so on."""
 
@@ -61,7 +61,7 @@ def module_page() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def modules(module_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser on the page of the modules."""
     browser = Browser(tmp_path_factory.mktemp("modules"))

@@ -74,7 +74,7 @@ class Killer(threading.Thread):
             pid = rows(self._layout)[victim]["pid"]
             assert isinstance(pid, int)
             os.kill(pid, signal.SIGKILL)
-            until(lambda pid=pid, victim=victim: self._is_back(victim, pid), 120)
+            until(lambda pid=pid, victim=victim: self._is_back(victim, pid), 400)
             self.killed.append(victim)
 
     def _is_back(self, victim: str, old_pid: int) -> bool:
@@ -82,7 +82,7 @@ class Killer(threading.Thread):
         return row["state"] == "ready" and row["pid"] != old_pid
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
