@@ -48,6 +48,20 @@ def _ip_address(text: str) -> str:
 BindAddress = Annotated[str, AfterValidator(_ip_address)]
 OptionalUrl = Annotated[str, Field(pattern=r"^($|https?://)")]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+# What the two Flask tiers bound alike.
+MaxConnections = Annotated[
+    int,
+    Field(
+        ge=1, description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head."
+    ),
+]
+MaxReceivingBytes = Annotated[
+    int,
+    Field(
+        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
+        "4 KiB at most."
+    ),
+]
 
 
 class Section(BaseSettings):
@@ -258,17 +272,8 @@ class IngestSettings(AdminListener, PublicListener):
     body_timeout_ms: int = Field(
         5_000, ge=100, description="How long a client may take to send its body before its 408."
     )
-    max_receiving_bytes: int = Field(
-        32 << 20,
-        ge=2 << 20,
-        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
-        "4 KiB at most.",
-    )
-    max_connections: int = Field(
-        5_000,
-        ge=1,
-        description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head.",
-    )
+    max_receiving_bytes: MaxReceivingBytes = Field(32 << 20, ge=2 << 20)
+    max_connections: MaxConnections = 5_000
     drain_timeout_ms: int = Field(
         10_000, ge=0, description="After SIGTERM: how long requests in flight may take to be acknowledged."
     )
@@ -425,17 +430,8 @@ class RegistrySettings(AdminListener, PublicListener):
     pending_seconds: float = Field(
         10, gt=0, description="How long an assignment counts as load although its viewer has not connected."
     )
-    max_receiving_bytes: int = Field(
-        8 << 20,
-        ge=128 << 10,
-        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
-        "4 KiB at most.",
-    )
-    max_connections: int = Field(
-        5_000,
-        ge=1,
-        description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head.",
-    )
+    max_receiving_bytes: MaxReceivingBytes = Field(8 << 20, ge=128 << 10)
+    max_connections: MaxConnections = 5_000
     cors_origins: CommaSeparated = Field(
         ("*",), description="Origins of pages that may ask, comma-separated; `*` for any."
     )
