@@ -139,6 +139,9 @@ SignOfLife = Hello | Heartbeat
 
 _encoder = msgspec.json.Encoder()
 _viewer_message_decoder: msgspec.json.Decoder[ViewerMessage] = msgspec.json.Decoder(ViewerMessage)
+_stream_message_decoder: msgspec.json.Decoder[ViewerMessage | SignOfLife] = msgspec.json.Decoder(
+    ViewerMessage | SignOfLife
+)
 _swarm_decoder = msgspec.json.Decoder(Swarm)
 
 
@@ -187,6 +190,12 @@ def decode_swarm(value: bytes) -> Swarm:
 def decode_viewer_message(data: bytes | str) -> ViewerMessage:
     """Decode one SSE `data:` or WebSocket frame. Raises msgspec.DecodeError if it is not a viewer message."""
     return _viewer_message_decoder.decode(data)
+
+
+@_with_one_error
+def decode_stream_message(data: bytes | str) -> ViewerMessage | SignOfLife:
+    """Decode one message of a stream that has visible heartbeats. Raises msgspec.DecodeError if it is none."""
+    return _stream_message_decoder.decode(data)
 
 
 def new_stream_id(now_ms: int, previous: str | None = None) -> str:

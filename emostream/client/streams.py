@@ -7,7 +7,7 @@ Use both kinds of stream in the same way: send `request()`, pass each received p
 import functools
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 from websockets.client import ClientProtocol
@@ -74,7 +74,7 @@ class _Messages:
         """
         try:
             message = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             if _type_of(data) in {*_KNOWN_TYPES, None}:
                 raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
             return
@@ -188,12 +188,7 @@ def _with_query(url: str, parameter: str) -> str:
 
 # All viewers of a process get the same swarm at almost the same time. Without this cache, a simulated audience would
 # spend most of its time decoding it again for each viewer.
-_decode = functools.lru_cache(maxsize=16)(
-    cast(
-        "msgspec.json.Decoder[model.ViewerMessage | model.SignOfLife]",
-        msgspec.json.Decoder(model.ViewerMessage | model.SignOfLife),
-    ).decode
-)
+_decode = functools.lru_cache(maxsize=16)(model.decode_stream_message)
 
 
 def _type_of(data: bytes) -> str | None:
