@@ -12,7 +12,7 @@ import msgspec
 # The Kafka topics. Each cluster has one more topic, which has the cluster's name.
 REACTIONS_TOPIC = "reactions"
 DEAD_LETTER_TOPIC = "reactions.dead-letter"
-REHEARSAL_TOPIC = "reactions.rehearsal"
+WARMUP_TOPIC = "reactions.warm-up"
 SWARMS_TOPIC = "swarms"
 
 # This header of a record of `reactions` holds the count of each emoji in the record's list, as JSON. With it, the

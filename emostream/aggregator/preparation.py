@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from emostream.aggregator import session
-from emostream.aggregator.rehearsal import rehearse
+from emostream.aggregator.warmup import warm_up
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings
 from emostream.runtime import logs
 
@@ -36,24 +36,24 @@ class Preparation:
     def finish(self, *, is_work_waiting: bool) -> SparkSession:
         """Return Spark with an executor; call it once this process is elected.
 
-        It rehearses too, unless work is waiting: a rehearsal would make viewers wait. Raises EmoStreamError if there is
-        no executor.
+        It also warms Spark up, unless work is waiting: viewers would wait for the warm-up. Raises EmoStreamError if there
+        is no executor.
         """
         self._is_elected.set()
         spark = self._begun.result()
         session.wait_for_executor(spark, self._settings)
         if not is_work_waiting:
-            rehearse(spark, self._settings, self._kafka, self._scratch / "rehearsal")
+            warm_up(spark, self._settings, self._kafka, self._scratch / "warm-up")
         return spark
 
     def _begin(self) -> SparkSession:
-        """Start Spark. Rehearse as well if an executor is there before this process is elected."""
+        """Start Spark. Warm it up as well if an executor is there before this process is elected."""
         spark = session.start(self._settings, logs_text=logs.writes_text(self._log_settings))
         while session.lacks_executor(spark, self._settings):
             if self._is_elected.wait(_LOOK_SECONDS):
                 return spark
         if not self._is_elected.is_set():
-            rehearse(spark, self._settings, self._kafka, self._scratch / "standing-by", until=self._is_elected)
+            warm_up(spark, self._settings, self._kafka, self._scratch / "standing-by", until=self._is_elected)
         return spark
 
 

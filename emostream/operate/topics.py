@@ -17,8 +17,8 @@ from emostream.errors import EmoStreamError
 from emostream.model import (
     DEAD_LETTER_TOPIC,
     REACTIONS_TOPIC,
-    REHEARSAL_TOPIC,
     SWARMS_TOPIC,
+    WARMUP_TOPIC,
     Swarm,
     new_stream_id,
 )
@@ -26,13 +26,13 @@ from emostream.runtime.kafka import admin_client, asking
 from emostream.swarms.log import SwarmLog, describe_reactions, last_swarm
 from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
 
-# All others are one ordered log each. What is rehearsed is to be as it will be.
-_PARTITIONED = {REACTIONS_TOPIC, REHEARSAL_TOPIC}
+# All others are one ordered log each. The warm-up reads a topic like the real one.
+_PARTITIONED = {REACTIONS_TOPIC, WARMUP_TOPIC}
 
 _DEAD_LETTER_RETENTION_MS = 7 * 24 * 3_600_000
 _DEAD_LETTER_RETENTION_BYTES = 1 << 30
 # Nobody needs its records once they are counted. A segment of the time, because whole segments go.
-_REHEARSAL_RETENTION_MS = 600_000
+_WARMUP_RETENTION_MS = 600_000
 _TRANSACTION_TIMEOUT_MS = 10_000
 _CREATE_TIMEOUT_MS = 30_000
 
@@ -132,8 +132,8 @@ def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
         return {"retention.ms": settings.reactions_retention_ms, "retention.bytes": -1}
     if name == DEAD_LETTER_TOPIC:
         return {"retention.ms": _DEAD_LETTER_RETENTION_MS, "retention.bytes": _DEAD_LETTER_RETENTION_BYTES}
-    if name == REHEARSAL_TOPIC:
-        return {"retention.ms": _REHEARSAL_RETENTION_MS, "segment.ms": _REHEARSAL_RETENTION_MS}
+    if name == WARMUP_TOPIC:
+        return {"retention.ms": _WARMUP_RETENTION_MS, "segment.ms": _WARMUP_RETENTION_MS}
     # Their last record is state: kept by size, never by age. Whole segments go, so they must be smaller than the rest.
     segment_bytes = min(max(settings.swarms_retention_bytes // 8, settings.max_record_bytes), 1 << 30)
     return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
@@ -144,7 +144,7 @@ def _places(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[s
     places: dict[Sequence[str], list[str]] = {}
     for cluster in clusters.names:
         places.setdefault(clusters.brokers_of(cluster) or kafka.bootstrap_servers, []).append(cluster)
-    ours = [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC]
+    ours = [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, WARMUP_TOPIC, SWARMS_TOPIC]
     places.setdefault(kafka.bootstrap_servers, []).extend(ours)
     return places
 

@@ -27,8 +27,8 @@ from emostream.model import (
     COUNTS_HEADER,
     DEAD_LETTER_TOPIC,
     REACTIONS_TOPIC,
-    REHEARSAL_TOPIC,
     SWARMS_TOPIC,
+    WARMUP_TOPIC,
     Reaction,
     Swarm,
     encode,
@@ -247,13 +247,13 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     assert not log.check()[-1].reactions
 
 
-def test_what_it_rehearses_with_is_seen_by_nobody(log: Log, start: Start) -> None:
+def test_records_of_the_warm_up_are_not_counted(log: Log, start: Start) -> None:
     start().wait_until_it_leads()
     assert len(log.swarms()) == 1
     assert not sum(log.ends().values())
-    rehearsed = log.ends(REHEARSAL_TOPIC)
-    assert len(rehearsed) == len(log.ends())
-    assert all(rehearsed.values())
+    made_up = log.ends(WARMUP_TOPIC)
+    assert len(made_up) == len(log.ends())
+    assert all(made_up.values())
 
 
 def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log: Log, start: Start) -> None:
@@ -395,7 +395,7 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         assert executors
         standby = start(spark_master=f"spark://{servers.HOST}:{port}")
         # Each has a core, and so an executor of its own.
-        wait_until(lambda: _rehearsed(standby), PATIENCE_SECONDS, standby.process.log_tail)
+        wait_until(lambda: _has_warmed_up(standby), PATIENCE_SECONDS, standby.process.log_tail)
         assert not standby.leads()
         family = standby.family()
         first.kill()
@@ -409,5 +409,5 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         master.stop()
 
 
-def _rehearsed(aggregator: Aggregator) -> bool:
-    return "aggregator has rehearsed" in aggregator.process.log_text()
+def _has_warmed_up(aggregator: Aggregator) -> bool:
+    return "aggregator has warmed up" in aggregator.process.log_text()

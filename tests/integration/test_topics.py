@@ -75,7 +75,7 @@ def test_from_nothing_to_a_stream_and_back(
     assert grown.stdout.splitlines() == [
         "reactions: grow to 5 partitions",
         "reactions: set retention.ms=3600000",
-        "reactions.rehearsal: grow to 5 partitions",
+        "reactions.warm-up: grow to 5 partitions",
         "changed=3",
     ]
     assert apply().stdout == "changed=0\n"

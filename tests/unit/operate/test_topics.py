@@ -4,12 +4,12 @@ import pytest
 
 from emostream.config import ClustersSettings, KafkaSettings, load
 from emostream.errors import ConfigurationError, EmoStreamError
-from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC
+from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, WARMUP_TOPIC
 from emostream.operate.topics import Topic, changes, wanted_topics
 
 SETTINGS = KafkaSettings(reactions_partitions=4, replication_factor=3, min_insync_replicas=2)
-REACTIONS, DEAD_LETTERS, REHEARSAL, SWARMS, CLUSTER = ALL = wanted_topics(
-    SETTINGS, [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, REHEARSAL_TOPIC, SWARMS_TOPIC, "cluster1"]
+REACTIONS, DEAD_LETTERS, WARMUP, SWARMS, CLUSTER = ALL = wanted_topics(
+    SETTINGS, [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, WARMUP_TOPIC, SWARMS_TOPIC, "cluster1"]
 )
 
 
@@ -20,9 +20,9 @@ def found(topic: Topic, partitions: int | None = None, **configs: str) -> Topic:
     return Topic(topic.name, partitions or topic.partitions, topic.replicas, known)
 
 
-def test_only_reactions_real_or_rehearsed_have_partitions_and_an_age() -> None:
+def test_only_reactions_real_or_made_up_have_partitions_and_an_age() -> None:
     assert [topic.partitions for topic in ALL] == [4, 1, 4, 1, 1]
-    assert int(REHEARSAL.configs["retention.ms"]) < 3_600_000
+    assert int(WARMUP.configs["retention.ms"]) < 3_600_000
     assert REACTIONS.configs["retention.ms"] == str(24 * 3_600_000)
     for topic in (SWARMS, CLUSTER):
         assert topic.configs["retention.ms"] == "-1"

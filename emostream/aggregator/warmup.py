@@ -1,7 +1,7 @@
-"""The rehearsal: an aggregator warms up Spark by counting invented records from a separate topic.
+"""Warms up Spark: an aggregator counts made-up records of a separate topic.
 
 Spark's JVMs compile their code while it runs, so the first batches take several times as long as later ones. Without
-a rehearsal, viewers would wait for them. The rehearsal runs every step: the Kafka reader, the micro-batches, and the
+a warm-up, viewers would wait for them. The warm-up runs every step: the Kafka reader, the micro-batches, and the
 count.
 """
 
@@ -17,7 +17,7 @@ from emostream.aggregator.session import check_executors
 from emostream.aggregator.stream import Plan
 from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
-from emostream.model import COUNTS_HEADER, REHEARSAL_TOPIC, Reaction
+from emostream.model import COUNTS_HEADER, WARMUP_TOPIC, Reaction
 from emostream.runtime import logs
 from emostream.runtime.kafka import abandoned_at_end, asking, durable_producer, log_reader
 from emostream.swarms.log import no_topic
@@ -28,7 +28,7 @@ log = logs.get(__name__)
 _RECORDS_PER_BATCH = 50
 # More batches than the time limit allows.
 _BATCHES = 60
-# Each batch of the rehearsal delays the first swarm. In measurements, batches became shorter for about this long after
+# Each batch of the warm-up delays the first swarm. In measurements, batches became shorter for about this long after
 # the first batch, which takes longer than all others together.
 _SECONDS = 4.0
 # A reaction waits for half a trigger on average, and then for the batch. So a batch should take only this part of a
@@ -40,23 +40,23 @@ _WRITE_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
-_VALUE = model.encode([Reaction("rehearsal", "🔥", 0)] * 2)
+_VALUE = model.encode([Reaction("warm-up", "🔥", 0)] * 2)
 _HEADERS = [(COUNTS_HEADER, model.encode({"🔥": 2}))]
 
 
-def rehearse(
+def warm_up(
     spark: SparkSession,
     settings: AggregatorSettings,
     kafka: KafkaSettings,
     checkpoint: Path,
     until: threading.Event | None = None,
 ) -> None:
-    """Count invented records until a batch takes only a small part of a trigger.
+    """Count made-up records until a batch takes only a small part of a trigger.
 
     It stops early after a few seconds, or when the event `until` is set. `checkpoint` is an empty folder that nothing
     else uses. Raises EmoStreamError if the topic is missing, or if Spark cannot count.
     """
-    plan = Plan(REHEARSAL_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
+    plan = Plan(WARMUP_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
     rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000, until or threading.Event())
     running = stream.start(spark, kafka, plan, rounds)
     began = time.monotonic()
@@ -66,10 +66,10 @@ def rehearse(
             check_executors(spark, settings, waited_seconds)
             if not running.isActive or waited_seconds > _PATIENCE_SECONDS:
                 reason = running.exception() or f"a batch takes longer than {_PATIENCE_SECONDS:g} s"
-                raise EmoStreamError(f"Spark could not rehearse ({reason}): does its executor reach Kafka?")
+                raise EmoStreamError(f"Spark could not be warmed up ({reason}): does its executor reach Kafka?")
     finally:
         running.stop()
-    log.info("aggregator has rehearsed", seconds=round(time.monotonic() - began, 1))
+    log.info("aggregator has warmed up", seconds=round(time.monotonic() - began, 1))
 
 
 class _Rounds:
@@ -97,17 +97,17 @@ class _Rounds:
 
 
 def _write_records(kafka: KafkaSettings) -> dict[int, int]:
-    """Write the records for the rehearsal. Returns the offset of the first record by partition."""
+    """Write the records for the warm-up. Returns the offset of the first record by partition."""
     brokers = kafka.bootstrap_servers
     with log_reader(brokers, kafka.max_record_bytes) as reader, asking(brokers):
-        partitions = sorted(reader.partitions_for_topic(REHEARSAL_TOPIC) or ())
+        partitions = sorted(reader.partitions_for_topic(WARMUP_TOPIC) or ())
     if not partitions:
-        raise no_topic(REHEARSAL_TOPIC)
+        raise no_topic(WARMUP_TOPIC)
     with abandoned_at_end(durable_producer(kafka), _CLOSE_SECONDS) as producer, asking(brokers):
-        first = {partition: producer.send(REHEARSAL_TOPIC, _VALUE, partition=partition) for partition in partitions}
+        first = {partition: producer.send(WARMUP_TOPIC, _VALUE, partition=partition) for partition in partitions}
         for number in range(_BATCHES * _RECORDS_PER_BATCH):
             # Most records have the counts header, as ingest writes it. Some do not, as from other writers.
             headers = _HEADERS if number % 10 else []
-            producer.send(REHEARSAL_TOPIC, _VALUE, headers=headers, partition=partitions[number % len(partitions)])
+            producer.send(WARMUP_TOPIC, _VALUE, headers=headers, partition=partitions[number % len(partitions)])
         producer.flush(_WRITE_SECONDS)
         return {partition: sent.get(0).offset for partition, sent in first.items()}
