@@ -36,8 +36,8 @@ class Preparation:
     def finish(self, *, is_work_waiting: bool) -> SparkSession:
         """Return Spark with an executor; call it once this process is elected.
 
-        It also warms Spark up, unless work is waiting: viewers would wait for the warm-up. Raises EmoStreamError if there
-        is no executor.
+        It also warms Spark up, unless work is waiting, because viewers would wait for the warm-up. Raises
+        EmoStreamError if there is no executor.
         """
         self._is_elected.set()
         spark = self._begun.result()
