@@ -182,7 +182,7 @@ class KafkaSettings(Section):
 
 
 class ZooKeeperSettings(Section):
-    """Where elections are held and subscribers are announced."""
+    """Where elections are held and processes are registered."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}ZOOKEEPER_")
     title: ClassVar[str] = "ZooKeeper"

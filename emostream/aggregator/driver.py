@@ -28,7 +28,7 @@ from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, Zoo
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
-from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.readiness import Readiness
 from emostream.swarms.log import DeadLetter, SwarmLog, describe_reactions
@@ -67,17 +67,17 @@ def run(
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
-        announcement = Announcement(client, f"/services/aggregator/{listener.name}", identity)
+        registration = Registration(client, f"/services/aggregator/{listener.name}", identity)
         election = Election(client, "/elections/aggregator", identity)
         facts = {"url": listener.url, "admin_url": listener.url}
-        announcement.update({**facts, "leader": False})
+        registration.update({**facts, "leader": False})
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)
         if not election.win(stop, on_waiting=lambda: _stand_by(preparation, readiness)):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")
-        announcement.update({**facts, "leader": True})
+        registration.update({**facts, "leader": True})
         metrics.LEADER.set(1)
         _aggregate(settings, kafka, preparation, scratch, _Term(election, readiness, stop))
     log.info("aggregator ends")

@@ -13,7 +13,7 @@ from emostream.config import AuditSettings, KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, decode_swarm
 from emostream.runtime import http, logs
-from emostream.runtime.coordination import Announcement, new_client, process_identity
+from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.kafka import last_record, log_reader
 from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.readiness import Readiness
@@ -43,7 +43,7 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         cleanup.callback(client.stop)
         client.start_async()
         content = {"url": listener.url, "admin_url": listener.url, "leader": False}
-        Announcement(client, f"/services/audit/{listener.name}", identity).update(content)
+        Registration(client, f"/services/audit/{listener.name}", identity).update(content)
         reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
         _Auditor(reader, readiness).follow(stop)
 

@@ -9,7 +9,7 @@ from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
 from emostream.runtime import coordination, files, garbage, http, logs
-from emostream.runtime.coordination import Announcement, process_identity
+from emostream.runtime.coordination import Registration, process_identity
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
@@ -49,8 +49,8 @@ async def _run(
     presence = coordination.new_client(zookeeper)
     presence.start_async()
     identity = process_identity(listener.address)
-    announcement = Announcement(presence, f"/services/ingest/{listener.name}", identity)
-    announcement.update({"url": listener.url, "admin_url": admin.url, "leader": False})
+    registration = Registration(presence, f"/services/ingest/{listener.name}", identity)
+    registration.update({"url": listener.url, "admin_url": admin.url, "leader": False})
     garbage.collect_rarely()
     log.info("serving", url=listener.url, admin_url=admin.url)
     stopping = asyncio.create_task(told_to_stop.wait())

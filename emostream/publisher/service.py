@@ -22,7 +22,7 @@ from emostream.publisher import metrics
 from emostream.publisher.relay import Decision, Place, Relay, place_of
 from emostream.runtime import http, logs
 from emostream.runtime.background import run_in_thread
-from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream.runtime.kafka import abandoned_at_end, durable_producer, last_record, log_reader
 from emostream.runtime.listener import Listener, listen_for_operators
 from emostream.runtime.readiness import Readiness
@@ -101,15 +101,15 @@ class Publisher:
         try:
             cluster = self._settings.cluster
             self._election = Election(client, f"/elections/publisher/{cluster}", self._identity)
-            self._presence = Announcement(client, f"/services/publisher/{cluster}@{self._name}", self._identity)
+            self._presence = Registration(client, f"/services/publisher/{cluster}@{self._name}", self._identity)
             client.add_listener(self._on_state)
             self._on_state(client.state)
-            self._announce(is_leader=False)
+            self._register(is_leader=False)
             # Nothing is due to be relayed by one that stands by, whatever trouble it had when it led.
             while self._election.win(self._stop, on_waiting=lambda: self._readiness.met("relay")):
-                self._announce(is_leader=True)
+                self._register(is_leader=True)
                 self._lead()
-                self._announce(is_leader=False)
+                self._register(is_leader=False)
             self._presence.withdraw()
         finally:
             client.stop()
@@ -140,7 +140,7 @@ class Publisher:
     def _may_go_on(self) -> bool:
         return self._election.is_leader and not self._stop.is_set()
 
-    def _announce(self, *, is_leader: bool) -> None:
+    def _register(self, *, is_leader: bool) -> None:
         self._presence.update({"url": self._url, "admin_url": self._url, "leader": is_leader})
 
     def _on_state(self, state: str) -> None:

@@ -20,8 +20,8 @@ _OK = 200
 _MAX_CONNECTIONS = 32
 
 
-class Announced(msgspec.Struct, frozen=True):
-    """A process as it announced itself; `clients` and `capacity` are a subscriber's. `admin_url` is what is asked."""
+class RegisteredProcess(msgspec.Struct, frozen=True):
+    """A process as it is registered; `clients` and `capacity` are a subscriber's. `admin_url` is what is asked."""
 
     tier: str
     name: str
@@ -34,16 +34,16 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class Collector:
-    """Looks at all the processes that `announced` names at that moment. To be used on one event loop."""
+    """Looks at all the processes that `registered` names at that moment. To be used on one event loop."""
 
-    def __init__(self, announced: Callable[[], Sequence[Announced]]) -> None:
-        self._announced = announced
+    def __init__(self, registered: Callable[[], Sequence[RegisteredProcess]]) -> None:
+        self._registered = registered
         self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
         self._newest: asyncio.Task[list[dict[str, Any]]] | None = None
         self._made_at = float("-inf")
 
     async def look(self) -> list[dict[str, Any]]:
-        """Each process with what it announced, `ready`, the `reason` if not, and `metrics`: a sum for each name."""
+        """Each process as registered, with `ready`, the `reason` if not, and `metrics`: a sum for each name."""
         now = asyncio.get_running_loop().time()
         if self._newest is None or (self._newest.done() and now - self._made_at >= _FRESH_SECONDS):
             self._newest = asyncio.create_task(self._collect())
@@ -52,9 +52,9 @@ class Collector:
         return await asyncio.shield(self._newest)
 
     async def _collect(self) -> list[dict[str, Any]]:
-        return await asyncio.gather(*map(self._ask, self._announced()))
+        return await asyncio.gather(*map(self._ask, self._registered()))
 
-    async def _ask(self, process: Announced) -> dict[str, Any]:
+    async def _ask(self, process: RegisteredProcess) -> dict[str, Any]:
         found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
         async with self._turns:
             try:

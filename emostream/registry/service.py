@@ -17,7 +17,7 @@ from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
 from emostream.runtime import files, http, logs
 from emostream.runtime.background import run_in_thread
-from emostream.runtime.coordination import Announcement, new_client, process_identity
+from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
@@ -49,12 +49,12 @@ async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings
     watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), scribe)
     client.start_async()
     identity = process_identity(listener.address)
-    announcement = Announcement(client, f"/services/registry/{listener.name}", identity)
-    announcement.update({"url": listener.url, "admin_url": admin.url, "leader": False})
+    registration = Registration(client, f"/services/registry/{listener.name}", identity)
+    registration.update({"url": listener.url, "admin_url": admin.url, "leader": False})
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
     log.info("registry listens", url=listener.url, admin_url=admin.url)
-    collector = Collector(topology.announced)
+    collector = Collector(topology.registered)
     app = create_app(settings, readiness, topology, collector, time.monotonic)
     # The topology is read where it is written: on this loop.
     admin_app = create_admin_app(readiness, topology, collector, time.monotonic)
@@ -97,10 +97,10 @@ class _Scribe:
         try:
             self._topology.put(path, value)
         except msgspec.DecodeError as error:
-            # It may have announced something that we could read before.
+            # The node may have described a process before.
             self._topology.remove(path)
             metrics.UNREADABLE.inc()
-            log.error("a node announces nothing that we know", path=path, error=str(error))
+            log.error("a node in ZooKeeper describes no process that the registry knows", path=path, error=str(error))
 
     def _remove(self, path: str) -> None:
         metrics.CHANGES.labels("remove").inc()

@@ -7,7 +7,7 @@ import msgspec
 
 from emostream import model
 from emostream.model import Assignment
-from emostream.registry.live import Announced
+from emostream.registry.live import RegisteredProcess
 from emostream.registry.placement import Placement
 
 SUBSCRIBERS = "/subscribers"
@@ -46,7 +46,7 @@ class TopologyView(msgspec.Struct, frozen=True):
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
 
 
-# Processes of earlier releases announce no `admin_url`, and answer operators at their `url`.
+# Processes of earlier releases register no `admin_url`, and answer operators at their `url`.
 class _SubscriberNode(msgspec.Struct):
     url: Url
     capacity: Annotated[int, msgspec.Meta(ge=1)]
@@ -76,7 +76,7 @@ class Topology:
         self.stale_since_ms: int | None = None
 
     def put(self, path: str, value: bytes) -> None:
-        """A node is there, or has another value. Raises msgspec.DecodeError where it announces nothing that we know."""
+        """Take a new node or a new value of one. Raises msgspec.DecodeError if it describes no process."""
         root, group, name = _parts(path)
         if root == SUBSCRIBERS:
             node = model.decode(value, _SubscriberNode)
@@ -130,10 +130,10 @@ class Topology:
         ]
         return msgspec.structs.replace(view, services=services)
 
-    def announced(self) -> list[Announced]:
+    def registered(self) -> list[RegisteredProcess]:
         """Every process, to be asked how it is. One of a cluster is named `<cluster>@<address>`, if no subscriber."""
         services = [
-            Announced(
+            RegisteredProcess(
                 tier,
                 name,
                 node.url,
@@ -144,7 +144,7 @@ class Topology:
             for (tier, name), node in sorted(self._services.items())
         ]
         subscribers = [
-            Announced(
+            RegisteredProcess(
                 "subscriber",
                 f"{cluster}/{name}",
                 node.url,

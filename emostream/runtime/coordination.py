@@ -1,7 +1,7 @@
-"""ZooKeeper: elections of the one that works, and the announcement of every process.
+"""ZooKeeper: elections, and the registration of every process.
 
-What a caller may assume: while the session is CONNECTED, what it announced is there and what it won it still holds. In
-SUSPENDED (no server answers) nobody else has taken over yet, but may soon. After LOST the announcement and the election
+What a caller may assume: while the session is CONNECTED, what it registered is there and what it won it still holds. In
+SUSPENDED (no server answers) nobody else has taken over yet, but may soon. After LOST the registration and the election
 are gone. Losing an election does not stop a leader that is busy: what it writes must be harmless or fenced.
 """
 
@@ -132,7 +132,7 @@ class Election:
         except CancelledError:
             pass
         except (KazooException, KazooTimeoutError) as error:
-            log.warning("election is not answered", path=self._path, error=repr(error))
+            log.warning("ZooKeeper does not answer an election", path=self._path, error=repr(error))
 
     def _give_up_earlier_place(self) -> None:
         self._client.ensure_path(self._path)
@@ -206,12 +206,12 @@ def _release(lock: Any) -> None:
         lock.release()
 
 
-class Announcement:
+class Registration:
     """An ephemeral node that holds a JSON object, made again after each loss of the session or of the node itself.
 
     The object carries `identity` (see `process_identity`) as `process`. A node of the same identity is this process's
     own, or of a killed one whose place this process has taken, and is replaced at once. A node of any other process
-    stays: that is logged, and this process is announced as soon as the node is gone.
+    stays: that is logged, and this process is registered as soon as the node is gone.
 
     Safe to use from any thread; `update` and `withdraw` never wait for ZooKeeper.
     """
@@ -232,7 +232,7 @@ class Announcement:
         client.add_listener(self._on_state)
 
     def update(self, content: Mapping[str, Any]) -> None:
-        """Announce this content from now on."""
+        """Register with this content from now on."""
         self._set(json.dumps({**content, _PROCESS: self._identity}).encode())
 
     def withdraw(self) -> None:
@@ -270,9 +270,9 @@ class Announcement:
                 self._has_changed = False
                 value = self._value
             try:
-                self._withdraw() if value is None else self._announce(value)
+                self._withdraw() if value is None else self._register(value)
             except Exception as error:
-                log.warning("announcement is not answered", path=self._path, error=repr(error))
+                log.warning("ZooKeeper does not answer a registration", path=self._path, error=repr(error))
                 # Without a connection `_on_state` writes again, once ZooKeeper is back.
                 if self._client.connected:
                     self._has_changed = True
@@ -283,7 +283,7 @@ class Announcement:
         if node is not None and node.identity == self._identity:
             self._delete()
 
-    def _announce(self, value: bytes) -> None:
+    def _register(self, value: bytes) -> None:
         node = self._read()
         if node is not None and node.identity != self._identity:
             self._tell_taken(node.identity or "a process of an earlier version")
@@ -337,9 +337,9 @@ class _Node:
 
 
 def _identity_in(content: bytes) -> str:
-    """The `process` of an announcement; empty where it names none."""
+    """The `process` of a registration; empty where it names none."""
     try:
-        announced = json.loads(content)
+        registered = json.loads(content)
     except ValueError:
         return ""
-    return str(announced.get(_PROCESS, "")) if isinstance(announced, dict) else ""
+    return str(registered.get(_PROCESS, "")) if isinstance(registered, dict) else ""

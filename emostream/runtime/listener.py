@@ -1,6 +1,6 @@
 """The socket on which a process listens. It is held before anything else is done, and before anybody is told of it.
 
-A second process at the same address ends here, so it never announces itself nor contends in an election. This also
+A second process at the same address ends here, so it never registers itself nor contends in an election. This also
 makes an address a name: whoever holds it knows that an earlier holder, in the same place, is gone.
 """
 

@@ -1,4 +1,4 @@
-"""A subscriber's life: it listens, fills its history, is announced, serves, and drains when it is told to stop."""
+"""A subscriber's life: it listens, fills its history, is registered, serves, and drains when it is told to stop."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
 from emostream.runtime import files, garbage, http, logs
 from emostream.runtime.background import run_in_thread
-from emostream.runtime.coordination import Announcement, new_client, process_identity
+from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
 from emostream.subscriber import feed, sockets
@@ -23,7 +23,7 @@ log = logs.get(__name__)
 
 # How far above the public port the admin listener's is, where no setting tells it.
 _ADMIN_PORT_DISTANCE = 1_000
-_ANNOUNCEMENT_SECONDS = 1.0
+_REGISTRATION_SECONDS = 1.0
 _END_SECONDS = 2.0
 
 
@@ -67,19 +67,19 @@ async def _serve(
     async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
         sweeping = asyncio.create_task(server.sweep_forever())
         reading = run_in_thread("feed", topic_feed.run)
-        announcing = asyncio.create_task(presence.keep())
+        registering = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
         log.info("subscriber listens", url=listeners.public.url, admin_url=listeners.admin.url)
         garbage.collect_rarely()
         # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
-        parts = (sweeping, reading, announcing)
+        parts = (sweeping, reading, registering)
         await asyncio.wait((*parts, stopping), return_when=asyncio.FIRST_COMPLETED)
         for part in parts:
             if part.done():
                 part.result()
         log.info("subscriber drains", viewers=len(server.audience))
         readiness.not_met("drain", "the subscriber is leaving")
-        announcing.cancel()
+        registering.cancel()
         presence.withdraw()
         await server.drain()
         topic_feed.stop()
@@ -91,9 +91,9 @@ async def _serve(
 
 
 class _Presence:
-    """Announces the subscriber in ZooKeeper, where the registry finds it: first when its history is filled."""
+    """Registers the subscriber in ZooKeeper, where the registry finds it, once its history is filled."""
 
-    CONDITION = "announcement"
+    CONDITION = "registration"
 
     def __init__(
         self,
@@ -112,32 +112,32 @@ class _Presence:
         self._readiness = readiness
         self._client = new_client(zookeeper)
         path = f"/subscribers/{settings.cluster}/{settings.name or listeners.public.port}"
-        self._announcement = Announcement(self._client, path, process_identity(listeners.public.address))
+        self._registration = Registration(self._client, path, process_identity(listeners.public.address))
         self._hosts = ",".join(zookeeper.hosts)
         self._variable = settings.variable("name")
 
     async def keep(self) -> None:
-        """Announce, and keep the number of clients up to date, until cancelled; ZooKeeper may come and go."""
+        """Register, and keep the number of clients up to date, until cancelled; ZooKeeper may come and go."""
         self._client.start_async()
-        announced = None
+        registered = None
         while True:
-            if self._announcement.holder:
-                reason = f"its name is taken by {self._announcement.holder}: choose another one by {self._variable}"
+            if self._registration.holder:
+                reason = f"its name is taken by {self._registration.holder}: choose another one by {self._variable}"
                 self._readiness.not_met(self.CONDITION, reason)
-            elif self._announcement.was_made:
+            elif self._registration.was_made:
                 self._readiness.met(self.CONDITION)
-            elif announced is not None:
+            elif registered is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
             if self._server.history.state is not None and feed.CONDITION not in self._readiness.reasons():
                 content = {**self._facts, "clients": len(self._server.audience), "draining": False}
-                if content != announced:
-                    self._announcement.update(content)
-                    announced = content
-            await asyncio.sleep(_ANNOUNCEMENT_SECONDS)
+                if content != registered:
+                    self._registration.update(content)
+                    registered = content
+            await asyncio.sleep(_REGISTRATION_SECONDS)
 
     def withdraw(self) -> None:
         """Let no more viewers be sent here; never waits."""
-        self._announcement.withdraw()
+        self._registration.withdraw()
 
     def close(self) -> None:
         """End the session."""

@@ -3,7 +3,7 @@
 import { PipelineMap } from "./map.js";
 
 const POLL_EVERY_MS = 1_000;
-// A process that is no longer announced is shown as gone for this long, so that the user sees the change.
+// A process that is no longer registered is shown as gone for this long, so that the user sees the change.
 const GONE_SHOWN_MS = 20_000;
 // A swarm comes every other second, so a rate over a shorter time would jump between zero and one.
 const RATE_OVER_MS = 10_000;
@@ -28,12 +28,12 @@ export class Observations {
 
   /** @param {object[]} processes of GET /v1/topology/live  @param {number} now in ms  @returns {Process[]} */
   add(processes, now) {
-    const announced = new Map(processes.map((process) => [`${process.tier}/${process.name}`, process]));
-    for (const [key, process] of announced) this.#last.set(key, this.#observe(this.#last.get(key), process, now));
+    const registered = new Map(processes.map((process) => [`${process.tier}/${process.name}`, process]));
+    for (const [key, process] of registered) this.#last.set(key, this.#observe(this.#last.get(key), process, now));
     for (const [key, { process, seenAt }] of this.#last) {
-      if (announced.has(key)) continue;
+      if (registered.has(key)) continue;
       if (now - seenAt > GONE_SHOWN_MS) this.#last.delete(key);
-      else Object.assign(process, { state: "gone", reason: "no longer announced", clients: 0, perSecond: 0 });
+      else Object.assign(process, { state: "gone", reason: "no longer registered", clients: 0, perSecond: 0 });
     }
     return [...this.#last.values()].map(({ process }) => process).sort(byTierAndName);
   }

@@ -47,7 +47,7 @@ class Stage:
                 self.producer.send(cluster, model.encode(swarm("s", sequence)), partition=0)
         self.producer.flush(30)
 
-    def announced(self) -> set[str]:
+    def registered(self) -> set[str]:
         view = json.loads(get(self.registry.port, "/v1/topology").body)
         return {subscriber["name"] for subscriber in view["subscribers"]}
 
@@ -123,9 +123,9 @@ async def watch_through_losses(stage: Stage) -> Audience:
 
 
 def test_viewers_follow_through_a_death_and_a_drain_without_gap_or_repeat(stage: Stage) -> None:
-    wait_until(lambda: stage.announced() == set(stage.subscribers))
+    wait_until(lambda: stage.registered() == set(stage.subscribers))
     audience = asyncio.run(watch_through_losses(stage))
-    wait_until(lambda: stage.announced() == set(list(stage.subscribers)[2:]))
+    wait_until(lambda: stage.registered() == set(list(stage.subscribers)[2:]))
     for viewer in audience.viewers:
         watcher = viewer.watcher
         assert (watcher.snapshots, watcher.swarms, watcher.totals) == (1, 6, {"🔥": 18, "👏": 7})
@@ -133,7 +133,7 @@ def test_viewers_follow_through_a_death_and_a_drain_without_gap_or_repeat(stage:
 
 
 def test_the_terminal_client_goes_on_without_a_gap_when_its_subscriber_is_killed(stage: Stage) -> None:
-    wait_until(lambda: stage.announced() == set(stage.subscribers))
+    wait_until(lambda: stage.registered() == set(stage.subscribers))
     command = [sys.executable, "-m", "emostream", "client", "--json"]
     environment = {**os.environ, "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{stage.registry.port}"}
     messages: list[dict[str, Any]] = []

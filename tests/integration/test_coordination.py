@@ -1,4 +1,4 @@
-"""Elections pass on when a leader goes, and an announcement survives the loss of its session."""
+"""Elections pass on when a leader goes, and a registration survives the loss of its session."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from kazoo.exceptions import NoNodeError
 
 from emostream.config import ZooKeeperSettings
 from emostream.errors import EmoStreamError
-from emostream.runtime.coordination import Announcement, Election, connect, process_identity
+from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream_lab.processes import servers
 from tests.conftest import Server, running
 
@@ -151,11 +151,11 @@ def test_a_leader_resigns_and_closes_in_seconds_while_zookeeper_is_away(tmp_path
         assert not election.is_leader
 
 
-def test_an_announcement_is_updated_survives_a_lost_session_and_goes(connected: Callable[[], KazooClient]) -> None:
+def test_a_registration_is_updated_survives_a_lost_session_and_goes(connected: Callable[[], KazooClient]) -> None:
     client, observer = connected(), connected()
-    announcement = Announcement(client, "/subscribers/a", "first")
+    registration = Registration(client, "/subscribers/a", "first")
 
-    def announced() -> tuple[object, int] | None:
+    def registered() -> tuple[object, int] | None:
         try:
             value, stat = observer.get("/subscribers/a")
         except NoNodeError:
@@ -164,28 +164,28 @@ def test_an_announcement_is_updated_survives_a_lost_session_and_goes(connected: 
         assert content.pop("process") == "first"
         return content, stat.ephemeralOwner
 
-    def is_announced(content: object, besides: int = 0) -> bool:
-        now = announced()
+    def is_registered(content: object, besides: int = 0) -> bool:
+        now = registered()
         return now is not None and now[0] == content and now[1] != besides
 
-    announcement.update({"clients": 1})
-    wait_until(lambda: is_announced({"clients": 1}))
-    announcement.update({"clients": 2})
-    wait_until(lambda: is_announced({"clients": 2}))
+    registration.update({"clients": 1})
+    wait_until(lambda: is_registered({"clients": 1}))
+    registration.update({"clients": 2})
+    wait_until(lambda: is_registered({"clients": 2}))
     old_session = observer.get("/subscribers/a")[1].ephemeralOwner
     expire_session(client)
-    wait_until(lambda: is_announced({"clients": 2}, besides=old_session))
-    announcement.withdraw()
-    wait_until(lambda: announced() is None)
+    wait_until(lambda: is_registered({"clients": 2}, besides=old_session))
+    registration.withdraw()
+    wait_until(lambda: registered() is None)
 
 
 def content(client: KazooClient, path: str) -> dict[str, Any]:
-    """What a node announces; empty where there is none."""
+    """What a node holds; empty where there is none."""
     try:
-        announced: dict[str, Any] = json.loads(client.get(path)[0])
+        registered: dict[str, Any] = json.loads(client.get(path)[0])
     except NoNodeError:
         return {}
-    return announced
+    return registered
 
 
 def holder(client: KazooClient, path: str) -> str | None:
@@ -193,15 +193,15 @@ def holder(client: KazooClient, path: str) -> str | None:
     return content(client, path).get("process")
 
 
-def test_an_announcement_outlives_a_connection_that_is_lost_while_it_is_written(
+def test_a_registration_outlives_a_connection_that_is_lost_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = servers.free_port()
     with running(servers.zookeeper(tmp_path / "zookeeper", port), port) as server:
         settings = ZooKeeperSettings(hosts=(server.address,), session_timeout_ms=4_000)
         client = connect(settings)
-        announcement = Announcement(client, "/services/a", "first")
-        announcement.update({"n": 1})
+        registration = Registration(client, "/services/a", "first")
+        registration.update({"n": 1})
         wait_until(lambda: holder(client, "/services/a") == "first")
         get, interrupted = client.get, threading.Event()
 
@@ -214,7 +214,7 @@ def test_an_announcement_outlives_a_connection_that_is_lost_while_it_is_written(
             return answer
 
         monkeypatch.setattr(client, "get", answer_and_lose_connection)
-        announcement.update({"n": 2})
+        registration.update({"n": 2})
         assert interrupted.wait(15)
         server.process.send_signal(signal.SIGCONT)
         observer = connect(settings)
@@ -237,24 +237,24 @@ def test_a_node_of_an_earlier_session_may_vanish_while_it_is_replaced(
         delete(path)
 
     monkeypatch.setattr(client, "delete", delete_what_is_gone)
-    Announcement(client, "/services/a", "first").update({"n": 2})
+    Registration(client, "/services/a", "first").update({"n": 2})
     wait_until(lambda: content(observer, "/services/a").get("n") == 2)
 
 
 def test_a_killed_process_that_is_back_replaces_its_node_at_once(connected: Callable[[], KazooClient]) -> None:
     killed, back = connected(), connected()
     killed.create("/services/a", json.dumps({"process": "first"}).encode(), ephemeral=True, makepath=True)
-    Announcement(back, "/services/a", "first").update({})
+    Registration(back, "/services/a", "first").update({})
     # The session of the killed one goes on.
     wait_until(lambda: back.get("/services/a")[1].ephemeralOwner == back.client_id[0])
 
 
 def test_a_name_that_is_taken_stays_with_its_first_holder(connected: Callable[[], KazooClient]) -> None:
     first_client, second_client, observer = connected(), connected(), connected()
-    first = Announcement(first_client, "/services/a", "first")
+    first = Registration(first_client, "/services/a", "first")
     first.update({})
     wait_until(lambda: holder(observer, "/services/a") == "first")
-    second = Announcement(second_client, "/services/a", "second")
+    second = Registration(second_client, "/services/a", "second")
     second.update({"n": 1})
     wait_until(lambda: second.holder == "first")
     second.withdraw()
@@ -269,9 +269,9 @@ def test_a_name_that_is_taken_stays_with_its_first_holder(connected: Callable[[]
 
 def test_a_node_that_was_deleted_is_made_again(connected: Callable[[], KazooClient]) -> None:
     client, observer = connected(), connected()
-    announcement = Announcement(client, "/services/a", "first")
+    registration = Registration(client, "/services/a", "first")
     for n in range(3):
-        announcement.update({"n": n})
+        registration.update({"n": n})
     wait_until(lambda: content(observer, "/services/a").get("n") == 2)
     made = observer.get("/services/a")[1].czxid
     observer.delete("/services/a")

@@ -308,7 +308,7 @@ def test_any_emoji_is_taken_when_the_palette_says_so(start: Start) -> None:
         assert ingest.ask("POST", "/v1/reactions", body).status == 202
 
 
-def test_it_announces_itself_and_is_gone_when_it_ends(start: Start, zookeeper: Server) -> None:
+def test_it_registers_itself_and_is_gone_when_it_ends(start: Start, zookeeper: Server) -> None:
     ingest = start()
     path = f"/emostream/services/ingest/{servers.HOST}:{ingest.port}"
     observer = KazooClient(zookeeper.address)
@@ -316,11 +316,11 @@ def test_it_announces_itself_and_is_gone_when_it_ends(start: Start, zookeeper: S
     try:
         wait_until(lambda: observer.exists(path))
         url = f"http://{servers.HOST}:{ingest.port}"
-        announced = json.loads(observer.get(path)[0])
-        assert announced.pop("process")
+        registered = json.loads(observer.get(path)[0])
+        assert registered.pop("process")
         admin_url = f"http://{servers.HOST}:{ingest.admin_port}"
-        assert announced == {"url": url, "admin_url": admin_url, "leader": False}
-        # A second process at this address ends before it announces itself.
+        assert registered == {"url": url, "admin_url": admin_url, "leader": False}
+        # A second process at this address ends before it registers itself.
         made = observer.get(path)[1]
         second = subprocess.run(
             [sys.executable, "-m", "emostream", "ingest", "--port", str(ingest.port)],

@@ -42,7 +42,7 @@ class Registry:
     def url(self) -> str:
         return f"http://{servers.HOST}:{self.port}"
 
-    def announce(self, name: str, *, capacity: int = 10, clients: int = 0, draining: bool = False) -> None:
+    def register(self, name: str, *, capacity: int = 10, clients: int = 0, draining: bool = False) -> None:
         """Be a subscriber, or tell its newest figures."""
         content = {"url": f"http://{name}", "capacity": capacity, "clients": clients, "draining": draining}
         path, value = f"{self.root}/subscribers/{name}", json.dumps(content).encode()
@@ -111,15 +111,15 @@ def own_zookeeper(tmp_path: Path) -> Iterator[Server]:
 def test_joins_reports_drains_and_leaves_are_seen_live(start: Start) -> None:
     registry = start()
     assert registry.assign() is None
-    registry.announce("c1/1")
+    registry.register("c1/1")
     wait_until(lambda: registry.assign() == "c1/1")
-    registry.announce("c2/2", clients=1)
+    registry.register("c2/2", clients=1)
     wait_until(lambda: "c2/2" in registry.subscribers())
-    registry.announce("c1/1", clients=7)
+    registry.register("c1/1", clients=7)
     wait_until(lambda: registry.subscribers()["c1/1"]["clients"] == 7)
     assert registry.assign() == "c2/2"
     assert registry.assign("c2/2") == "c1/1"
-    registry.announce("c2/2", draining=True)
+    registry.register("c2/2", draining=True)
     wait_until(lambda: registry.subscribers()["c2/2"]["draining"])
     assert registry.assign("c1/1") is None
     registry.withdraw("c1/1")
@@ -149,13 +149,13 @@ def test_everybody_sees_the_live_topology_only_where_a_setting_says_so(start: St
     assert paths[1] - paths[0] == {"/v1/topology/live"}
 
 
-def test_a_node_that_announces_nothing_is_passed_over(start: Start) -> None:
+def test_a_node_that_describes_no_process_is_passed_over(start: Start) -> None:
     registry = start()
-    registry.announce("c1/1")
+    registry.register("c1/1")
     wait_until(lambda: "c1/1" in registry.subscribers())
     registry.zookeeper.set(f"{registry.root}/subscribers/c1/1", b"no JSON")
     wait_until(lambda: not registry.subscribers())
-    registry.announce("c1/1")
+    registry.register("c1/1")
     wait_until(lambda: registry.assign() == "c1/1")
 
 
@@ -163,7 +163,7 @@ def test_a_stampede_of_300_spreads_evenly(start: Start) -> None:
     registry = start()
     names = [f"c{number % 3}/{number}" for number in range(9)]
     for name in names:
-        registry.announce(name, capacity=100)
+        registry.register(name, capacity=100)
     wait_until(lambda: len(registry.subscribers()) == 9)
     where = address(registry.port, "/v1/assignments")
     answers = ask_all(registry.port, [post_json(where, b'{"user_id": "u%d"}' % number) for number in range(300)])
@@ -175,7 +175,7 @@ def test_a_stampede_of_300_spreads_evenly(start: Start) -> None:
 
 def test_nobody_is_sent_to_a_full_one_until_those_on_their_way_have_had_their_time(start: Start) -> None:
     registry = start(pending_seconds=2)
-    registry.announce("c1/1", capacity=2)
+    registry.register("c1/1", capacity=2)
     wait_until(registry.subscribers)
     assert [registry.assign() for _ in range(3)] == ["c1/1", "c1/1", None]
     refusal = registry.ask_for_assignment()
@@ -190,8 +190,8 @@ def test_zookeeper_away_leaves_the_last_view_and_its_return_brings_it_up_to_date
     own_zookeeper.process.start()
     own_zookeeper.process.wait_ready(30)
     registry = start(server=own_zookeeper)
-    registry.announce("c1/1")
-    registry.announce("c1/2")
+    registry.register("c1/1")
+    registry.register("c1/2")
     wait_until(lambda: len(registry.subscribers()) == 2)
     assert registry.topology()["stale_since"] is None
 
@@ -205,7 +205,7 @@ def test_zookeeper_away_leaves_the_last_view_and_its_return_brings_it_up_to_date
     own_zookeeper.process.start()
     own_zookeeper.process.wait_ready(30)
     wait_until(lambda: registry.topology()["stale_since"] is None)
-    registry.announce("c1/3")
+    registry.register("c1/3")
     if registry.zookeeper.exists(f"{registry.root}/subscribers/c1/2"):
         registry.withdraw("c1/2")
     wait_until(lambda: "c1/3" in registry.subscribers() and "c1/2" not in registry.subscribers())
@@ -349,7 +349,7 @@ def test_the_api_is_what_its_document_says(steady: int) -> None:
 
 def test_status_shows_the_topology_and_fails_where_something_is_missing(start: Start) -> None:
     registry = start()
-    registry.announce("c1/1")
+    registry.register("c1/1")
     wait_until(registry.subscribers)
     admin_url = f"http://{servers.HOST}:{registry.admin_port}"
     command = [*EMOSTREAM, "status", "--registry-admin-url", admin_url]

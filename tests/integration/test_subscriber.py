@@ -62,7 +62,7 @@ class Subscriber:
     port: int
     admin_port: int
     cluster: str
-    announced: Callable[[], dict[str, Any] | None]
+    registered: Callable[[], dict[str, Any] | None]
     url: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ def start(
         port, admin_port = servers.free_port(), servers.free_port()
         path = f"{root}/subscribers/{cluster}/{port}"
 
-        def announced() -> dict[str, Any] | None:
+        def registered() -> dict[str, Any] | None:
             try:
                 return {name: value for name, value in json.loads(observer.get(path)[0]).items() if name != "process"}
             except NoNodeError:
@@ -161,7 +161,7 @@ def start(
         process.start()
         started.append(process)
         process.wait_ready(30)
-        return Subscriber(process, port, admin_port, cluster, announced)
+        return Subscriber(process, port, admin_port, cluster, registered)
 
     yield make
     for process in started:
@@ -272,7 +272,7 @@ def test_an_empty_topic_is_waited_for(new_cluster: NewCluster, start: Start) -> 
     refused = get(subscriber.port, "/v1/stream")
     assert refused.status == 503
     assert "retry-after" in refused.head.lower()
-    assert subscriber.announced() is None
+    assert subscriber.registered() is None
     cluster.write(0)
     wait_until(subscriber.is_ready)
     with subscriber.watch() as viewer:
@@ -393,7 +393,7 @@ def test_past_its_capacity_it_refuses_and_says_when_to_come_back(new_cluster: Ne
     subscriber = start(cluster.name, capacity=1)
     with subscriber.watch() as viewer:
         viewer.wait_for("snapshot s-1")
-        wait_until(lambda: (subscriber.announced() or {}).get("clients") == 1)
+        wait_until(lambda: (subscriber.registered() or {}).get("clients") == 1)
         refused = get(subscriber.port, "/v1/stream")
         assert refused.status == 503
         assert "retry-after: " in refused.head.lower()
@@ -421,7 +421,7 @@ def test_sigterm_withdraws_says_goodbye_and_ends_cleanly(new_cluster: NewCluster
         assert closed.value.rcvd.code == 1001
         viewer.wait_end()
         assert viewer.messages()[-1] == model.Goodbye("draining")
-    wait_until(lambda: subscriber.announced() is None)
+    wait_until(lambda: subscriber.registered() is None)
     wait_until(lambda: not subscriber.process.is_running())
     assert subscriber.process.exit_status == 0
 
@@ -467,19 +467,19 @@ def test_what_is_no_proper_request_gets_an_answer_all_the_same(new_cluster: NewC
         assert babbling.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
 
 
-def test_the_announcement_comes_back_after_a_lost_session(new_cluster: NewCluster, start: Start) -> None:
+def test_the_registration_comes_back_after_a_lost_session(new_cluster: NewCluster, start: Start) -> None:
     subscriber = start(new_cluster(1).name, advertised_url="https://edge.example", capacity=7)
     admin_url = f"http://{servers.HOST}:{subscriber.admin_port}"
     seats = {"capacity": 7, "clients": 0, "draining": False}
     expected = {"url": "https://edge.example", "admin_url": admin_url, **seats}
-    wait_until(lambda: subscriber.announced() == expected)
+    wait_until(lambda: subscriber.registered() == expected)
     with subscriber.watch() as viewer:
         viewer.wait_for("snapshot s-1")
         # Stopped for longer than its session, the process finds it gone when it goes on.
         subscriber.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: subscriber.announced() is None, 30)
+        wait_until(lambda: subscriber.registered() is None, 30)
         subscriber.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: (subscriber.announced() or {}).get("clients") == 1, 30)
+        wait_until(lambda: (subscriber.registered() or {}).get("clients") == 1, 30)
 
 
 def test_it_works_without_zookeeper_but_is_not_ready(new_cluster: NewCluster, start: Start) -> None:

@@ -230,7 +230,7 @@ class Subscriber:
             send=lambda descriptor, data: self.connections[descriptor].send(data),
             soon=lambda function, argument: self._soon.append((function, argument)),
         )
-        # A subscriber is announced, and gets viewers, once its history is filled.
+        # A subscriber is registered, and gets viewers, once its history is filled.
         self._filled_at = len(topic)
 
     @property

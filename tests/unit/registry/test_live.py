@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from emostream.registry.live import Announced, Collector, figures
+from emostream.registry.live import Collector, RegisteredProcess, figures
 
 METRICS = """\
 # HELP emostream_ingest_reactions_accepted_total Reactions.
@@ -53,7 +53,10 @@ def test_many_looks_at_once_ask_each_process_once() -> None:
         server = await asyncio.start_server(process.answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         collector = Collector(
-            lambda: [Announced("ingest", "one", "http://h", url), Announced("ingest", "two", url, "http://127.0.0.1:1")]
+            lambda: [
+                RegisteredProcess("ingest", "one", "http://h", url),
+                RegisteredProcess("ingest", "two", url, "http://127.0.0.1:1"),
+            ]
         )
         looks = await asyncio.gather(*(collector.look() for _ in range(50)))
         server.close()
@@ -73,7 +76,7 @@ def test_metrics_that_cannot_be_read_cost_the_others_nothing(metrics: bytes) -> 
         processes = [FakeProcess(), FakeProcess(metrics)]
         servers = [await asyncio.start_server(process.answer, "127.0.0.1", 0) for process in processes]
         urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
-        [first, second] = await Collector(lambda: [Announced("ingest", url, url, url) for url in urls]).look()
+        [first, second] = await Collector(lambda: [RegisteredProcess("ingest", url, url, url) for url in urls]).look()
         for server in servers:
             server.close()
         assert first["metrics"]["emostream_subscriber_viewers"] == 7

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from emostream.model import Assignment
-from emostream.registry.live import Announced
+from emostream.registry.live import RegisteredProcess
 from emostream.registry.topology import Service, Subscriber, Topology
 
 
@@ -73,15 +73,15 @@ def test_what_is_gone_is_gone(topology: Topology) -> None:
     assert (topology.assign(0, ()), topology.view(0).subscribers, topology.view(0).services) == (None, [], [])
 
 
-def test_everyone_announced_is_named_as_viewers_know_them(topology: Topology) -> None:
+def test_registered_processes_are_named_as_viewers_know_them(topology: Topology) -> None:
     topology.put("/subscribers/c1/a", subscriber(clients=3))
     topology.put("/services/publisher/c1@h:1", node(url="http://h:1", leader=True))
     topology.put("/services/ingest/h:2", node(url="http://h:2", admin_url="http://h:3"))
-    assert topology.announced() == [
-        Announced("ingest", "h:2", "http://h:2", "http://h:3"),
-        # Those of an earlier release, which announced one address alone.
-        Announced("publisher", "c1@h:1", "http://h:1", "http://h:1", "c1", leader=True),
-        Announced("subscriber", "c1/a", "http://edge:9001", "http://edge:9001", "c1", clients=3, capacity=10),
+    assert topology.registered() == [
+        RegisteredProcess("ingest", "h:2", "http://h:2", "http://h:3"),
+        # Those of an earlier release, which registered one address alone.
+        RegisteredProcess("publisher", "c1@h:1", "http://h:1", "http://h:1", "c1", leader=True),
+        RegisteredProcess("subscriber", "c1/a", "http://edge:9001", "http://edge:9001", "c1", clients=3, capacity=10),
     ]
 
 
@@ -98,6 +98,6 @@ def test_everyone_announced_is_named_as_viewers_know_them(topology: Topology) ->
         node(capacity=1, clients=0),
     ],
 )
-def test_a_node_that_announces_nothing_is_refused(topology: Topology, value: bytes) -> None:
+def test_a_node_that_describes_no_process_is_refused(topology: Topology, value: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         topology.put("/subscribers/c1/a", value)

@@ -9,9 +9,9 @@ from emostream.runtime.readiness import Readiness
 
 
 def test_a_condition_that_was_never_reported_is_not_met() -> None:
-    readiness = Readiness("kafka", "announced")
+    readiness = Readiness("kafka", "registered")
     readiness.met("kafka")
-    assert readiness.reasons() == {"announced": "starting"}
+    assert readiness.reasons() == {"registered": "starting"}
     assert not readiness.is_ready()
 
 
