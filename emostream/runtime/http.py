@@ -33,7 +33,7 @@ from werkzeug.routing import MapAdapter
 from emostream.errors import EmoStreamError
 from emostream.runtime import cors, logs
 from emostream.runtime.budget import BodyBudget
-from emostream.runtime.readiness import Readiness
+from emostream.runtime.readiness import NOT_READY, Readiness
 
 log = logs.get(__name__)
 
@@ -118,8 +118,7 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
     def readyz() -> Response:
         if readiness.is_ready():
             return jsonify(status="ready")
-        detail = "The service cannot do its work now; its admin listener says why."
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_READY)
 
     app.config[_ORIGINS] = tuple(cors_origins)
     return app

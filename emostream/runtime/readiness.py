@@ -8,6 +8,9 @@ from emostream.runtime import logs
 
 log = logs.get(__name__)
 
+# What a public listener says of a process that is not ready. It gives no reasons, because they name our machines.
+NOT_READY = "The service cannot do its work now; its admin listener says why."
+
 
 class Readiness:
     """Named conditions, each met or not for a reason in words. Safe to use from any thread.

@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 from emostream import model
 from emostream.config import SubscriberSettings
 from emostream.runtime import cors
-from emostream.runtime.readiness import Readiness
+from emostream.runtime.readiness import NOT_READY, Readiness
 from emostream.subscriber import frames, http, metrics
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
@@ -204,8 +204,7 @@ class Server:
 
     def _readyz(self, request: http.Request) -> bytes:
         if not self._readiness.is_ready():
-            detail = "The service cannot do its work now; its admin listener says why."
-            return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, self._cors(request))
+            return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_READY, self._cors(request))
         return http.answer(HTTPStatus.OK, "application/json", b'{"status":"ready"}', self._cors(request))
 
     def _admission(
