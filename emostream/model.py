@@ -154,7 +154,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
+def with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
     """Make `decode` raise msgspec.DecodeError for all bad input.
 
     msgspec itself raises other errors for bad UTF-8 and for deep nesting.
@@ -170,7 +170,7 @@ def _with_one_error(decode: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-@_with_one_error
+@with_one_error
 def decode(data: bytes | str, type: type[T]) -> T:  # noqa: A002 (msgspec's word)
     """Decode JSON from outside into this type.
 
@@ -180,19 +180,19 @@ def decode(data: bytes | str, type: type[T]) -> T:  # noqa: A002 (msgspec's word
     return msgspec.json.decode(data, type=type)
 
 
-@_with_one_error
+@with_one_error
 def decode_swarm(value: bytes) -> Swarm:
     """Decode a record of `swarms` or of a cluster's topic. Raises msgspec.DecodeError if it is not a swarm."""
     return _swarm_decoder.decode(value)
 
 
-@_with_one_error
+@with_one_error
 def decode_viewer_message(data: bytes | str) -> ViewerMessage:
     """Decode one SSE `data:` or WebSocket frame. Raises msgspec.DecodeError if it is not a viewer message."""
     return _viewer_message_decoder.decode(data)
 
 
-@_with_one_error
+@with_one_error
 def decode_stream_message(data: bytes | str) -> ViewerMessage | SignOfLife:
     """Decode one message of a stream that has visible heartbeats. Raises msgspec.DecodeError if it is none."""
     return _stream_message_decoder.decode(data)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from emostream import model
 from emostream.model import MAX_REACTIONS_PER_REQUEST, Counts, UserId
 
 MIN_TIMESTAMP_MS = 0  # 1970
@@ -24,7 +25,7 @@ class _Item(msgspec.Struct):
     timestamp: TimestampMs
 
 
-_decode_items = msgspec.json.Decoder(_Item | list[_Item]).decode
+_decode_items = model.with_one_error(msgspec.json.Decoder(_Item | list[_Item]).decode)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +74,7 @@ def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
         for item in items:
             emoji = item.emoji_type = palette[item.emoji_type]
             counts[emoji] = counts.get(emoji, 0) + 1
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, KeyError):
         # The fast path stops at the first error. `_explain` parses again to find every error for the client.
         raise _explain(body, palette) from None
     return Batch(counts, _encode(items)[1:-1])
@@ -86,8 +87,8 @@ def _wrong_number(number: int) -> InvalidError:
 
 def _explain(body: bytes, palette: Mapping[str, str]) -> InvalidError | NotJsonError:
     try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        decoded = model.decode(body, object)
+    except msgspec.DecodeError as error:
         return NotJsonError(f"The body is not JSON: {error}.")
     if not isinstance(decoded, dict | list):
         return InvalidError("The body must be one reaction (an object) or a list of them.", [])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from flask import Flask, Response, jsonify, request
@@ -22,8 +22,6 @@ RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 
 
-# Any JSON: what is no JSON at all gets another answer than what is no request.
-_ANY_JSON: type[object] = Any
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 
 
@@ -60,7 +58,8 @@ def create_app(
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
         try:
-            wish = msgspec.convert(model.decode(request.get_data(), _ANY_JSON), _Request)
+            # What is no JSON at all gets another answer than what is no request.
+            wish = msgspec.convert(model.decode(request.get_data(), object), _Request)
         except msgspec.ValidationError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except msgspec.DecodeError as error:
