@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emostream_lab.bench import machine, servers
-from emostream_lab.bench.figures import Figure, Findings
+from emostream_lab.bench.figures import Figure, Findings, Measured, per_cpu_second
 from emostream_lab.bench.peers import nchan
 from emostream_lab.bench.servers import Tell, Topology
-from emostream_lab.bench.viewers import Deliveries, Joined, Viewers
+from emostream_lab.bench.viewers import Joined, Viewers
 from emostream_lab.processes.servers import HOST, free_port
 
 TIERS = ("zookeeper", "kafka", "topics", "subscriber", "publisher")
@@ -47,7 +47,7 @@ class _Load:
 @dataclass(frozen=True)
 class _Round:
     joined: Joined
-    deliveries: Deliveries
+    deliveries: Measured
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
@@ -123,7 +123,7 @@ def ours(tiers: Topology) -> _Server:
     )
 
 
-def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Deliveries:
+def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Measured:
     """Return what this many SSE viewers of our subscriber get."""
     return _watch(ours(tiers), _STREAM, _Load(viewers, seconds)).deliveries
 
@@ -139,7 +139,7 @@ def _watch(server: _Server, kind: str, load: _Load, stalled: int = 0, settle_sec
 
 
 def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
-    rates = {name: _per_cpu_second(each) for name, each in rounds.items()}
+    rates = {name: per_cpu_second([round_.deliveries for round_ in each]) for name, each in rounds.items()}
     emostream, by_nchan, bare = rates.values()
     yield _figure(f"{kind}, by nchan", emostream / by_nchan, "×", at_least=1.3)
     yield _figure(f"{kind}, {_BARE_LOOP}", emostream / bare, "×", at_least=0.85)
@@ -164,11 +164,6 @@ def _stalled_figures(calm: Sequence[_Round], stalled: Sequence[_Round], viewers:
 
 def _p99_ms(rounds: Sequence[_Round]) -> float:
     return min(each.deliveries.p99_ms for each in rounds)
-
-
-def _per_cpu_second(rounds: Sequence[_Round]) -> float:
-    deliveries = [each.deliveries for each in rounds]
-    return sum(each.count for each in deliveries) / sum(each.server_cpu_seconds for each in deliveries)
 
 
 def _figure(

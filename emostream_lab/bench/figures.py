@@ -3,8 +3,27 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
+
+
+@dataclass
+class Measured:
+    """What a server did within a time, at what cost in CPU time, and how long each took of those that were timed."""
+
+    count: int = 0
+    times_ms: list[float] = field(default_factory=list)
+    server_cpu_seconds: float = 0
+
+    @property
+    def p99_ms(self) -> float:
+        return quantile(self.times_ms, 0.99)
+
+
+def per_cpu_second(rounds: Sequence[Measured]) -> float:
+    """Return how many there were in all rounds for each second of the server's CPU time."""
+    return sum(each.count for each in rounds) / sum(each.server_cpu_seconds for each in rounds)
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emostream.registry.placement import Placement
 from emostream_lab.bench import fanout, ingest, machine, servers
-from emostream_lab.bench.figures import Figure, Findings, Growth
+from emostream_lab.bench.figures import Figure, Findings, Growth, per_cpu_second
 from emostream_lab.bench.servers import Tell
 
 VIEWERS = (500, 1_000, 2_000, 4_000)
@@ -47,7 +47,7 @@ def _deliveries(directory: Path, tell: Tell, core: int) -> dict[int, float]:
     with fanout.running_subscriber(directory / "fan-out", tell, core) as tiers:
         for viewers in VIEWERS:
             tell(f"{viewers:,} viewers")
-            costs[viewers] = 1e6 / fanout.watch_stream(tiers, viewers, _SECONDS).per_cpu_second
+            costs[viewers] = 1e6 / per_cpu_second([fanout.watch_stream(tiers, viewers, _SECONDS)])
     return costs
 
 
@@ -57,7 +57,7 @@ def _requests(directory: Path, tell: Tell, core: int) -> dict[int, float]:
         machine.pin(tiers.pid("ingest"), core)
         for connections in CONNECTIONS:
             tell(f"{connections} connections")
-            costs[connections] = 1e6 / ingest.post_single(tiers, connections, _SECONDS).per_cpu_second
+            costs[connections] = 1e6 / per_cpu_second([ingest.post_single(tiers, connections, _SECONDS)])
     return costs
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from emostream import model, palette
 from emostream.model import Reaction
 from emostream_lab.bench import machine, servers
-from emostream_lab.bench.figures import Figure, Findings
+from emostream_lab.bench.figures import Figure, Findings, per_cpu_second
 from emostream_lab.bench.posts import Answers, Clients
 from emostream_lab.bench.servers import Tell, Topology
 from emostream_lab.processes.process import Process
@@ -93,21 +93,17 @@ def _post(server: _Server, bodies: list[bytes], connections: int, seconds: float
 
 
 def _figures(single: dict[str, list[Answers]], batched: Answers) -> Iterator[Figure]:
-    rates = {name: _per_cpu_second(rounds) for name, rounds in single.items()}
+    rates = {name: per_cpu_second(rounds) for name, rounds in single.items()}
     ours, *others = rates
     best = max(rates[name] for name in others)
     yield _figure("single POST, by the best of the others", rates[ours] / best, "×", at_least=2)
     for name, rate in rates.items():
         yield _figure(f"single POST: {name}", rate, "requests/CPU-s")
         yield _figure(f"single POST, p99: {name}", max(answers.p99_ms for answers in single[name]), "ms")
-    reactions = REACTIONS_PER_BATCH * batched.per_cpu_second
+    reactions = REACTIONS_PER_BATCH * per_cpu_second([batched])
     yield _figure("batched POST", reactions, "reactions/CPU-s", at_least=200_000)
     slowest = max(answers.p99_ms for answers in [*single[ours], batched])
     yield _figure("p99 of POST, at all that one core takes", slowest, "ms", at_most=100)
-
-
-def _per_cpu_second(rounds: list[Answers]) -> float:
-    return sum(each.count for each in rounds) / sum(each.server_cpu_seconds for each in rounds)
 
 
 def _figure(

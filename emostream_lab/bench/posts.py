@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from emostream_lab.bench import machine
-from emostream_lab.bench.figures import quantile
+from emostream_lab.bench.figures import Measured
 from emostream_lab.processes.servers import HOST
 
 _READ_BYTES = 65_536
@@ -16,30 +16,10 @@ _HEAD_END = b"\r\n\r\n"
 
 
 @dataclass
-class Answers:
-    """The answers within a time: how long each took, and how many there were of each status."""
+class Answers(Measured):
+    """The answers within a time, all of them timed, and how many there were of each status."""
 
-    seconds: float = 0
-    server_cpu_seconds: float = 0
-    latencies_ms: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def count(self) -> int:
-        return len(self.latencies_ms)
-
-    @property
-    def per_second(self) -> float:
-        return self.count / self.seconds
-
-    @property
-    def per_cpu_second(self) -> float:
-        """Requests for each second of the server's CPU time."""
-        return self.count / self.server_cpu_seconds
-
-    @property
-    def p99_ms(self) -> float:
-        return quantile(self.latencies_ms, 0.99)
 
 
 @dataclass(slots=True)
@@ -66,9 +46,8 @@ class Clients:
         """Post for this many seconds, after a warm-up that does not count."""
         self._exchange_until(time.perf_counter() + warm_up_seconds, Answers())
         answers = Answers()
-        cpu_before, began = machine.cpu_seconds(server_pid), time.perf_counter()
-        self._exchange_until(began + seconds, answers)
-        answers.seconds = time.perf_counter() - began
+        cpu_before = machine.cpu_seconds(server_pid)
+        self._exchange_until(time.perf_counter() + seconds, answers)
         answers.server_cpu_seconds = machine.cpu_seconds(server_pid) - cpu_before
         return answers
 
@@ -92,7 +71,8 @@ class Clients:
             if not data:
                 raise ConnectionError(f"{self._address} closed a connection before its answer")
             return
-        answers.latencies_ms.append(1_000 * (time.perf_counter() - connection.sent_at))
+        answers.count += 1
+        answers.times_ms.append(1_000 * (time.perf_counter() - connection.sent_at))
         answers.statuses[int(head[9:12])] += 1
         if head.startswith(b"HTTP/1.0") or b"onnection: close" in head:
             self._epoll.unregister(connection.socket)

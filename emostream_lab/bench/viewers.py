@@ -6,10 +6,10 @@ import socket
 import struct
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emostream_lab.bench import machine
-from emostream_lab.bench.figures import quantile
+from emostream_lab.bench.figures import Measured
 from emostream_lab.processes.servers import HOST
 
 _MAX_CONNECTING = 500
@@ -20,31 +20,6 @@ _WINDOW_END = re.compile(rb'"end":(\d+)')
 _TIMED_SHARE = 16
 # The kernel doubles this size. The buffer of a stalled viewer must be small, so that the server has to hold its data.
 _STALLED_RECEIVE_BYTES = 4_096
-
-
-@dataclass
-class Deliveries:
-    """What the viewers got within a time."""
-
-    seconds: float = 0
-    server_cpu_seconds: float = 0
-    count: int = 0
-    size_bytes: int = 0
-    ages_ms: list[float] = field(default_factory=list)
-    """Time from the end of a swarm's window to its sight, for the viewers that are timed."""
-
-    @property
-    def per_second(self) -> float:
-        return self.count / self.seconds
-
-    @property
-    def per_cpu_second(self) -> float:
-        """Deliveries for each second of the server's CPU time."""
-        return self.count / self.server_cpu_seconds
-
-    @property
-    def p99_ms(self) -> float:
-        return quantile(self.ages_ms, 0.99)
 
 
 @dataclass(frozen=True)
@@ -71,13 +46,15 @@ class Viewers:
         seconds = time.perf_counter() - began
         self.joined = Joined(seconds, machine.rss_kib(server_pid) - rss_before)
 
-    def read_for(self, seconds: float, warm_up_seconds: float = 1) -> Deliveries:
-        """Read for this many seconds, after a warm-up that does not count. Raises TimeoutError if nothing comes."""
-        self._read_until(time.perf_counter() + warm_up_seconds, Deliveries())
-        deliveries = Deliveries()
-        cpu_before, began = machine.cpu_seconds(self._server_pid), time.perf_counter()
-        self._read_until(began + seconds, deliveries)
-        deliveries.seconds = time.perf_counter() - began
+    def read_for(self, seconds: float, warm_up_seconds: float = 1) -> Measured:
+        """Read swarms for this many seconds, after a warm-up that does not count. Raises TimeoutError if nothing comes.
+
+        The times are from the end of a swarm's window to its sight.
+        """
+        self._read_until(time.perf_counter() + warm_up_seconds, Measured())
+        deliveries = Measured()
+        cpu_before = machine.cpu_seconds(self._server_pid)
+        self._read_until(time.perf_counter() + seconds, deliveries)
         deliveries.server_cpu_seconds = machine.cpu_seconds(self._server_pid) - cpu_before
         if not deliveries.count:
             raise TimeoutError(f"no viewer got a swarm in {seconds:g} s")
@@ -122,11 +99,11 @@ class Viewers:
         self._epoll.register(connection, select.EPOLLOUT)
         return connection.fileno()
 
-    def _read_until(self, deadline: float, deliveries: Deliveries) -> None:
+    def _read_until(self, deadline: float, deliveries: Measured) -> None:
         while time.perf_counter() < deadline:
             self._read(self._epoll.poll(0.1), deliveries)
 
-    def _read(self, ready: Collection[tuple[int, int]], deliveries: Deliveries) -> None:
+    def _read(self, ready: Collection[tuple[int, int]], deliveries: Measured) -> None:
         # All reads share one buffer. To allocate one for each read would cost as much as the read.
         buffer = self._buffer
         for descriptor, _ in ready:
@@ -135,11 +112,10 @@ class Viewers:
                 raise ConnectionError("the server closed the connection of a viewer that reads")
             swarms = buffer.count(_SWARM, 0, size_bytes)
             deliveries.count += swarms
-            deliveries.size_bytes += size_bytes
             if swarms and descriptor % _TIMED_SHARE == 0:
                 now_ms = time.time() * 1_000
                 ends = _WINDOW_END.findall(buffer, 0, size_bytes)
-                deliveries.ages_ms.extend(now_ms - int(end) for end in ends)
+                deliveries.times_ms.extend(now_ms - int(end) for end in ends)
 
 
 def _check_accepted(data: bytes) -> None:
