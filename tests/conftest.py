@@ -4,6 +4,7 @@ What has the scope `session` is started once in each worker of pytest, so no two
 """
 
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -196,3 +197,17 @@ def run_tier(tmp_path: Path) -> Iterator[RunTier]:
     yield run
     for process in started:
         process.stop()
+
+
+def start_at_taken_port(port: int, *arguments: str, environment: Mapping[str, str]) -> None:
+    """Run `emostream <arguments>` at the port of another process: it ends at once, and says why."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "emostream", *arguments, "--port", str(port)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert "cannot be bound" in ran.stderr

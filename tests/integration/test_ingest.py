@@ -3,10 +3,8 @@
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -34,7 +32,7 @@ from emostream.operate import topics
 from emostream.runtime.kafka import log_reader, records_until
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
-from tests.conftest import Server, own_broker
+from tests.conftest import Server, own_broker, start_at_taken_port
 from tests.integration.viewers import wait_until
 
 DEADLINE_MS = 1_500
@@ -322,16 +320,7 @@ def test_it_registers_itself_and_is_gone_when_it_ends(start: Start, zookeeper: S
         assert registered == {"url": url, "admin_url": admin_url, "leader": False}
         # A second process at this address ends before it registers itself.
         made = observer.get(path)[1]
-        second = subprocess.run(
-            [sys.executable, "-m", "emostream", "ingest", "--port", str(ingest.port)],
-            env={**os.environ, "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert second.returncode == 1
-        assert "cannot be bound" in second.stderr
+        start_at_taken_port(ingest.port, "ingest", environment={"EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address})
         assert observer.get(path)[1] == made
         ingest.process.stop()
         wait_until(lambda: not observer.exists(path))

@@ -1,10 +1,7 @@
 """A publisher relays each swarm once and in order, whatever happens to it, to its log or to the brokers."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +22,7 @@ from emostream.runtime.kafka import durable_producer, log_reader, records_until
 from emostream.runtime.readiness import Readiness
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST
-from tests.conftest import RunTier, Server, own_broker
+from tests.conftest import RunTier, Server, own_broker, start_at_taken_port
 from tests.integration.asking import metric, unreadiness
 from tests.integration.viewers import wait_until
 from tests.unit.subscriber.examples import swarm
@@ -213,16 +210,7 @@ def test_a_second_one_at_the_same_port_ends_and_leaves_the_leader_alone(
         path = f"/{cluster.name}/services/publisher/{cluster.name}@{HOST}:{leader.port}"
         wait_until(lambda: observer.exists(path) and json.loads(observer.get(path)[0])["leader"])
         made = observer.get(path)[1]
-        second = subprocess.run(
-            [sys.executable, "-m", "emostream", "publisher", "--cluster", cluster.name, "--port", str(leader.port)],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert second.returncode == 1
-        assert "cannot be bound" in second.stderr
+        start_at_taken_port(leader.port, "publisher", "--cluster", cluster.name, environment=environment)
         assert observer.get(path)[1] == made
     finally:
         observer.stop()
