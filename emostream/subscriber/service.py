@@ -13,9 +13,9 @@ from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
-from emostream.subscriber import feed, sockets
+from emostream.subscriber import consumer, sockets
 from emostream.subscriber.connection import Handshake
-from emostream.subscriber.feed import Feed
+from emostream.subscriber.consumer import SwarmConsumer
 from emostream.subscriber.history import Entry
 from emostream.subscriber.server import MAX_HANDSHAKES, Server
 
@@ -50,7 +50,7 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    readiness = Readiness(feed.CONDITION, _Presence.CONDITION, "drain")
+    readiness = Readiness(consumer.CONDITION, _Presence.CONDITION, "drain")
     readiness.met("drain")
     server = Server(settings, readiness)
 
@@ -61,12 +61,12 @@ async def _serve(
         asyncio.run_coroutine_threadsafe(publish(entry, totals), loop).result()
 
     admin_server = http.serve_admin("subscriber", readiness, listeners.admin.socket)
-    topic_feed = Feed(settings, kafka, readiness, publish_from_thread)
+    swarm_consumer = SwarmConsumer(settings, kafka, readiness, publish_from_thread)
     presence = _Presence(settings, zookeeper, server, readiness, listeners)
     listener = listeners.public.socket
     async with await loop.create_server(lambda: Handshake(server), sock=listener, backlog=MAX_HANDSHAKES):
         sweeping = asyncio.create_task(server.sweep_forever())
-        reading = run_in_thread("feed", topic_feed.run)
+        reading = run_in_thread("consumer", swarm_consumer.run)
         registering = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
         log.info("subscriber listens", url=listeners.public.url, admin_url=listeners.admin.url)
@@ -82,7 +82,7 @@ async def _serve(
         registering.cancel()
         presence.withdraw()
         await server.drain()
-        topic_feed.stop()
+        swarm_consumer.stop()
         # Neither Kafka nor ZooKeeper, should it be away, may hold up the end.
         await asyncio.wait((reading, run_in_thread("presence", presence.close)), timeout=_END_SECONDS)
         sweeping.cancel()
@@ -128,7 +128,7 @@ class _Presence:
                 self._readiness.met(self.CONDITION)
             elif registered is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
-            if self._server.history.state is not None and feed.CONDITION not in self._readiness.reasons():
+            if self._server.history.state is not None and consumer.CONDITION not in self._readiness.reasons():
                 content = {**self._facts, "clients": len(self._server.audience), "draining": False}
                 if content != registered:
                     self._registration.update(content)

@@ -19,7 +19,7 @@ from emostream.errors import EmoStreamError
 from emostream.publisher.relay import Decision, Place, Relay, place_of
 from emostream.subscriber import frames
 from emostream.subscriber.audience import Audience
-from emostream.subscriber.feed import read_record
+from emostream.subscriber.consumer import read_record
 from emostream.subscriber.history import Change, History, Position
 from emostream.swarms.rules import (
     Batch,

@@ -1,4 +1,4 @@
-"""Reads the swarms of the cluster's topic in a thread of its own."""
+"""Consumes the swarms of the cluster's topic in a thread of its own."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ _RETRY_SECONDS = 1.0
 Sink = Callable[[Entry, model.Counts], None]
 
 
-class Feed:
+class SwarmConsumer:
     """Passes each swarm of the topic to `sink`: first those of the last minutes, to fill the history, then new ones.
 
     It keeps running through all faults. While Kafka does not answer, or the topic is missing or empty, it tries again,
