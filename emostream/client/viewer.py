@@ -12,9 +12,9 @@ from websockets.exceptions import InvalidURI
 
 from emostream import model
 from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ConnectionEndedError, HttpConnection
-from emostream.client.course import Course
 from emostream.client.errors import StreamLostError
 from emostream.client.http1 import Address, post_json
+from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.client.watcher import Verdict, Watcher
 
@@ -73,7 +73,7 @@ class Viewer:
         self._on_message = on_message
         self._on_state = on_state
         self._protocol = protocol
-        self._course = Course(random.random)
+        self._reconnect = ReconnectPolicy(random.random)
 
     async def run(self) -> None:
         """Stay connected forever. Raises only the errors of `on_message` and `on_state`."""
@@ -85,12 +85,12 @@ class Viewer:
                 subscriber = assignment.subscriber
                 await self._watch(assignment)
             except StreamLostError as loss:
-                seconds = self._course.lost(subscriber, loss.retry_seconds)
+                seconds = self._reconnect.lost(subscriber, loss.retry_seconds)
                 self._enter(Waiting(loss.reason, seconds))
                 await asyncio.sleep(seconds)
 
     async def _ask_registry(self) -> model.Assignment:
-        body = model.encode({"user_id": self._user_id, "exclude": self._course.excluded})
+        body = model.encode({"user_id": self._user_id, "exclude": self._reconnect.excluded})
         try:
             connection = await HttpConnection.connect(self._assignments)
             response = await connection.exchange(post_json(self._assignments, body), _ANSWER_TIMEOUT_SECONDS)
@@ -149,7 +149,7 @@ class Viewer:
         if verdict is Verdict.GAP:
             raise StreamLostError(f"a swarm is missing before {message.id}")
         if verdict is Verdict.FITS:
-            self._course.arrived()
+            self._reconnect.arrived()
             self._on_message(message)
 
     def _enter(self, state: ViewerState) -> None:

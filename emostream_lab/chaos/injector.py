@@ -48,8 +48,8 @@ def victims(parts: Sequence[Part]) -> Tiers:
 
 
 @dataclass
-class Course:
-    """The course of one fault, from its injection to the recovery.
+class Injection:
+    """One fault, from its injection to the recovery.
 
     A fault is released when its victims can come back: at once after a SIGKILL, or when SIGCONT was sent. The recovery
     is complete when the victims are ready and every topic has a swarm whose window ends after the release.
@@ -85,7 +85,7 @@ class Injector:
         came_to_ms: Callable[[], int],
         timeline: Timeline,
     ) -> None:
-        self.courses = [Course(fault) for fault in faults]
+        self.injections = [Injection(fault) for fault in faults]
         self._layout = layout
         self._parts = {part.name: part for part in parts if not part.runs_once}
         self._came_to_ms = came_to_ms
@@ -103,23 +103,23 @@ class Injector:
         own is down or stopped.
         """
         self._begin_next_burst()
-        for course in self.courses:
-            if course.injected_at is None:
-                if self._is_due(course.fault) and self._can_inject(course.fault):
-                    self._inject(course)
-            elif course.released_at is None:
-                if course.is_over():
-                    self._release(course)
-            elif not course.is_recovered:
-                self._look(course)
+        for injection in self.injections:
+            if injection.injected_at is None:
+                if self._is_due(injection.fault) and self._can_inject(injection.fault):
+                    self._inject(injection)
+            elif injection.released_at is None:
+                if injection.is_over():
+                    self._release(injection)
+            elif not injection.is_recovered:
+                self._look(injection)
 
     def is_over(self) -> bool:
         """Return whether the topology recovered from the last burst, or the time for this is over."""
-        return not self.courses or self._burst > self.courses[-1].fault.burst
+        return not self.injections or self._burst > self.injections[-1].fault.burst
 
     def cut_short(self) -> None:
         """Drop the faults that are not injected yet."""
-        self.courses = [course for course in self.courses if course.injected_at is not None]
+        self.injections = [injection for injection in self.injections if injection.injected_at is not None]
 
     def missing(self) -> list[str]:
         """Return the names of the processes that do not run or are not ready."""
@@ -130,15 +130,17 @@ class Injector:
         """Stop waiting for commits, and send SIGCONT to the processes that are stopped."""
         self._over.set()
         self._triggers.shutdown()
-        for course in self.courses:
-            if course.injected_at is not None and course.released_at is None:
-                self._signal(course.pids, signal.SIGCONT)
+        for injection in self.injections:
+            if injection.injected_at is not None and injection.released_at is None:
+                self._signal(injection.pids, signal.SIGCONT)
 
     def _begin_next_burst(self) -> None:
         """Begin the next burst after the recovery from the current one, or when the time for this is over."""
-        burst = [course for course in self.courses if course.fault.burst == self._burst]
+        burst = [injection for injection in self.injections if injection.fault.burst == self._burst]
         now = self._timeline.seconds()
-        if burst and (all(course.is_recovered for course in burst) or now > self._burst_began_at + _PATIENCE_SECONDS):
+        if burst and (
+            all(injection.is_recovered for injection in burst) or now > self._burst_began_at + _PATIENCE_SECONDS
+        ):
             self._burst += 1
             self._burst_began_at = now
 
@@ -149,51 +151,54 @@ class Injector:
         if fault.kind in {Kind.KILL_ALL, Kind.DELETE_CHECKPOINT, Kind.RIVAL}:
             return True
         stopped = {
-            name for course in self.courses if course.injected_at and course.released_at is None for name in course.pids
+            name
+            for injection in self.injections
+            if injection.injected_at and injection.released_at is None
+            for name in injection.pids
         }
         return all(name not in stopped and self._pid(name) is not None for name in fault.victims)
 
-    def _inject(self, course: Course) -> None:
-        kind = course.fault.kind
-        course.injected_at = self._timeline.seconds()
-        self._timeline.note(f"{kind} {' and '.join(course.fault.victims)}")
+    def _inject(self, injection: Injection) -> None:
+        kind = injection.fault.kind
+        injection.injected_at = self._timeline.seconds()
+        self._timeline.note(f"{kind} {' and '.join(injection.fault.victims)}")
         if kind in {Kind.KILL_IN_COMMIT, Kind.STOP_IN_COMMIT}:
-            struck = self._triggers.submit(self._strike_in_commit, course)
-            course.is_over = lambda: struck.done() and self._is_struck(course, struck)
+            struck = self._triggers.submit(self._strike_in_commit, injection)
+            injection.is_over = lambda: struck.done() and self._is_struck(injection, struck)
         elif kind is Kind.DELETE_CHECKPOINT:
             self._delete_checkpoints()
-            course.is_over = lambda: True
+            injection.is_over = lambda: True
         elif kind is Kind.RIVAL:
-            course.is_over = self._start_rival()
+            injection.is_over = self._start_rival()
         else:
-            self._strike(course)
+            self._strike(injection)
 
-    def _strike(self, course: Course) -> None:
+    def _strike(self, injection: Injection) -> None:
         """Send SIGKILL or SIGSTOP to the victims. A fault with SIGSTOP is over when SIGCONT was sent."""
-        names = self._parts if course.fault.kind is Kind.KILL_ALL else course.fault.victims
-        course.pids = {name: pid for name in names if (pid := self._pid(name)) is not None}
-        if course.fault.kind in _KILLS:
-            self._signal(course.pids, signal.SIGKILL)
-            course.is_over = lambda: True
+        names = self._parts if injection.fault.kind is Kind.KILL_ALL else injection.fault.victims
+        injection.pids = {name: pid for name in names if (pid := self._pid(name)) is not None}
+        if injection.fault.kind in _KILLS:
+            self._signal(injection.pids, signal.SIGKILL)
+            injection.is_over = lambda: True
             return
-        self._signal(course.pids, signal.SIGSTOP)
+        self._signal(injection.pids, signal.SIGSTOP)
         until = self._timeline.seconds() + STOP_SECONDS
-        course.is_over = lambda: self._wake(course, until)
+        injection.is_over = lambda: self._wake(injection, until)
 
-    def _wake(self, course: Course, until: float) -> bool:
+    def _wake(self, injection: Injection, until: float) -> bool:
         if self._timeline.seconds() < until:
             return False
-        self._signal(course.pids, signal.SIGCONT)
+        self._signal(injection.pids, signal.SIGCONT)
         return True
 
-    def _strike_in_commit(self, course: Course) -> None:
+    def _strike_in_commit(self, injection: Injection) -> None:
         """Wait until a swarm is written but not committed, and send the signal at once."""
         while not self._over.is_set():
             with contextlib.suppress(KafkaError), self._uncommitted_reader() as reader:
                 reader.seek_to_end()
                 while not self._over.is_set():
                     if reader.poll(timeout_ms=_POLL_MS):
-                        self._strike(course)
+                        self._strike(injection)
                         return
             self._over.wait(_RETRY_SECONDS)
 
@@ -203,10 +208,10 @@ class Injector:
         reader.assign([TopicPartition(SWARMS_TOPIC, 0)])
         return reader
 
-    def _is_struck(self, course: Course, struck: "Future[None]") -> bool:
+    def _is_struck(self, injection: Injection, struck: "Future[None]") -> bool:
         struck.result()
         # `_strike` has replaced `is_over`.
-        return course.is_over()
+        return injection.is_over()
 
     def _delete_checkpoints(self) -> None:
         for directory in self._layout.directory.glob("aggregator*/checkpoints"):
@@ -225,22 +230,22 @@ class Injector:
 
         return is_over
 
-    def _release(self, course: Course) -> None:
-        course.released_at = self._timeline.seconds()
-        course.released_ms = int(time.time() * 1000)
+    def _release(self, injection: Injection) -> None:
+        injection.released_at = self._timeline.seconds()
+        injection.released_ms = int(time.time() * 1000)
 
-    def _look(self, course: Course) -> None:
-        assert course.released_at is not None  # noqa: S101
-        seconds = self._timeline.seconds() - course.released_at
-        if course.ready_seconds is None and all(self._is_back(name, course) for name in course.pids):
-            course.ready_seconds = seconds
-        if course.flow_seconds is None and self._came_to_ms() > course.released_ms:
-            course.flow_seconds = seconds
-        if course.is_recovered:
-            self._timeline.note(f"recovered from: {course.fault.kind} {' and '.join(course.fault.victims)}")
+    def _look(self, injection: Injection) -> None:
+        assert injection.released_at is not None  # noqa: S101
+        seconds = self._timeline.seconds() - injection.released_at
+        if injection.ready_seconds is None and all(self._is_back(name, injection) for name in injection.pids):
+            injection.ready_seconds = seconds
+        if injection.flow_seconds is None and self._came_to_ms() > injection.released_ms:
+            injection.flow_seconds = seconds
+        if injection.is_recovered:
+            self._timeline.note(f"recovered from: {injection.fault.kind} {' and '.join(injection.fault.victims)}")
 
-    def _is_back(self, name: str, course: Course) -> bool:
-        was_killed = course.fault.kind in _KILLS and self._pid(name) == course.pids[name]
+    def _is_back(self, name: str, injection: Injection) -> bool:
+        was_killed = injection.fault.kind in _KILLS and self._pid(name) == injection.pids[name]
         return not was_killed and self._is_ready(name)
 
     def _is_ready(self, name: str) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from emostream_lab.account.figures import Figures
 from emostream_lab.account.moves import Move
 from emostream_lab.chaos.growth import Held
-from emostream_lab.chaos.injector import Course
+from emostream_lab.chaos.injector import Injection
 from emostream_lab.chaos.plan import Fault, Kind, Tiers
 from emostream_lab.chaos.trail import Wrong
 
@@ -80,23 +80,23 @@ class Report(msgspec.Struct, frozen=True):
     timeline: list[str]
 
 
-def lines(courses: Sequence[Course], wrongs: Sequence[Wrong], tiers: Tiers) -> list[Line]:
+def lines(injections: Sequence[Injection], wrongs: Sequence[Wrong], tiers: Tiers) -> list[Line]:
     """Return a line for each kind of fault on each tier. Faults with two victims have lines of their own."""
     tier_of = {name: tier for tier, names in tiers.items() for name in names}
-    found: dict[str, list[Course]] = {}
-    for course in courses:
-        found.setdefault(_name(course.fault, tier_of), []).append(course)
-    blamed = [(_blamed(wrong, courses), wrong) for wrong in wrongs]
+    found: dict[str, list[Injection]] = {}
+    for injection in injections:
+        found.setdefault(_name(injection.fault, tier_of), []).append(injection)
+    blamed = [(_blamed(wrong, injections), wrong) for wrong in wrongs]
     return [
         Line(
             fault=name,
             tried=len(members),
-            recovered=sum(course.is_recovered for course in members),
-            ready=_times([course.ready_seconds for course in members]),
-            flow=_times([course.flow_seconds for course in members]),
-            flow_alone=_times([course.flow_seconds for course in members if _is_alone(course, courses)]),
-            lost=sum(wrong.lost for course, wrong in blamed if course in members),
-            doubled=sum(wrong.doubled for course, wrong in blamed if course in members),
+            recovered=sum(injection.is_recovered for injection in members),
+            ready=_times([injection.ready_seconds for injection in members]),
+            flow=_times([injection.flow_seconds for injection in members]),
+            flow_alone=_times([injection.flow_seconds for injection in members if _is_alone(injection, injections)]),
+            lost=sum(wrong.lost for injection, wrong in blamed if injection in members),
+            doubled=sum(wrong.doubled for injection, wrong in blamed if injection in members),
         )
         for name, members in sorted(found.items())
     ]
@@ -110,35 +110,35 @@ class _Target:
     tier: str
     kinds: set[Kind]
     within_seconds: int
-    measure: Callable[[Course, Sequence[Move]], Sequence[float | None]]
+    measure: Callable[[Injection, Sequence[Move]], Sequence[float | None]]
 
 
-def _until_ready(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
-    return [course.ready_seconds]
+def _until_ready(injection: Injection, _: Sequence[Move]) -> Sequence[float | None]:
+    return [injection.ready_seconds]
 
 
-def _until_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
-    return [course.flow_seconds]
+def _until_flow(injection: Injection, _: Sequence[Move]) -> Sequence[float | None]:
+    return [injection.flow_seconds]
 
 
-def _from_ready_to_flow(course: Course, _: Sequence[Move]) -> Sequence[float | None]:
-    if course.ready_seconds is None or course.flow_seconds is None:
+def _from_ready_to_flow(injection: Injection, _: Sequence[Move]) -> Sequence[float | None]:
+    if injection.ready_seconds is None or injection.flow_seconds is None:
         return [None]
-    return [max(0.0, course.flow_seconds - course.ready_seconds)]
+    return [max(0.0, injection.flow_seconds - injection.ready_seconds)]
 
 
-def _away(course: Course, moves: Sequence[Move]) -> Sequence[float | None]:
+def _away(injection: Injection, moves: Sequence[Move]) -> Sequence[float | None]:
     """Return how many seconds each viewer of a killed subscriber was without one.
 
     A victim is named `subscriber@port`, and a move names the same subscriber `cluster/port`.
     """
-    assert course.injected_at is not None  # noqa: S101
-    ports = {victim.partition("@")[2] for victim in course.fault.victims}
-    noticed_until = course.injected_at + _NOTICED_SECONDS
+    assert injection.injected_at is not None  # noqa: S101
+    ports = {victim.partition("@")[2] for victim in injection.fault.victims}
+    noticed_until = injection.injected_at + _NOTICED_SECONDS
     return [
         move.away_seconds
         for move in moves
-        if move.subscriber.partition("/")[2] in ports and course.injected_at <= move.lost_at_seconds <= noticed_until
+        if move.subscriber.partition("/")[2] in ports and injection.injected_at <= move.lost_at_seconds <= noticed_until
     ]
 
 
@@ -152,22 +152,23 @@ _TARGETS = [
 ]
 
 
-def recoveries(courses: Sequence[Course], moves: Sequence[Move], tiers: Tiers) -> list[Recovery]:
+def recoveries(injections: Sequence[Injection], moves: Sequence[Move], tiers: Tiers) -> list[Recovery]:
     """Return the recovery times for each target. The times of `moves` must be on the clock of the run."""
     found = []
     for target in _TARGETS:
-        hit = [course for course in courses if _is_of(course, target, tiers)]
-        alone = [course for course in hit if _is_alone(course, courses)]
+        hit = [injection for injection in injections if _is_of(injection, target, tiers)]
+        alone = [injection for injection in hit if _is_alone(injection, injections)]
         times = [
-            _times([each for course in members for each in target.measure(course, moves)]) for members in (alone, hit)
+            _times([each for injection in members for each in target.measure(injection, moves)])
+            for members in (alone, hit)
         ]
         found.append(Recovery(target.what, target.within_seconds, *times))
     return found
 
 
-def _is_of(course: Course, target: _Target, tiers: Tiers) -> bool:
-    victims, kind = course.fault.victims, course.fault.kind
-    is_known = course.injected_at is not None and kind in target.kinds
+def _is_of(injection: Injection, target: _Target, tiers: Tiers) -> bool:
+    victims, kind = injection.fault.victims, injection.fault.kind
+    is_known = injection.injected_at is not None and kind in target.kinds
     return is_known and all(victim in tiers[target.tier] for victim in victims)
 
 
@@ -201,25 +202,29 @@ def _name(fault: Fault, tier_of: dict[str, str]) -> str:
     return f"{fault.kind} {tier_of.get(victim, victim)}"
 
 
-def _blamed(wrong: Wrong, courses: Sequence[Course]) -> Course | None:
+def _blamed(wrong: Wrong, injections: Sequence[Injection]) -> Injection | None:
     """Return the last fault that was injected before `wrong`."""
-    before = [course for course in courses if course.injected_at is not None and course.injected_at <= wrong.at_seconds]
-    return max(before, key=lambda course: course.injected_at or 0, default=None)
+    before = [
+        injection
+        for injection in injections
+        if injection.injected_at is not None and injection.injected_at <= wrong.at_seconds
+    ]
+    return max(before, key=lambda injection: injection.injected_at or 0, default=None)
 
 
-def _is_alone(course: Course, courses: Sequence[Course]) -> bool:
-    span = _span(course)
+def _is_alone(injection: Injection, injections: Sequence[Injection]) -> bool:
+    span = _span(injection)
     if span is None:
         return False
-    others = [_span(other) for other in courses if other is not course]
+    others = [_span(other) for other in injections if other is not injection]
     return not any(other is not None and other[0] < span[1] and span[0] < other[1] for other in others)
 
 
-def _span(course: Course) -> tuple[float, float] | None:
-    if course.injected_at is None or course.released_at is None:
+def _span(injection: Injection) -> tuple[float, float] | None:
+    if injection.injected_at is None or injection.released_at is None:
         return None
-    longest = max(course.ready_seconds or 0, course.flow_seconds or 0)
-    return course.injected_at, course.released_at + longest
+    longest = max(injection.ready_seconds or 0, injection.flow_seconds or 0)
+    return injection.injected_at, injection.released_at + longest
 
 
 def _times(seconds: Sequence[float | None]) -> Times:

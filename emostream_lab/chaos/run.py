@@ -144,7 +144,7 @@ class _Run:
         account = figures.read(self._figures_file)
         crowd = account if account is not None and account.is_final else None
         problems = [*self._unrecovered(), *missing, *self._wrong_counts(crowd), *self._wrong_letters()]
-        courses, trail = self._injector.courses, self._watch.trail
+        injections, trail = self._injector.injections, self._watch.trail
         return report.Report(
             seed=seed,
             faults=len(self._faults),
@@ -152,8 +152,8 @@ class _Run:
             swarms=swarms,
             problems=[*problems, *self._growth.problems()],
             crowd=crowd,
-            recoveries=report.recoveries(courses, self._moves(crowd), self._tiers),
-            lines=report.lines(courses, trail.wrongs, self._tiers),
+            recoveries=report.recoveries(injections, self._moves(crowd), self._tiers),
+            lines=report.lines(injections, trail.wrongs, self._tiers),
             repeats=trail.repeats,
             dead_letters=trail.dead_letters.total(),
             most_held=self._growth.most,
@@ -195,10 +195,10 @@ class _Run:
         time.sleep(_STEP_SECONDS)
 
     def _unrecovered(self) -> list[str]:
-        courses = self._injector.courses
-        found = [f"not recovered from, or never injected: {each.fault}" for each in courses if not each.is_recovered]
-        if len(courses) < len(self._faults):
-            found.append(f"stopped after {len(courses)} faults of {len(self._faults)}")
+        injections = self._injector.injections
+        found = [f"not recovered from, or never injected: {each.fault}" for each in injections if not each.is_recovered]
+        if len(injections) < len(self._faults):
+            found.append(f"stopped after {len(injections)} faults of {len(self._faults)}")
         return found
 
     def _moves(self, crowd: Figures | None) -> list[Move]:

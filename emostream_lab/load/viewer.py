@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from emostream.client.course import Course
 from emostream.client.errors import StreamLostError
+from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.client.watcher import Verdict, Watcher
 from emostream.model import Assignment, Goodbye, Reset, Swarm, ViewerMessage, decode, encode
@@ -50,7 +50,7 @@ class Viewer:
         self._record = record
         self._on_swarm = on_swarm
         self._draw = Random(name)  # noqa: S311 (no secret)
-        self._course = Course(self._draw.random)
+        self._reconnect = ReconnectPolicy(self._draw.random)
         self.assignment: Assignment | None = None
 
     def hold(self, pause: Pause) -> float:
@@ -64,7 +64,7 @@ class Viewer:
             if not self.is_slow:
                 self._record.failed("STREAM", self._entry, loss.reason)
             subscriber = None if self.assignment is None else self.assignment.subscriber
-            return self._course.lost(subscriber, loss.retry_seconds)
+            return self._reconnect.lost(subscriber, loss.retry_seconds)
         return self._draw.expovariate(1 / _AWAY_SECONDS)
 
     @property
@@ -72,7 +72,7 @@ class Viewer:
         return f"{'connect' if self.watcher.stream is None else 'resume'} ({self.kind})"
 
     def _ask(self) -> Assignment:
-        body = encode({"user_id": self._name, "exclude": self._course.excluded})
+        body = encode({"user_id": self._name, "exclude": self._reconnect.excluded})
         started = now_seconds()
         try:
             response = self._registry.post(body)
@@ -141,7 +141,7 @@ class Viewer:
             self.first_sequence = self.watcher.sequence
         if verdict is Verdict.GAP:
             raise StreamLostError("gap: a swarm is missing")
-        self._course.arrived()
+        self._reconnect.arrived()
         if verdict is Verdict.REPEAT:
             self._record.failed("SEE", "swarm", "repeat")
         elif isinstance(message, Reset) and not self.is_slow:

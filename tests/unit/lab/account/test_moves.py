@@ -6,7 +6,7 @@ from emostream_lab.account.moves import Move, Moves
 
 def test_a_viewer_is_away_from_the_loss_until_a_subscriber_takes_it_in() -> None:
     moves = Moves()
-    course = [
+    states = [
         (0.0, Connecting()),
         (1.0, Live("cluster1/9001", "cluster1")),
         (5.0, Waiting("killed", 0.5)),
@@ -15,7 +15,7 @@ def test_a_viewer_is_away_from_the_loss_until_a_subscriber_takes_it_in() -> None
         (7.0, Connecting()),
         (8.0, Live("cluster2/9002", "cluster2")),
     ]
-    for at, state in course:
+    for at, state in states:
         moves.enter(7, state, at)
     assert list(moves.made) == [Move("cluster1/9001", 5.0, 3.0)]
 

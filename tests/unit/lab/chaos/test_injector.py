@@ -82,7 +82,7 @@ def test_a_burst_waits_until_the_one_before_it_is_recovered_from(house: House) -
     for _ in range(3):
         found.step()
     assert found.is_over()
-    assert all(course.is_recovered for course in found.courses)
+    assert all(injection.is_recovered for injection in found.injections)
     found.stop()
 
 
@@ -107,5 +107,5 @@ def test_a_burst_does_not_wait_for_ever(house: House, monkeypatch: pytest.Monkey
     for _ in range(3):
         found.step()
     wait_for_death(house, "ingest")
-    assert not found.courses[0].is_recovered
+    assert not found.injections[0].is_recovered
     found.stop()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream.client.course import BACKOFF_MAX_SECONDS, Course, backoff_seconds
+from emostream.client.reconnect import BACKOFF_MAX_SECONDS, ReconnectPolicy, backoff_seconds
 
 draws = st.floats(0, 1)
 
@@ -19,32 +19,32 @@ def test_bounds_double() -> None:
 
 
 def test_a_message_makes_all_well() -> None:
-    course = Course(lambda: 1)
-    course.lost("c/1", None)
-    course.lost("c/2", None)
-    assert course.excluded == ["c/1", "c/2"]
-    course.arrived()
-    assert course.excluded == []
-    assert course.lost("c/1", None) == 0.5
+    policy = ReconnectPolicy(lambda: 1)
+    policy.lost("c/1", None)
+    policy.lost("c/2", None)
+    assert policy.excluded == ["c/1", "c/2"]
+    policy.arrived()
+    assert policy.excluded == []
+    assert policy.lost("c/1", None) == 0.5
 
 
 def test_a_loss_at_the_registry_forgives_all() -> None:
-    course = Course(lambda: 1)
-    course.lost("c/1", None)
-    course.lost(None, None)
-    assert course.excluded == []
+    policy = ReconnectPolicy(lambda: 1)
+    policy.lost("c/1", None)
+    policy.lost(None, None)
+    assert policy.excluded == []
 
 
 @given(st.lists(st.integers(0, 20), min_size=1))
 def test_the_newest_failures_are_excluded_once_each(failures: list[int]) -> None:
-    course = Course(lambda: 0)
+    policy = ReconnectPolicy(lambda: 0)
     for number in failures:
-        course.lost(f"c/{number}", None)
+        policy.lost(f"c/{number}", None)
     newest_first = list(dict.fromkeys(f"c/{number}" for number in reversed(failures)))
-    assert course.excluded == newest_first[:8][::-1]
+    assert policy.excluded == newest_first[:8][::-1]
 
 
 @given(st.floats(0, 60), draws)
-def test_the_servers_wish_is_kept_and_stretched_by_a_half_at_most(wish: float, draw: float) -> None:
-    delay = Course(lambda: draw).lost("c/1", wish)
-    assert wish <= delay <= max(1.5 * wish, 0.5)
+def test_the_wait_that_the_server_asks_for_is_extended_by_at_most_a_half(asked: float, draw: float) -> None:
+    delay = ReconnectPolicy(lambda: draw).lost("c/1", asked)
+    assert asked <= delay <= max(1.5 * asked, 0.5)

@@ -22,8 +22,8 @@ def backoff_seconds(failures: int, draw: float) -> float:
     return draw * min(BACKOFF_MAX_SECONDS, math.ldexp(BACKOFF_FIRST_SECONDS, doublings))
 
 
-class Course:
-    """The failures in a row of one viewer. `draw` returns uniform random numbers from 0 to 1."""
+class ReconnectPolicy:
+    """How one viewer reconnects after its failures in a row. `draw` returns uniform random numbers from 0 to 1."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
@@ -53,5 +53,5 @@ class Course:
         else:
             others = [name for name in self._excluded if name != subscriber]
             self._excluded = [*others, subscriber][-_MAX_EXCLUDED:]
-        wished = (retry_seconds or 0) * (1 + self._draw() / 2)
-        return max(wished, backoff_seconds(self._failures, self._draw()))
+        asked_seconds = (retry_seconds or 0) * (1 + self._draw() / 2)
+        return max(asked_seconds, backoff_seconds(self._failures, self._draw()))
