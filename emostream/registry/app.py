@@ -58,18 +58,18 @@ def create_app(
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
         try:
-            # What is no JSON at all gets another answer than what is no request.
-            wish = msgspec.convert(model.decode(request.get_data(), object), _Request)
+            # A body that is not JSON gets another answer than one that is not a request.
+            wanted = msgspec.convert(model.decode(request.get_data(), object), _Request)
         except msgspec.ValidationError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except msgspec.DecodeError as error:
             return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
-        return _assign(wish)
+        return _assign(wanted)
 
-    def _assign(wish: _Request) -> Response:
+    def _assign(wanted: _Request) -> Response:
         if readiness.reasons():
             return _refuse("starting", "The registry has not heard from ZooKeeper yet.")
-        assignment = topology.assign(now(), frozenset(wish.exclude))
+        assignment = topology.assign(now(), frozenset(wanted.exclude))
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")
         metrics.ASSIGNMENTS.labels(assignment.cluster).inc()

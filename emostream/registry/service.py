@@ -44,9 +44,9 @@ async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings
     readiness.not_met(_CONDITION, f"no ZooKeeper of {','.join(zookeeper.hosts)} has answered yet")
     topology = Topology(settings.pending_seconds, random.random)
     client = new_client(zookeeper)
-    scribe = _Scribe(topology, readiness, loop)
-    scribe.is_stale()
-    watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), scribe)
+    updater = _TopologyUpdater(topology, readiness, loop)
+    updater.is_stale()
+    watch = TreeWatch(client, (SUBSCRIBERS, SERVICES), updater)
     client.start_async()
     identity = process_identity(listener.address)
     registration = Registration(client, f"/services/registry/{listener.name}", identity)
@@ -68,7 +68,7 @@ async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings
     log.info("registry ends")
 
 
-class _Scribe:
+class _TopologyUpdater:
     """Writes what the watching thread sees into the topology, on the loop's thread, where it is read too."""
 
     def __init__(self, topology: Topology, readiness: Readiness, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,7 +100,7 @@ class _Scribe:
             # The node may have described a process before.
             self._topology.remove(path)
             metrics.UNREADABLE.inc()
-            log.error("a node in ZooKeeper describes no process that the registry knows", path=path, error=str(error))
+            log.error("a node in ZooKeeper describes no known process", path=path, error=str(error))
 
     def _remove(self, path: str) -> None:
         metrics.CHANGES.labels("remove").inc()
