@@ -41,10 +41,10 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     from emostream_lab.processes.topology import Layout  # noqa: PLC0415
 
     tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
-    wishes = local_demo.Wishes(for_seconds, crowd, viewers, tiers, keep)
+    options = local_demo.DemoOptions(for_seconds, crowd, viewers, tiers, keep)
     public_address = lan.address(lan_wish) if lan_wish else HOST
     layout = Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms, public_address=public_address)
-    sys.exit(local_demo.run(wishes, layout))
+    sys.exit(local_demo.run(options, layout))
 
 
 @main.command("break")
@@ -127,8 +127,8 @@ def load(  # noqa: PLR0913, PLR0917 - a parameter an option
     config.check("client")
     from emostream_lab.load import command  # noqa: PLC0415
 
-    wishes = command.Wishes(shape, viewers, reactions, seconds, workers, own)
-    sys.exit(command.run(wishes, config.load(config.ClientSettings)))
+    options = command.LoadOptions(shape, viewers, reactions, seconds, workers, own)
+    sys.exit(command.run(options, config.load(config.ClientSettings)))
 
 
 @main.command("plan")

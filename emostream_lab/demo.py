@@ -25,7 +25,7 @@ _NEEDED_DISK_GB = 2
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DemoOptions:
     """What the user asked for. `for_seconds` None: until Ctrl-C. `only` empty: everything, and the crowd."""
 
     for_seconds: int | None = None
@@ -39,19 +39,19 @@ class Wishes:
         return not self.only and (self.reactions_per_second > 0 or self.viewers > 0)
 
 
-def run(wishes: Wishes, layout: Layout) -> int:
+def run(options: DemoOptions, layout: Layout) -> int:
     """Run the demo until it is over; returns the exit status: 0 unless the account at its end is not exact.
 
     Raises EmoStreamError where something stands in the way, with what to do.
     """
     parts = topology.parts(layout)
-    if wishes.only:
-        parts = topology.select(parts, wishes.only)
-        if wishes.for_seconds:
+    if options.only:
+        parts = topology.select(parts, options.only)
+        if options.for_seconds:
             raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
     with sole_owner(layout.directory), stop_signals() as signals:
         _check_machine(layout.directory, parts)
-        if not wishes.keep:
+        if not options.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True, exist_ok=True)
         display = Display(on_reader_gone=signals.stop)
@@ -63,21 +63,23 @@ def run(wishes: Wishes, layout: Layout) -> int:
                 return 0
             if layout.public_address != HOST:
                 display.tell(_invitation(layout))
-            if not wishes.has_crowd:
+            if not options.has_crowd:
                 display.tell(_where(layout, parts) + " Ctrl-C stops it all.")
                 supervisor.run_until(lambda: signals.received)
                 return 0
             display.tell(_where(layout, parts))
-            return _run_crowd(wishes, layout, supervisor, display, signals)
+            return _run_crowd(options, layout, supervisor, display, signals)
         finally:
             display.tell("Stopping.")
             supervisor.stop()
 
 
-def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: Display, signals: "Signals") -> int:
+def _run_crowd(
+    options: DemoOptions, layout: Layout, supervisor: Supervisor, display: Display, signals: "Signals"
+) -> int:
     figures_file = layout.directory / "crowd.json"
     figures_file.unlink(missing_ok=True)
-    audience = crowd(wishes, layout, figures_file)
+    audience = crowd(options, layout, figures_file)
     audience.start()
 
     shown: figures.Figures | None = None
@@ -107,12 +109,12 @@ def _run_crowd(wishes: Wishes, layout: Layout, supervisor: Supervisor, display: 
     return 0 if account.is_exact else 1
 
 
-def crowd(wishes: Wishes, layout: Layout, figures_file: Path) -> Process:
+def crowd(options: DemoOptions, layout: Layout, figures_file: Path) -> Process:
     """The simulated audience as a process of its own, which leaves its figures in the file. Not started yet."""
     command = [sys.executable, "-m", "emostream_lab", "crowd", "--figures-file", str(figures_file)]
-    command += ["--crowd", str(wishes.reactions_per_second), "--viewers", str(wishes.viewers)]
-    if wishes.for_seconds:
-        command += ["--for", str(wishes.for_seconds)]
+    command += ["--crowd", str(options.reactions_per_second), "--viewers", str(options.viewers)]
+    if options.for_seconds:
+        command += ["--for", str(options.for_seconds)]
     log_file = layout.directory / "logs" / "crowd.log"
     return Process("crowd", command, log_file=log_file, environment=topology.environment(layout))
 

@@ -249,8 +249,8 @@ export class EmoStream extends EventTarget {
   #pauseAfter({ message, retryAfterMs = 0 }, signal) {
     this.#failures += 1;
     // Extend the wait that the server asked for by up to a half, because it may have told many viewers the same.
-    const wishedMs = retryAfterMs * (1 + this.#random() / 2);
-    const retryInMs = Math.max(wishedMs, backoffMs(this.#failures, this.#random));
+    const askedMs = retryAfterMs * (1 + this.#random() / 2);
+    const retryInMs = Math.max(askedMs, backoffMs(this.#failures, this.#random));
     this.#enter({ name: "waiting", reason: message, retryInMs });
     return this.#pause(retryInMs, signal);
   }
@@ -270,8 +270,8 @@ export class EmoStream extends EventTarget {
   }
 
   async #assign(signal) {
-    const wish = { user_id: this.#userId, exclude: this.#excluded };
-    const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: wish, signal }).catch(() => {
+    const body = { user_id: this.#userId, exclude: this.#excluded };
+    const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: body, signal }).catch(() => {
       throw new Loss("the registry does not answer");
     });
     if (answer.ok && answer.json) return answer.json;

@@ -83,11 +83,11 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
 
 @contextmanager
 def _audience(tiers: Topology, directory: Path, warm_up_seconds: float) -> Iterator[None]:
-    wishes = ["--crowd", str(AUDIENCE_REACTIONS_PER_SECOND), "--viewers", str(AUDIENCE_VIEWERS)]
+    options = ["--crowd", str(AUDIENCE_REACTIONS_PER_SECOND), "--viewers", str(AUDIENCE_VIEWERS)]
     figures = ["--figures-file", str(directory / "audience.json")]
     process = Process(
         "audience",
-        [sys.executable, "-m", "emostream_lab", "crowd", *wishes, *figures],
+        [sys.executable, "-m", "emostream_lab", "crowd", *options, *figures],
         log_file=directory / "audience.log",
         environment=topology.environment(tiers.layout),
     )

@@ -28,7 +28,7 @@ from emostream_lab.processes.servers import HOST
 from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Part, Ports
 
-_CROWD = demo.Wishes(reactions_per_second=100, viewers=40)
+_CROWD = demo.DemoOptions(reactions_per_second=100, viewers=40)
 # The limit for each of these: the first swarms, the recovery after the last fault, and reading the topics to the end.
 _PATIENCE_SECONDS = 180
 _LOOK_SECONDS = 5.0

@@ -26,7 +26,7 @@ _ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Wishes:
+class LoadOptions:
     """The options of a load run.
 
     `workers` is the number of Locust worker processes besides the master. `own` starts a separate pipeline even if one
@@ -41,15 +41,15 @@ class Wishes:
     own: bool = False
 
 
-def run(wishes: Wishes, client: ClientSettings) -> int:
+def run(options: LoadOptions, client: ClientSettings) -> int:
     """Run the load and return the exit status: 0 if nothing was lost, doubled or refused.
 
     Raises EmoStreamError if the run cannot start.
     """
     if not _LOCUSTFILE.exists():
         raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
-    if not wishes.own and _answers(client.registry_url):
-        return _drive(wishes, _addresses(client), None)
+    if not options.own and _answers(client.registry_url):
+        return _drive(options, _addresses(client), None)
     tell = Display().tell
     tell(f"Starting a pipeline for this run below {_STACK}.")
     layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
@@ -59,12 +59,12 @@ def run(wishes: Wishes, client: ClientSettings) -> int:
         supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)
         try:
             supervisor.run_until(supervisor.all_ready)
-            return _drive(wishes, topology.environment(layout), supervisor)
+            return _drive(options, topology.environment(layout), supervisor)
         finally:
             supervisor.stop()
 
 
-def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+def _drive(options: LoadOptions, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
     # The kernel sends TERM to Locust when this process ends for any reason.
     command = [
         "setpriv",
@@ -82,8 +82,8 @@ def _drive(wishes: Wishes, environment: Mapping[str, str], supervisor: Superviso
     # Only the workers connect to the master, and they are forked on this machine.
     port = str(servers.free_port())
     command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
-    command += ["--processes", str(wishes.workers), "--shape", wishes.shape, "--viewers", str(wishes.viewers)]
-    command += ["--reactions", str(wishes.reactions), "--seconds", str(wishes.seconds)]
+    command += ["--processes", str(options.workers), "--shape", options.shape, "--viewers", str(options.viewers)]
+    command += ["--reactions", str(options.reactions), "--seconds", str(options.seconds)]
     with subprocess.Popen(command, env={**os.environ, **environment}) as locust:
         if supervisor is not None:
             supervisor.run_until(lambda: locust.poll() is not None)

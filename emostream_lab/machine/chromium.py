@@ -55,8 +55,8 @@ class Browser(webdriver.Chrome):
 
     def prefer(self, **features: str) -> None:
         """Set media features, such as `prefers_reduced_motion="reduce"`."""
-        wishes = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
+        media_features = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
     def find(self, selector: str) -> Any:
         """Return the first element that matches a CSS selector."""

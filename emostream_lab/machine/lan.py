@@ -13,17 +13,17 @@ from emostream.errors import EmoStreamError
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
-def address(wish: str) -> str:
-    """Return the address to serve at: the IPv4 address `wish`, or for `1` the address of this machine on its network.
+def address(setting: str) -> str:
+    """Return the address to serve at: the IPv4 address `setting`, or for `1` this machine's address on its network.
 
-    Raises EmoStreamError if `wish` is not an address, or this machine is on no network.
+    Raises EmoStreamError if `setting` is not an address, or this machine is on no network.
     """
-    if wish != "1":
+    if setting != "1":
         try:
-            return str(ipaddress.IPv4Address(wish))
+            return str(ipaddress.IPv4Address(setting))
         except ValueError:
             raise EmoStreamError(
-                f"LAN={wish} is no address: set LAN=1, or LAN to an IPv4 address of this machine."
+                f"LAN={setting} is not an address: set LAN=1, or LAN to an IPv4 address of this machine."
             ) from None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

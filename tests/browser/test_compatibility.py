@@ -114,8 +114,8 @@ def stay_with(pipeline: Pipeline) -> tuple[str, str]:
         const realFetch = window.fetch;
         window.fetch = (url, options = {}) => {
           if (`${url}`.endsWith("/v1/assignments")) {
-            const wish = JSON.parse(options.body);
-            options = { ...options, body: JSON.stringify({ ...wish, exclude: ["OTHER"] }) };
+            const body = JSON.parse(options.body);
+            options = { ...options, body: JSON.stringify({ ...body, exclude: ["OTHER"] }) };
           }
           return realFetch(url, options);
         };

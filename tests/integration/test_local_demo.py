@@ -16,7 +16,7 @@ import pytest
 
 from emostream_lab import demo
 from emostream_lab.account import figures
-from emostream_lab.demo import Wishes
+from emostream_lab.demo import DemoOptions
 from emostream_lab.processes.topology import Layout, Ports
 
 pytestmark = pytest.mark.spark
@@ -89,7 +89,7 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     victims = ("ingest", "publisher@cluster1", f"subscriber@{layout.ports.subscribers[0][0]}", "registry", "aggregator")
     killer = Killer(layout, victims)
     killer.start()
-    status = demo.run(Wishes(reactions_per_second=100, viewers=20), layout)
+    status = demo.run(DemoOptions(reactions_per_second=100, viewers=20), layout)
     killer.join()
     said = capsys.readouterr().out
     assert killer.killed == list(victims)
@@ -103,17 +103,17 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     assert rows(layout) == {}
 
 
-def start_demo(layout: Layout, wishes: Wishes, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def start_demo(layout: Layout, options: DemoOptions, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """The demo as a command of its own, which a test may signal; its output is read as Latin-1."""
     code = (
         "from pathlib import PosixPath\n"
         "from emostream.runtime import output\n"
         "from emostream_lab import demo\n"
-        "from emostream_lab.demo import Wishes\n"
+        "from emostream_lab.demo import DemoOptions\n"
         "from emostream_lab.processes.topology import Layout, Ports\n"
         "from types import MappingProxyType as mappingproxy\n"
         "output.tolerate_encoding()\n"
-        f"raise SystemExit(demo.run({wishes!r}, {layout!r}))\n"
+        f"raise SystemExit(demo.run({options!r}, {layout!r}))\n"
     )
     command = [sys.executable, "-c", code]
     return subprocess.Popen(
@@ -145,7 +145,7 @@ ODDITIES = {
 def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path) -> None:
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
     layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500)
-    command = start_demo(layout, Wishes(reactions_per_second=100, viewers=10), ODDITIES)
+    command = start_demo(layout, DemoOptions(reactions_per_second=100, viewers=10), ODDITIES)
     try:
         assert command.stdout is not None
         said = []
@@ -170,7 +170,7 @@ def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path
 def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
     """The servers alone, Spark's master and worker among them."""
     layout = replace(layout, spark_master="")
-    command = start_demo(layout, Wishes(only=("zookeeper", "kafka", "spark")), {})
+    command = start_demo(layout, DemoOptions(only=("zookeeper", "kafka", "spark")), {})
     until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
     yield command
     end(command)

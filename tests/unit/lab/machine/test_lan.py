@@ -20,10 +20,10 @@ def test_an_address_can_be_named() -> None:
     assert lan.address("192.168.1.20") == "192.168.1.20"
 
 
-@pytest.mark.parametrize("wish", ["yes", "0", "192.168.1", "::1"])
-def test_what_is_no_address_is_refused(wish: str) -> None:
-    with pytest.raises(EmoStreamError, match=f"LAN={wish} is no address"):
-        lan.address(wish)
+@pytest.mark.parametrize("setting", ["yes", "0", "192.168.1", "::1"])
+def test_what_is_no_address_is_refused(setting: str) -> None:
+    with pytest.raises(EmoStreamError, match=f"LAN={setting} is not an address"):
+        lan.address(setting)
 
 
 def test_without_it_nothing_listens_beyond_loopback(tmp_path: Path) -> None:
