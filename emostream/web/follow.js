@@ -1,4 +1,4 @@
-/** Follows one reaction, and shows as a bar how long each hop took between the tap and its sight. */
+/** Follows one reaction, and shows as a bar how long each hop took between the tap and its arrival. */
 
 const HOPS = [
   ["ingest", "to ingest, and into a group"],
@@ -48,18 +48,18 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 /** The button, the bar and the list of hops. */
 export class FollowOne {
   #stream;
-  #sights;
+  #latency;
   #elements;
   #isFollowing = false;
 
   /**
    * @param {import("./emostream.js").EmoStream} stream
-   * @param {import("./sight.js").SightTimes} sights   knows when each swarm arrived
+   * @param {import("./latency.js").EndToEndLatency} latency   knows when each swarm arrived
    * @param {{button: Element, status: Element, bar: Element, list: Element}} elements
    */
-  constructor(stream, sights, elements) {
+  constructor(stream, latency, elements) {
     this.#stream = stream;
-    this.#sights = sights;
+    this.#latency = latency;
     this.#elements = elements;
   }
 
@@ -99,7 +99,7 @@ export class FollowOne {
     while (performance.now() < deadline) {
       const arrived = nextEvent(this.#stream, "swarm", deadline - performance.now());
       const trace = await this.#stream.trace(record);
-      const seenAt = this.#sights.arrivalOf(trace?.sequence);
+      const seenAt = this.#latency.arrivalOf(trace?.sequence);
       if (seenAt !== undefined) return { trace, seenAt: performance.timeOrigin + seenAt };
       await arrived;
     }

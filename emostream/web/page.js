@@ -3,7 +3,7 @@
 import { EmoStream } from "./emostream.js";
 import { FollowOne } from "./follow.js";
 import { fillPalette } from "./palette.js";
-import { SightTimes } from "./sight.js";
+import { EndToEndLatency } from "./latency.js";
 import { Summary } from "./summary.js";
 import { SwarmCanvas } from "./swarm.js";
 import { Scenes } from "./topology.js";
@@ -20,9 +20,9 @@ const stream = new EmoStream();
 const swarm = new SwarmCanvas(byId("sky"));
 const total = new RunningNumber(byId("total"));
 const bars = new BarRace(byId("bars"));
-const sights = new SightTimes();
+const latency = new EndToEndLatency();
 const summary = new Summary(byId("summary"), performance.now());
-const follow = new FollowOne(stream, sights, {
+const follow = new FollowOne(stream, latency, {
   button: byId("follow-one"),
   status: byId("follow-status"),
   bar: byId("follow-bar"),
@@ -44,12 +44,12 @@ function showTotals(spreadMs) {
 function showSwarm({ sequence, window: { start, end }, reactions, counts, swarm: shown }) {
   const now = performance.now();
   const spreadMs = Math.min(end - start, MAX_SPREAD_MS);
-  sights.arrived(sequence, now);
+  latency.arrived(sequence, now);
   swarm.add(shown, spreadMs, (emoji) => scaleOf(counts[emoji], shown[emoji]));
   showTotals(spreadMs);
   showPace((reactions * 1000) / Math.max(end - start, 1));
   summary.add(counts, now);
-  showSights();
+  showLatency();
 }
 
 /** The size of a sprite. One sprite stands for many reactions, and it is larger the more it stands for. */
@@ -63,18 +63,18 @@ function showPace(perSecond) {
   document.body.style.setProperty("--energy", Math.min(1, Math.log10(1 + perSecond) / 4).toFixed(2));
 }
 
-async function showSights() {
-  for (const { emoji, sightMs } of await sights.settle((record) => stream.trace(record), performance.now())) {
+async function showLatency() {
+  for (const { emoji, latencyMs } of await latency.settle((record) => stream.trace(record), performance.now())) {
     swarm.addOwn(emoji);
-    byId("sight").textContent = `Your ${emoji} was seen after ${(sightMs / 1000).toFixed(2)} s`;
-    byId("sight").dataset.ms = sightMs;
+    byId("latency").textContent = `Your ${emoji} was seen after ${(latencyMs / 1000).toFixed(2)} s`;
+    byId("latency").dataset.ms = latencyMs;
   }
 }
 
 async function send(emoji) {
   const tappedAt = performance.now();
   const result = await stream.react(emoji);
-  if (result.outcome === "accepted" && result.record) sights.accepted({ record: result.record, emoji, tappedAt });
+  if (result.outcome === "accepted" && result.record) latency.accepted({ record: result.record, emoji, tappedAt });
   byId("trouble").textContent = troubleWith(emoji, result);
   return result;
 }

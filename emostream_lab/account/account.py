@@ -17,7 +17,7 @@ from emostream.swarms.judging import reactions_in
 _SETTLE_MS = 3_000
 # A longer latency counts as this one, so the details of a swarm are kept for one minute only.
 HORIZON_MS = 60_000
-# The number of swarms that are kept, which bounds memory in a long run. Later answers and sights are not timed.
+# The number of swarms that are kept, which bounds memory in a long run. Later answers and arrivals are not timed.
 _KEPT_SWARMS = 2_000
 
 
@@ -33,7 +33,7 @@ class _Times:
 
 
 class Latencies:
-    """The time from the POST of each reaction to its sight at each viewer, in milliseconds.
+    """The end-to-end latency of each reaction at each viewer, from its POST to its arrival, in milliseconds.
 
     A viewer sees all reactions of a swarm at once. So two short histograms per swarm, of the times posted and of the
     times seen, describe all posted × seen values.

@@ -13,7 +13,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     `accepted`, `counted`, `in_flight`, `others`, `unknown` and `refused` count reactions since the crowd started.
     `delivered`, `unseen`, `missed` and `repeated` count swarms, once for each viewer: those that a viewer saw, those
     still on their way, those that a viewer did not get, and those that it got twice.
-    The percentiles are the time from POST to sight in ms, of the newest swarm during the run and of all at the end.
+    The percentiles are the end-to-end latency (POST to viewer) in ms, of the newest swarm during the run and of all at
+    the end.
     `lost` and `doubled` count reactions by emoji, and `moves` lists each time that a viewer lost its subscriber. These
     three are known only at the end.
     """
@@ -86,7 +87,7 @@ def summary(figures: Figures) -> str:
         ("viewers", f"{figures.viewers:,}", ""),
         ("swarms", f"{figures.swarms:,}", ""),
         ("delivered", f"{figures.delivered:,}", f"missed {figures.missed:,}, repeated {figures.repeated:,}"),
-        ("POST to sight", f"{_seconds(figures.p50_ms)} p50", f"{_seconds(figures.p99_ms)} p99"),
+        ("POST to viewer", f"{_seconds(figures.p50_ms)} p50", f"{_seconds(figures.p99_ms)} p99"),
     ]
     table = "\n".join(f"  {name:<14}{value:>14}   {remark}".rstrip() for name, value, remark in rows)
     return f"{table}\n\n{_verdict(figures)}"

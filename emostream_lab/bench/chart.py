@@ -64,7 +64,7 @@ def _draw_hops(axes: Axes, all_hops: list[Hops]) -> None:
         )
         ends = [end + value for end, value in zip(ends, values, strict=True)]
     axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
-    axes.set_title("From the tap to the viewer's sight: mean milliseconds of each hop", loc="left")
+    axes.set_title("End-to-end latency: mean milliseconds of each hop", loc="left")
 
 
 def _draw_growth(axes: Axes, growths: list[Growth]) -> None:

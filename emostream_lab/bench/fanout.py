@@ -145,8 +145,8 @@ def _figures(kind: str, rounds: dict[str, list[_Round]]) -> Iterator[Figure]:
     yield _figure(f"{kind}, {_BARE_LOOP}", emostream / bare, "×", at_least=0.85)
     for name, rate in rates.items():
         yield _figure(f"{kind}: {name}", rate, "deliveries/CPU-s")
-    yield _figure(f"{kind}, p99 of age at sight", _p99_ms(rounds["EmoStream"]), "ms", at_most=100)
-    yield _figure(f"{kind}, p99 of age at sight: nchan", _p99_ms(rounds["nchan"]), "ms")
+    yield _figure(f"{kind}, p99 of age at arrival", _p99_ms(rounds["EmoStream"]), "ms", at_most=100)
+    yield _figure(f"{kind}, p99 of age at arrival: nchan", _p99_ms(rounds["nchan"]), "ms")
 
 
 def _audience_figures(rounds: Sequence[_Round], viewers: int) -> Iterator[Figure]:

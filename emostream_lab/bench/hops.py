@@ -170,8 +170,8 @@ def _figures(trigger_ms: int, hops: dict[str, list[float]]) -> Iterator[Figure]:
     for name, values in hops.items():
         yield _figure(f"trigger {trigger_ms} ms, {name}, mean", statistics.fmean(values))
     whole: Sequence[float] = [sum(values) for values in zip(*hops.values(), strict=True)]
-    yield _figure(f"trigger {trigger_ms} ms, POST to sight, mean", statistics.fmean(whole))
-    yield _figure(f"trigger {trigger_ms} ms, POST to sight, p99", quantile(whole, 0.99))
+    yield _figure(f"trigger {trigger_ms} ms, POST to viewer, mean", statistics.fmean(whole))
+    yield _figure(f"trigger {trigger_ms} ms, POST to viewer, p99", quantile(whole, 0.99))
 
 
 def _figure(name: str, value: float) -> Figure:

@@ -49,7 +49,7 @@ class Viewers:
     def read_for(self, seconds: float, warm_up_seconds: float = 1) -> Measured:
         """Read swarms for this many seconds, after a warm-up that does not count. Raises TimeoutError if nothing comes.
 
-        The times are from the end of a swarm's window to its sight.
+        The times are from the end of a swarm's window to its arrival.
         """
         self._read_until(time.perf_counter() + warm_up_seconds, Measured())
         deliveries = Measured()

@@ -13,7 +13,7 @@ from emostream_lab.load.conservation import Report
 from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
-from emostream_lab.load.report import DELIVERY, SIGHT
+from emostream_lab.load.report import DELIVERY, END_TO_END
 from emostream_lab.load.run import Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
 from emostream_lab.load.viewer import Kind, Viewer
@@ -93,7 +93,7 @@ class Generator:
         """Stop sending, wait until viewers have seen all accepted reactions, and report. The wait is bounded."""
         run = self._current
         run.stop_sending()
-        wait(lambda: not (run.in_flight or run.sights.waiting or run.behind(self._head)), FINISH_SECONDS)
+        wait(lambda: not (run.in_flight or run.end_to_end.waiting or run.behind(self._head)), FINISH_SECONDS)
         runner = self._environment.runner
         report = run.report(runner.client_id, self._head, self.record.failures)
         runner.send_message(REPORT, msgspec.to_builtins(report))
@@ -137,12 +137,12 @@ class Generator:
                 self._time(run, sequence, trace)
 
     def _time(self, run: Run, sequence: int, trace: _Trace) -> None:
-        """Record the latency of each reaction in this swarm, from its due time to a viewer's sight of the swarm."""
+        """Record the latency of each reaction in this swarm, from its due time to the swarm's arrival at a viewer."""
         last_due = float("-inf")
-        for sight in run.sights.covered(sequence, trace.counted, self._draw.choice):
-            last_due = max(last_due, sight.due_seconds)
-            self.record.timed(SIGHT, sight.latency_ms, sight.reactions)
-        if arrivals := run.sights.arrivals(sequence):
+        for latency in run.end_to_end.covered(sequence, trace.counted, self._draw.choice):
+            last_due = max(last_due, latency.due_seconds)
+            self.record.timed(END_TO_END, latency.latency_ms, latency.reactions)
+        if arrivals := run.end_to_end.arrivals(sequence):
             run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
 
     def _trace(self, sequence: int) -> _Trace | None:

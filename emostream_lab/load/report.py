@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from locust.stats import RequestStats, StatsEntry
 
 # Method and name of the entries that are not requests. Their rates are deliveries and seen reactions per second.
-DELIVERY = ("SEE", "window end to sight")
-SIGHT = ("SEE", "POST to sight")
+DELIVERY = ("DELIVERY", "window end to viewer")
+END_TO_END = ("DELIVERY", "POST to viewer")
 
 # A screen cannot show more. When the list is full, every second moment is dropped, and each new one is twice as long.
 _MAX_MOMENTS = 600
@@ -44,7 +44,7 @@ class Timeline:
         self._samples = 0
         self._last_seconds = 0.0
         self._last = Counter[str]()
-        self._last_sights: Counts = {}
+        self._last_end_to_end: Counts = {}
 
     def sample(self, seconds: float, users: int, stats: "RequestStats") -> None:
         """Add the moment that ends now, `seconds` after the start of the run."""
@@ -54,10 +54,10 @@ class Timeline:
         now = Counter(
             requests=stats.total.num_requests,
             deliveries=_entry(stats, DELIVERY).num_requests,
-            reactions=_entry(stats, SIGHT).num_requests,
+            reactions=_entry(stats, END_TO_END).num_requests,
         )
-        sights = dict(_entry(stats, SIGHT).response_times)
-        newest = difference(sights, self._last_sights)
+        end_to_end = dict(_entry(stats, END_TO_END).response_times)
+        newest = difference(end_to_end, self._last_end_to_end)
         length = max(seconds - self._last_seconds, 0.001)
         rates = {name: max(0, count - self._last[name]) / length for name, count in now.items()}
         self.moments.append(
@@ -70,7 +70,7 @@ class Timeline:
                 **rates,
             )
         )
-        self._last, self._last_sights, self._last_seconds = now, sights, seconds
+        self._last, self._last_end_to_end, self._last_seconds = now, end_to_end, seconds
         if len(self.moments) >= _MAX_MOMENTS:
             self.moments = self.moments[1::2]
             self._every *= 2
@@ -94,7 +94,7 @@ def latencies(stats: "RequestStats") -> list[Latencies]:
             entry.num_failures,
             [percentile_ms(entry.response_times, quantile) for quantile in QUANTILES],
         )
-        for entry in sorted(stats.entries.values(), key=lambda entry: (entry.method != SIGHT[0], entry.name))
+        for entry in sorted(stats.entries.values(), key=lambda entry: (entry.method != END_TO_END[0], entry.name))
     ]
 
 

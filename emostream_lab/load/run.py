@@ -9,8 +9,8 @@ from emostream.client.watcher import Watcher
 from emostream.model import Counts, Swarm
 from emostream_lab.load.clock import ClockDifference
 from emostream_lab.load.conservation import Report, Seen, Sent
+from emostream_lab.load.end_to_end import EndToEndLatencies
 from emostream_lab.load.shapes import SHAPES, Audience
-from emostream_lab.load.sights import Sights
 
 # A viewer can lag this many swarms behind another one and still be compared with it.
 _SWARMS_COMPARED = 1_000
@@ -47,7 +47,7 @@ class Run:
         self.accepted: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.sights = Sights()
+        self.end_to_end = EndToEndLatencies()
         self.clock = ClockDifference()
         self.spectators: list[Spectator] = []
         self.unequal = 0
@@ -85,7 +85,7 @@ class Run:
             self.unequal += 1
         if first_seconds < opened_seconds:
             return False
-        self.sights.seen(swarm.sequence, came_seconds)
+        self.end_to_end.seen(swarm.sequence, came_seconds)
         return True
 
     def behind(self, sequence: int) -> int:
@@ -102,7 +102,7 @@ class Run:
             sequence=sequence,
             sent=Sent(dict(self.accepted), dict(self.unknown), dict(self.refused)),
             seen=self._seen(self.spectators, self.behind(sequence)),
-            unseen=self.sights.waiting,
+            unseen=self.end_to_end.waiting,
             failures=failures,
             clock=str(self.clock),
         )

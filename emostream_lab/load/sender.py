@@ -64,7 +64,7 @@ class Sender:
         match outcome:
             case Accepted(_, place):
                 self._run.accepted.update(counts)
-                self._run.sights.accepted(place.partition, place.offset, due_seconds, self._batch)
+                self._run.end_to_end.accepted(place.partition, place.offset, due_seconds, self._batch)
             case Refused():
                 self._run.refused.update(counts)
             case Unknown():

@@ -143,8 +143,8 @@ class Viewer:
             raise StreamLostError("gap: a swarm is missing")
         self._reconnect.arrived()
         if verdict is Verdict.REPEAT:
-            self._record.failed("SEE", "swarm", "repeat")
+            self._record.failed("DELIVERY", "swarm", "repeat")
         elif isinstance(message, Reset) and not self.is_slow:
-            self._record.failed("SEE", "swarm", "reset: swarms were missed")
+            self._record.failed("DELIVERY", "swarm", "reset: swarms were missed")
         elif isinstance(message, Swarm):
             self._on_swarm(message, came, opened)

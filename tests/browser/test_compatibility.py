@@ -89,7 +89,7 @@ def test_the_page_works_in_a_browser_of_2021(browser: Browser, pipeline: Pipelin
     open_page(browser, pipeline)
     assert browser.execute_script("return [typeof AbortSignal.any, typeof [].at]") == ["undefined"] * 2
     react(browser, "🎉")
-    browser.wait_until(lambda: browser.find("#sight").get_attribute("data-ms"))
+    browser.wait_until(lambda: browser.find("#latency").get_attribute("data-ms"))
     browser.execute_script("document.querySelector('#palette button').focus()")
     browser.execute_script(
         "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }))"
@@ -132,7 +132,7 @@ def test_seven_tabs_on_one_subscriber_all_live(browser: Browser, pipeline: Pipel
         open_page(browser, pipeline)
         assert browser.execute_script("return emostream.stream.state.subscriber") == subscriber
     react(browser, "👀")
-    browser.wait_until(lambda: browser.find("#sight").get_attribute("data-ms"))
+    browser.wait_until(lambda: browser.find("#latency").get_attribute("data-ms"))
     expected = totals(browser)["👀"]
     for window in browser.window_handles:
         browser.switch_to.window(window)

@@ -109,7 +109,7 @@ def test_a_run_is_chosen_started_and_judged_in_the_web_ui(browser: Browser, tmp_
         assert len(plots) == 3
         assert all(path.get_attribute("d") for path in browser.find_elements("css selector", "#emostream path"))
         assert "deliveries" in browser.text("#emostream figure")
-        assert "SEE POST to sight" in browser.text("#emostream tbody")
+        assert "DELIVERY POST to viewer" in browser.text("#emostream tbody")
         # Locust stops its users between the verdict and the report.
         [report] = browser.wait_until(lambda: list(ui.results.glob("*-stampede/report.html")))
         browser.get(f"file://{report}")

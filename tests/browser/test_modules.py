@@ -330,22 +330,22 @@ def test_hops_that_overlap_still_sum_to_the_whole(modules: Browser) -> None:
     assert min(overlapping.values()) >= 0
 
 
-def test_the_time_to_sight_is_that_of_the_swarm_that_counted_the_tap(modules: Browser) -> None:
+def test_the_latency_is_that_of_the_swarm_that_counted_the_tap(modules: Browser) -> None:
     found = modules.run(
         """
-        const { SightTimes } = await import("/sight.js");
-        const sights = new SightTimes();
+        const { EndToEndLatency } = await import("/latency.js");
+        const latency = new EndToEndLatency();
         const record = { partition: 0, offset: 5 };
-        sights.accepted({ record, emoji: "🔥", tappedAt: 1000 });
-        sights.arrived(7, 1400);
-        const early = await sights.settle(async () => null, 1400);
-        sights.arrived(8, 1900);
-        sights.arrived(9, 2400);
-        const settled = await sights.settle(async () => ({ sequence: 8 }), 2400);
-        return [early, settled, await sights.settle(async () => ({ sequence: 9 }), 2400)];
+        latency.accepted({ record, emoji: "🔥", tappedAt: 1000 });
+        latency.arrived(7, 1400);
+        const early = await latency.settle(async () => null, 1400);
+        latency.arrived(8, 1900);
+        latency.arrived(9, 2400);
+        const settled = await latency.settle(async () => ({ sequence: 8 }), 2400);
+        return [early, settled, await latency.settle(async () => ({ sequence: 9 }), 2400)];
         """
     )
-    assert found == [[], [{"emoji": "🔥", "sightMs": 900}], []]
+    assert found == [[], [{"emoji": "🔥", "latencyMs": 900}], []]
 
 
 def process(tier: str, name: str, **more: Any) -> dict[str, Any]:

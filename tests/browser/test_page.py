@@ -81,9 +81,9 @@ def test_a_tap_comes_back_on_the_canvas_and_in_the_totals(browser: Browser, pipe
     button(browser, "🎉").click()
     browser.wait_until(lambda: has_drawn(browser))
     browser.wait_until(lambda: total_of(browser, "🎉") == before + 1)
-    browser.wait_until(lambda: browser.find("#sight").get_attribute("data-ms"))
-    assert 0 < float(browser.find("#sight").get_attribute("data-ms")) < 30_000
-    assert "🎉 was seen after" in browser.text("#sight")
+    browser.wait_until(lambda: browser.find("#latency").get_attribute("data-ms"))
+    assert 0 < float(browser.find("#latency").get_attribute("data-ms")) < 30_000
+    assert "🎉 was seen after" in browser.text("#latency")
     assert browser.text("#connection-text").startswith("Live on cluster")
     assert browser.complaints() == []
 

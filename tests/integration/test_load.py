@@ -96,8 +96,8 @@ def test_each_shape_runs_to_its_end_and_nothing_is_lost(shapes: dict[str, Outcom
     outcome = shapes[shape]
     assert outcome.status == 0, outcome.output
     assert outcome.line.startswith("conservation holds: accepted ")
-    assert outcome.latencies("SEE POST to sight")["count"] > 0
-    assert outcome.latencies("SEE window end to sight")["count"] > 0
+    assert outcome.latencies("DELIVERY POST to viewer")["count"] > 0
+    assert outcome.latencies("DELIVERY window end to viewer")["count"] > 0
     assert outcome.latencies("STREAM connect (ws)")["count"] == 10
 
 

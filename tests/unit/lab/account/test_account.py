@@ -88,22 +88,22 @@ def test_a_reaction_is_timed_by_the_swarm_that_covers_its_record() -> None:
 
 @given(
     posts=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2_000)), min_size=1),
-    sights=st.lists(st.tuples(st.integers(1, 3), st.integers(2_000, 4_000)), min_size=1),
+    arrivals=st.lists(st.tuples(st.integers(1, 3), st.integers(2_000, 4_000)), min_size=1),
     settle_after=st.integers(0, 20),
     percent=st.sampled_from([1, 50, 99, 100]),
 )
 def test_percentiles_are_those_of_every_pair_whenever_swarms_are_settled(
-    posts: list[tuple[int, int]], sights: list[tuple[int, int]], settle_after: int, percent: float
+    posts: list[tuple[int, int]], arrivals: list[tuple[int, int]], settle_after: int, percent: float
 ) -> None:
     latencies = Latencies()
-    for index, (sequence, at_ms) in enumerate(sights):
+    for index, (sequence, at_ms) in enumerate(arrivals):
         latencies.seen(sequence, at_ms)
         if index == settle_after:
             latencies.settle(now_ms=10_000)
     for sequence, at_ms in posts:
         latencies.posted(sequence, at_ms, reactions=1)
     latencies.settle(now_ms=10_000)
-    every_pair = sorted(seen - posted for s, seen in sights for p, posted in posts if s == p)
+    every_pair = sorted(seen - posted for s, seen in arrivals for p, posted in posts if s == p)
     if every_pair:
         rank = max(0, -int(-len(every_pair) * percent // 100) - 1)
         assert latencies.percentile_ms(percent) == every_pair[rank]
@@ -111,7 +111,7 @@ def test_percentiles_are_those_of_every_pair_whenever_swarms_are_settled(
         assert latencies.percentile_ms(percent) is None
 
 
-def test_a_sight_past_the_horizon_counts_as_that_late() -> None:
+def test_an_arrival_past_the_horizon_counts_as_that_late() -> None:
     latencies = Latencies()
     latencies.posted(1, 0, reactions=1)
     latencies.seen(1, 100)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from emostream_lab.load.report import DELIVERY, SIGHT, Timeline, latencies
+from emostream_lab.load.report import DELIVERY, END_TO_END, Timeline, latencies
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Stats:
         return self.entries.setdefault((name, method), Entry(name, method))
 
     def see(self, latency_ms: int, times: int) -> None:
-        entry = self.get(SIGHT[1], SIGHT[0])
+        entry = self.get(END_TO_END[1], END_TO_END[0])
         entry.num_requests += times
         entry.response_times[latency_ms] = entry.response_times.get(latency_ms, 0) + times
 
@@ -47,7 +47,7 @@ def test_a_moment_tells_of_its_own_seconds_alone() -> None:
     assert (second.requests, second.reactions, second.deliveries, second.p50) == (0, 10, 150, 3_000)
 
 
-def test_a_moment_without_a_sight_has_no_latency() -> None:
+def test_a_moment_without_an_arrival_has_no_latency() -> None:
     timeline = Timeline()
     stats: Any = Stats()
     timeline.sample(2, 0, stats)
@@ -70,5 +70,5 @@ def test_what_is_no_request_comes_first() -> None:
     stats.get("/v1/reactions", "POST").response_times = {5: 99, 700: 1}
     stats.see(2_000, times=3)
     seen, posted = latencies(stats)
-    assert seen.name == "SEE POST to sight"
+    assert seen.name == "DELIVERY POST to viewer"
     assert posted.percentiles == [5, 5, 5, 700, 700]

@@ -93,7 +93,7 @@ def test_a_replay_tells_nothing_of_how_long_a_swarm_takes(run: Run) -> None:
     assert run.seen(swarm(11), came_seconds=1_011, opened_seconds=1_000)
     assert run.seen(swarm(11), came_seconds=1_012, opened_seconds=1_010)
     assert not run.seen(swarm(11), came_seconds=1_030, opened_seconds=1_029)
-    assert run.sights.arrivals(11) == [1_011, 1_012]
+    assert run.end_to_end.arrivals(11) == [1_011, 1_012]
 
 
 def test_the_rate_follows_the_shape_from_the_start_of_the_run(run: Run) -> None:

@@ -7,7 +7,7 @@ const MAX_WAIT_MS = 60_000;
 const MAX_ARRIVALS = 128;
 
 /** Matches the user's own reactions with the swarms that counted them. Times are in ms, by one clock of the caller. */
-export class SightTimes {
+export class EndToEndLatency {
   #taps = [];
   #arrivals = new Map();
 
@@ -31,7 +31,7 @@ export class SightTimes {
    * Return and remove the taps that a swarm has counted by now.
    * @param {(record: object) => Promise<?{sequence: number}>} trace
    * @param {number} now
-   * @returns {Promise<{emoji: string, sightMs: number}[]>}
+   * @returns {Promise<{emoji: string, latencyMs: number}[]>}
    */
   async settle(trace, now) {
     const seen = [];
@@ -40,7 +40,7 @@ export class SightTimes {
     for (const tap of open) {
       const arrivedAt = this.arrivalOf((await trace(tap.record))?.sequence);
       if (arrivedAt === undefined) this.accepted(tap);
-      else seen.push({ emoji: tap.emoji, sightMs: arrivedAt - tap.tappedAt });
+      else seen.push({ emoji: tap.emoji, latencyMs: arrivedAt - tap.tappedAt });
     }
     return seen;
   }

@@ -1,6 +1,6 @@
-"""Measures the latency from POST to sight: which swarm covers a reaction, and when a viewer saw that swarm.
+"""Measures the end-to-end latency, POST to viewer: which swarm covers a reaction, and when a viewer saw that swarm.
 
-Both times are from one worker's clock, so clock differences do not matter. Each reaction is timed to its sight by one
+Both times are from one worker's clock, so clock differences do not matter. Each reaction is timed to its arrival at one
 viewer, which is drawn at random. Over a run, this gives the distribution over all pairs of reaction and viewer, at the
 cost of one draw.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 _SWARMS_KEPT = 64
 
 
-class Sight(NamedTuple):
+class EndToEndLatency(NamedTuple):
     """A request was due, and a viewer saw the swarm that covers its reactions."""
 
     due_seconds: float
@@ -25,7 +25,7 @@ class Sight(NamedTuple):
         return (self.seen_seconds - self.due_seconds) * 1_000
 
 
-class Sights:
+class EndToEndLatencies:
     """The accepted reactions of one worker that wait for their swarm, and when its viewers saw each swarm.
 
     Its size is bounded by what is in the pipeline, because a record leaves with its swarm. Times are seconds of one
@@ -62,8 +62,8 @@ class Sights:
 
     def covered(
         self, sequence: int, ends: Mapping[int, int], choose: Callable[[Sequence[float]], float]
-    ) -> Iterator[Sight]:
-        """Remove all reactions that this swarm covers, and yield the sight of each request.
+    ) -> Iterator[EndToEndLatency]:
+        """Remove all reactions that this swarm covers, and yield the latency of each request.
 
         `ends` maps each partition to the offset after the last record that the swarm covers. Call this in the order of
         the sequence numbers. If no viewer saw the swarm, its reactions are removed and nothing is yielded.
@@ -74,4 +74,4 @@ class Sights:
             for offset in [offset for offset in records if offset < end]:
                 for due_seconds, reactions in records.pop(offset):
                     if arrivals:
-                        yield Sight(due_seconds, choose(arrivals), reactions)
+                        yield EndToEndLatency(due_seconds, choose(arrivals), reactions)
