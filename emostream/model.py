@@ -3,7 +3,7 @@
 Times are integer milliseconds since the epoch, UTC. A reader ignores fields that it does not know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
@@ -18,12 +18,22 @@ SWARMS_TOPIC = "swarms"
 # This header of a record of `reactions` holds the count of each emoji in the record's list, as JSON. With it, the
 # aggregator does not have to parse the list. The header is optional.
 COUNTS_HEADER = "counts"
+# The same for the reactions to other events than `main`: the counts by event, as JSON. It follows the header above,
+# which then counts the reactions to `main` alone.
+EVENT_COUNTS_HEADER = "event-counts"
 
 MAX_REACTIONS_PER_REQUEST = 1_000
 
 MAX_USER_ID_CHARACTERS = 64
 UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 """The id of a user who reacts or watches: any text without control characters."""
+
+MAIN = "main"
+"""The default event. It always exists, and everything that names no event means it."""
+
+MAX_EVENT_CHARACTERS = 48
+EVENT_PATTERN = rf"[a-z0-9][a-z0-9-]{{0,{MAX_EVENT_CHARACTERS - 1}}}"
+EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_PATTERN}\Z")]
 
 Counts = dict[str, int]
 
@@ -38,6 +48,15 @@ class Reaction(msgspec.Struct, frozen=True):
     user_id: str
     emoji_type: str
     timestamp: int
+
+
+class EventReaction(msgspec.Struct, frozen=True):
+    """A reaction to another event than `main`, as it stands in a record of `reactions`."""
+
+    user_id: str
+    emoji_type: str
+    timestamp: int
+    event: str
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -61,11 +80,58 @@ class Progress(msgspec.Struct, frozen=True):
     dead_letters: int = 0
 
 
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """The event is closed and all of it is counted: these are its final totals, and no swarm follows.
+
+    It has a sequence of its own, after that of the last swarm.
+    """
+
+    id: str
+    sequence: int
+    totals: Counts
+
+
+class EventPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event other than `main` in a record of `swarms`: all that is known of it as of this record.
+
+    `stream` is that of this opening of the event. `sequence` is that of the last message to its viewers. `counts` and
+    `swarm` are those of this micro-batch, and empty if it has no reaction to this event. `ended` stays true from the
+    record that holds the end.
+    """
+
+    stream: str
+    sequence: int
+    totals: Counts
+    counts: Counts = {}
+    swarm: Counts = {}
+    ended: bool = False
+
+    def messages(self, window: Window) -> "list[Swarm | End]":
+        """Return what the event's viewers get of this record.
+
+        The record with the end, and each one after it, gives the end: with the same id until more is counted.
+        """
+        found: list[Swarm | End] = []
+        if self.counts:
+            # An event that has ended ends anew after each swarm.
+            sequence = self.sequence - self.ended
+            totals = {emoji: self.totals[emoji] for emoji in self.counts}
+            reactions = sum(self.counts.values())
+            name = message_id(self.stream, sequence)
+            found.append(Swarm(name, sequence, window, reactions, self.counts, self.swarm, totals))
+        if self.ended:
+            found.append(End(message_id(self.stream, self.sequence), self.sequence, self.totals))
+        return found
+
+
 class Swarm(msgspec.Struct, frozen=True, tag="swarm"):
     """The counted reactions of one micro-batch.
 
     In Kafka (`swarms`, `clusterN`), `totals` holds every emoji since the stream began, and `progress` is set. A viewer
     gets a smaller form (`for_viewers`): it holds the totals of this swarm's emoji only, and no progress.
+
+    All counts are those of `main`. The other events stand in `events`, which is absent while there are none. A viewer
+    of another event gets swarms of that event, with the event's stream and sequence.
     """
 
     id: str
@@ -76,11 +142,17 @@ class Swarm(msgspec.Struct, frozen=True, tag="swarm"):
     swarm: Counts
     totals: Counts
     progress: Progress | msgspec.UnsetType = msgspec.UNSET
+    events: dict[str, EventPart] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def parts(self) -> Mapping[str, EventPart]:
+        """The events other than `main` in a record of `swarms`."""
+        return self.events if isinstance(self.events, dict) else {}
 
     def for_viewers(self) -> "Swarm":
-        """Return the swarm as a viewer gets it: without progress, and with the totals of its own emoji only."""
+        """Return the swarm as a viewer of `main` gets it: without the rest, and the totals of its own emoji only."""
         totals = {emoji: self.totals[emoji] for emoji in self.counts}
-        return msgspec.structs.replace(self, totals=totals, progress=msgspec.UNSET)
+        return msgspec.structs.replace(self, totals=totals, progress=msgspec.UNSET, events=msgspec.UNSET)
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):

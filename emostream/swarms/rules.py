@@ -5,17 +5,19 @@ last swarm ended, and that no record in between is left out. They also decide wh
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from emostream.errors import EmoStreamError
 from emostream.model import (
+    MAIN,
     REACTIONS_TOPIC,
     SWARMS_TOPIC,
+    EventPart,
     Progress,
     Swarm,
     Window,
@@ -68,7 +70,7 @@ class Compression:
 
 @dataclass(frozen=True)
 class Group:
-    """The reactions of one emoji in one partition of a micro-batch.
+    """The reactions of one emoji to one event in one partition of a micro-batch.
 
     `first` and `last` are the first and the last offset of their records. `emoji` is None for records without a
     reaction: empty lists and dead letters. `records` counts each record once, in the group of its first reaction.
@@ -80,6 +82,19 @@ class Group:
     records: int
     first: int
     last: int
+    event: str = MAIN
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a record changes about the events: those that it opens, with their streams, ends, and takes out."""
+
+    opened: Mapping[str, str] = field(default_factory=dict)
+    ended: frozenset[str] = frozenset()
+    archived: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.ended or self.archived)
 
 
 @dataclass(frozen=True)
@@ -92,20 +107,20 @@ class Batch:
 
 
 def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, compression: Compression) -> Swarm:
-    """Return the swarm after `previous`. Raises EmoStreamError if the batch does not begin where `previous` ended."""
+    """Return the swarm after `previous`. Raises EmoStreamError if the batch does not begin where `previous` ended.
+
+    Reactions to an event that `previous` does not hold are not counted: they are dead letters.
+    """
     progress = progress_of(previous)
     _check_contiguous(progress, batch)
-    stream, sequence = stream_of(previous), previous.sequence + 1
-    counts: Counter[str] = Counter()
+    counts_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for group in batch.groups:
         if group.emoji is not None:
-            counts[group.emoji] += group.reactions
-    # Windows must not overlap, even if the clock was set back.
-    end = max(now_ms, previous.window.end)
-    return Swarm(
-        id=message_id(stream, sequence),
-        sequence=sequence,
-        window=Window(start=max(previous.window.end, end - trigger_ms), end=end),
+            counts_of[group.event][group.emoji] += group.reactions
+    counts = counts_of[MAIN]
+    swarm = empty_swarm(previous, now_ms, trigger_ms)
+    return msgspec.structs.replace(
+        swarm,
         reactions=counts.total(),
         counts=dict(counts),
         swarm={emoji: compression.of(count) for emoji, count in counts.items()},
@@ -115,7 +130,69 @@ def next_swarm(previous: Swarm, batch: Batch, now_ms: int, trigger_ms: int, comp
             offsets={**progress.offsets, **{str(partition): end for partition, end in batch.ends.items()}},
             dead_letters=progress.dead_letters + batch.dead_letters,
         ),
+        events=_or_unset(
+            {event: _next_part(part, counts_of.get(event), compression) for event, part in swarm.parts.items()}
+        ),
     )
+
+
+def empty_swarm(previous: Swarm, now_ms: int, trigger_ms: int) -> Swarm:
+    """Return a swarm after `previous` that counts nothing."""
+    sequence = previous.sequence + 1
+    # Windows must not overlap, even if the clock was set back.
+    end = max(now_ms, previous.window.end)
+    return msgspec.structs.replace(
+        previous,
+        id=message_id(stream_of(previous), sequence),
+        sequence=sequence,
+        window=Window(start=max(previous.window.end, end - trigger_ms), end=end),
+        reactions=0,
+        counts={},
+        swarm={},
+        events=_or_unset({event: without_counts(part) for event, part in previous.parts.items()}),
+    )
+
+
+def without_counts(part: EventPart) -> EventPart:
+    """Return an event's part for a record that counts no reaction to the event."""
+    return msgspec.structs.replace(part, counts={}, swarm={}) if part.counts else part
+
+
+def changed_swarm(previous: Swarm, changes: Changes, now_ms: int, trigger_ms: int) -> Swarm:
+    """Return a swarm after `previous` that counts nothing, and opens, ends and takes out events."""
+    swarm = empty_swarm(previous, now_ms, trigger_ms)
+    parts = dict(swarm.parts)
+    for event in changes.archived:
+        parts.pop(event, None)
+    for event in changes.ended:
+        parts[event] = msgspec.structs.replace(parts[event], sequence=parts[event].sequence + 1, ended=True)
+    for event, stream in changes.opened.items():
+        parts[event] = EventPart(stream, 0, {})
+    return msgspec.structs.replace(swarm, events=_or_unset(parts))
+
+
+def unknown_events(previous: Swarm, groups: Iterable[Group]) -> set[str]:
+    """Return the events in a batch after `previous` that no reaction can count for: they were archived, or made up."""
+    return {group.event for group in groups} - {MAIN, *previous.parts}
+
+
+def _next_part(part: EventPart, counts: Counter[str] | None, compression: Compression) -> EventPart:
+    if not counts:
+        return part
+    return EventPart(
+        stream=part.stream,
+        # What comes after the end is one more swarm, and one more end.
+        sequence=part.sequence + (2 if part.ended else 1),
+        totals=dict(Counter(part.totals) + counts),
+        counts=dict(counts),
+        swarm={emoji: compression.of(count) for emoji, count in counts.items()},
+        ended=part.ended,
+    )
+
+
+def _or_unset(parts: dict[str, EventPart]) -> dict[str, EventPart] | msgspec.UnsetType:
+    """Return the parts for a record, which has no such field while there are none."""
+    return parts or msgspec.UNSET
 
 
 def offsets_planned(previous: Swarm, ends: Mapping[int, int]) -> int:
@@ -136,7 +213,7 @@ def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> S
     """Return record 0 of a new stream. It counts nothing, and starts at the beginning of `reactions`.
 
     `previous` is the last record of the earlier stream. If it counted the same topic, the new stream starts after it,
-    so that no reaction counts twice.
+    so that no reaction counts twice. The events other than `main` have streams of their own, which go on.
     """
     counted: Mapping[str, int] = {}
     if previous is not None and progress_of(previous).reactions_topic_id == topic.id:
@@ -154,6 +231,7 @@ def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> S
         swarm={},
         totals={},
         progress=Progress(reactions_topic_id=topic.id, offsets=offsets),
+        events=msgspec.UNSET if previous is None else empty_swarm(previous, 0, 0).events,
     )
 
 

@@ -9,20 +9,23 @@ from hypothesis import strategies as st
 
 from emostream import model
 from emostream.errors import EmoStreamError
-from emostream.model import Swarm, Window
+from emostream.model import EventPart, Swarm, Window
 from emostream.swarms.rules import (
     RECOVERY_COMMAND,
     Batch,
+    Changes,
     Compression,
     Group,
     NotASwarmError,
     ReactionsTopic,
+    changed_swarm,
     first_swarm,
     next_swarm,
     offsets_without_record,
     progress_of,
     read_record,
     starting_offsets,
+    unknown_events,
 )
 
 TOPIC = ReactionsTopic("topic-1", beginnings={0: 0, 1: 5}, ends={0: 100, 1: 50})
@@ -204,3 +207,56 @@ def test_a_new_stream_over_another_topic_begins_at_its_beginning() -> None:
 def test_a_record_that_no_aggregator_wrote_is_refused(value: bytes) -> None:
     with pytest.raises(NotASwarmError, match=RECOVERY_COMMAND):
         read_record(value)
+
+
+def open_event(previous: Swarm, event: str, stream: str = "e1") -> Swarm:
+    return changed_swarm(previous, Changes({event: stream}), 10_000, 2_000)
+
+
+def test_events_are_counted_apart_with_contiguous_sequences_of_their_own() -> None:
+    opened = open_event(first(), "final")
+    assert opened.parts == {"final": EventPart("e1", 0, {})}
+    groups = [Group(0, "🔥", 3, 1, 0, 0), Group(0, "🔥", 1_001, 1, 1, 1, "final")]
+    swarm = follow(opened, Batch({0: 2}, groups))
+    assert (swarm.sequence, swarm.reactions, swarm.counts, swarm.totals) == (2, 3, {"🔥": 3}, {"🔥": 3})
+    assert swarm.parts == {"final": EventPart("e1", 1, {"🔥": 1_001}, {"🔥": 1_001}, {"🔥": 2})}
+    # A batch without a reaction to the event keeps its sequence and totals.
+    later = follow(swarm, Batch({0: 3}, [Group(0, "👏", 1, 1, 2, 2)]))
+    assert later.parts == {"final": EventPart("e1", 1, {"🔥": 1_001})}
+
+
+def test_a_record_without_other_events_is_that_of_before() -> None:
+    opened = open_event(first(), "final")
+    ended = changed_swarm(opened, Changes(ended=frozenset({"final"})), 10_000, 2_000)
+    archived = changed_swarm(ended, Changes(archived=frozenset({"final"})), 10_000, 2_000)
+    assert archived.sequence == 3
+    assert b"events" not in model.encode(archived)
+    assert b"events" not in model.encode(follow(archived, Batch({0: 1}, [Group(0, "🔥", 1, 1, 0, 0)])))
+
+
+def test_an_end_follows_the_last_swarm_and_what_comes_later_ends_anew() -> None:
+    counted = follow(open_event(first(), "final"), Batch({0: 1}, [Group(0, "🔥", 1, 1, 0, 0, "final")]))
+    ended = changed_swarm(counted, Changes(ended=frozenset({"final"})), 10_000, 2_000)
+    window = Window(0, 1)
+    (end,) = ended.parts["final"].messages(window)
+    assert end == model.End("e1-2", 2, {"🔥": 1})
+    late = follow(ended, Batch({0: 2}, [Group(0, "👏", 2, 1, 1, 1, "final")]))
+    assert late.parts["final"].messages(window) == [
+        Swarm("e1-3", 3, window, 2, {"👏": 2}, {"👏": 1}, {"👏": 2}),
+        model.End("e1-4", 4, {"🔥": 1, "👏": 2}),
+    ]
+    assert follow(late, Batch({0: 3}, [])).parts["final"].messages(window) == [model.End("e1-4", 4, {"🔥": 1, "👏": 2})]
+
+
+def test_reactions_to_an_event_that_the_record_does_not_hold_are_not_counted() -> None:
+    opened = open_event(first(), "final")
+    groups = [Group(0, "🔥", 3, 1, 0, 0, "gone"), Group(0, "🔥", 1, 1, 1, 1, "final"), Group(0, "🔥", 1, 1, 2, 2)]
+    assert unknown_events(opened, groups) == {"gone"}
+    swarm = follow(opened, Batch({0: 3}, groups, dead_letters=1))
+    assert (swarm.totals, swarm.parts["final"].totals, progress_of(swarm).dead_letters) == ({"🔥": 1}, {"🔥": 1}, 1)
+
+
+def test_events_go_on_in_a_new_stream() -> None:
+    counted = follow(open_event(first(), "final"), Batch({0: 1}, [Group(0, "🔥", 1, 1, 0, 0, "final")]))
+    record = first_swarm("t", TOPIC, counted)
+    assert (record.id, record.totals, record.parts) == ("t-0", {}, {"final": EventPart("e1", 1, {"🔥": 1})})

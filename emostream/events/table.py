@@ -1,0 +1,122 @@
+"""The table of events: the definition of each one, and what an operator may change. Pure: no input or output.
+
+`main` is not in the table. It always exists and is always open.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from emostream import model
+from emostream.errors import EmoStreamError
+from emostream.model import EVENT_PATTERN, MAIN, MAX_EVENT_CHARACTERS, new_stream_id
+
+MAX_TITLE_CHARACTERS = 100
+MAX_PALETTE = 64
+# ZooKeeper takes 1 MiB for a node, and a little more than the table is in each message.
+MAX_TABLE_BYTES = 1_000_000
+
+State = Literal["opening", "open", "closing", "closed", "archiving"]
+"""The aggregator turns `opening` into `open` and `closing` into `closed`, and takes an archived event out."""
+
+
+class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event, as it stands in ZooKeeper.
+
+    `palette` holds the allowed emoji, fully qualified, in the order of the buttons. `stream` sorts after the streams of
+    all earlier openings; a part of a record belongs to this opening if its stream is not before this one. `ended_ms` is
+    the time of the end, in milliseconds since the epoch.
+    """
+
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE_CHARACTERS)]
+    palette: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_PALETTE)]
+    state: State
+    stream: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{11,16}\Z")]
+    listed: bool = True
+    ended_ms: int | None = None
+
+
+Table = Mapping[str, Definition]
+
+
+def encode(table: Table) -> bytes:
+    """Encode the table as JSON, in the order of names."""
+    return model.encode(dict(sorted(table.items())))
+
+
+def decode(content: bytes) -> tuple[dict[str, Definition], list[str]]:
+    """Decode a table. Returns the events that can be read, and a sentence about each one that cannot.
+
+    Raises msgspec.DecodeError if the whole is no table.
+    """
+    found, problems = {}, []
+    for event, raw in model.decode(content or b"{}", dict[str, msgspec.Raw]).items():
+        try:
+            check_id(event)
+            found[event] = model.decode(bytes(raw), Definition)
+        except (EmoStreamError, msgspec.DecodeError) as error:
+            problems.append(f"the event {event[:MAX_EVENT_CHARACTERS]!r} is defined by something else: {error}")
+    return found, problems
+
+
+def check_id(event: str) -> None:
+    """Check the id of an event other than `main`. Raises EmoStreamError."""
+    if event == MAIN:
+        raise EmoStreamError(f"{MAIN} always exists and is always open: it cannot be opened, closed or archived.")
+    if not re.fullmatch(EVENT_PATTERN, event, re.ASCII):
+        raise EmoStreamError(
+            f"{event!r} is no id of an event: it has 1 to {MAX_EVENT_CHARACTERS} of a-z, 0-9 and -, and does not begin "
+            "with -."
+        )
+
+
+def opened(table: Table, event: str, wish: Definition, now_ms: int) -> Table:
+    """Open an event with the title, palette and listing of `wish`, or give an open event these.
+
+    An event that was closed begins anew, with no counts. Raises EmoStreamError if the event cannot be opened now.
+    """
+    check_id(event)
+    known = table.get(event)
+    if known is None or known.state == "closed":
+        stream = new_stream_id(now_ms, known.stream if known else None)
+        return {**table, event: msgspec.structs.replace(wish, state="opening", stream=stream, ended_ms=None)}
+    if known.state not in {"opening", "open"}:
+        raise EmoStreamError(f"the event {event} is {known.state}: open it again when that is done.")
+    return {**table, event: msgspec.structs.replace(wish, state=known.state, stream=known.stream)}
+
+
+def closed(table: Table, event: str) -> Table:
+    """Close an event; one that is closed stays so. Raises EmoStreamError if there is no such event."""
+    known = _known(table, event)
+    if known.state in {"opening", "open"}:
+        return {**table, event: msgspec.structs.replace(known, state="closing")}
+    return table
+
+
+def archived(table: Table, event: str, now_ms: int, retention_ms: int, *, force: bool = False) -> Table:
+    """Take an event out, once its reactions are deleted from Kafka by age.
+
+    Raises EmoStreamError if the event is not closed, or if it ended less than `retention_ms` ago and `force` is not
+    set: a reaction that comes late is a dead letter from then on.
+    """
+    known = _known(table, event)
+    if known.state == "archiving":
+        return table
+    if known.state != "closed":
+        raise EmoStreamError(f"the event {event} is {known.state}: close it first.")
+    wait_ms = (known.ended_ms or 0) + retention_ms - now_ms
+    if wait_ms > 0 and not force:
+        raise EmoStreamError(
+            f"the event {event} ended less than {retention_ms / 3_600_000:g} h ago, and Kafka still holds its "
+            f"reactions: archive it in {wait_ms / 3_600_000:.1f} h, or now with --force."
+        )
+    return {**table, event: msgspec.structs.replace(known, state="archiving")}
+
+
+def _known(table: Table, event: str) -> Definition:
+    check_id(event)
+    if event not in table:
+        raise EmoStreamError(f"there is no event {event}: `emostream events list` shows those that there are.")
+    return table[event]
