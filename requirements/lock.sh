@@ -13,6 +13,6 @@ lock() {
 }
 
 lock dev "$@"
-for name in build base spark load deploy; do
+for name in build base spark loadgen deploy; do
     lock "$name" --constraints dev.txt
 done

@@ -61,7 +61,7 @@ def archives() -> list[Archive]:
         Archive("kafka", _jar_sources("kafka", "kafka.properties"), _fill_kafka),
         _requirements("base"),
         _requirements("spark", jars="spark"),
-        _requirements("load", code=("app", "lab")),
+        _requirements("loadgen", code=("app", "lab")),
         _code("app", "pyproject.toml"),
         _code("lab", "locustfile.py"),
     ]

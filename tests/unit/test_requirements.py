@@ -22,8 +22,8 @@ def test_the_product_and_the_aggregator_need_what_is_pinned_for_them() -> None:
 
 
 def test_what_the_lab_needs_is_among_what_the_tests_and_load_generators_have() -> None:
-    assert set(EXTRAS["lab"]) - {"emostream[spark]"} <= named("dev") | named("load")
-    assert named("load") <= set(EXTRAS["lab"])
+    assert set(EXTRAS["lab"]) - {"emostream[spark]"} <= named("dev") | named("loadgen")
+    assert named("loadgen") <= set(EXTRAS["lab"])
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
