@@ -50,8 +50,6 @@ def table(view: TopologyView) -> str:
         state = f"{subscriber.clients}/{subscriber.capacity} viewers"
         if subscriber.pending:
             state += f", {subscriber.pending} on their way"
-        if subscriber.draining:
-            state += ", draining"
         rows.append(("subscriber", subscriber.name, state, subscriber.url))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
@@ -70,7 +68,7 @@ def problems(view: TopologyView, clusters: Sequence[str]) -> list[str]:
     relayed = {
         service.name.partition("@")[0] for service in view.services if service.tier == "publisher" and service.leader
     }
-    watched = {subscriber.cluster for subscriber in view.subscribers if not subscriber.draining}
+    watched = {subscriber.cluster for subscriber in view.subscribers}
     for cluster in clusters:
         if cluster not in relayed:
             found.append(f"No publisher leads for {cluster}: its viewers see no new swarms.")

@@ -103,7 +103,7 @@ class _Watch:
 async def _find(registry_url: str, wanted: int, deadline: float) -> list[Subscriber]:
     while True:
         view = await asyncio.to_thread(status.fetch, registry_url)
-        found = [subscriber for subscriber in view.subscribers if not subscriber.draining]
+        found = view.subscribers
         if len(found) >= wanted:
             return found
         if time.monotonic() > deadline:

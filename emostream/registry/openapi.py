@@ -70,7 +70,6 @@ _TOPOLOGY = _object(
             capacity=_COUNT,
             clients=_COUNT,
             pending={**_COUNT, "description": "Viewers sent there who have not been reported yet."},
-            draining=_BOOLEAN,
         ),
     },
     services={

@@ -19,9 +19,9 @@ class _Member:
     name: str
     capacity: int
     clients: int
-    draining: bool
     assigned: int = 0
     settled: int = 0
+    is_gone: bool = False
     # The level of this load, and the index in it. A subscriber without room is in no level.
     level: "_Level | None" = None
     slot: int = 0
@@ -36,7 +36,7 @@ class _Member:
 
     @property
     def has_room(self) -> bool:
-        return not self.draining and self.clients + self.pending < self.capacity
+        return not self.is_gone and self.clients + self.pending < self.capacity
 
 
 class _Level:
@@ -81,24 +81,24 @@ class Placement:
         # `pending_seconds`. The number counts the assignments to one subscriber, from 1.
         self._deadlines: deque[tuple[float, _Member, int]] = deque()
 
-    def report(self, name: str, *, capacity: int, clients: int, draining: bool) -> None:
+    def report(self, name: str, *, capacity: int, clients: int) -> None:
         """Add a subscriber or update its state.
 
         If it has more clients than before, the same number of its oldest pending assignments counts as connected.
         """
         member = self._members.get(name)
         if member is None:
-            member = self._members[name] = _Member(name, capacity, clients, draining)
+            member = self._members[name] = _Member(name, capacity, clients)
         else:
             member.settled += max(0, min(clients - member.clients, member.pending))
-            member.capacity, member.clients, member.draining = capacity, clients, draining
+            member.capacity, member.clients = capacity, clients
         self._reorder(member)
 
     def remove(self, name: str) -> None:
         """Remove a subscriber and its pending assignments. An unknown name is ignored."""
         member = self._members.pop(name, None)
         if member is not None:
-            member.draining = True
+            member.is_gone = True
             self._reorder(member)
 
     def pending(self, name: str, now: float) -> int:

@@ -23,7 +23,6 @@ class Subscriber(msgspec.Struct, frozen=True):
     capacity: int
     clients: int
     pending: int
-    draining: bool
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -51,7 +50,6 @@ class _SubscriberNode(msgspec.Struct):
     url: Url
     capacity: Annotated[int, msgspec.Meta(ge=1)]
     clients: Annotated[int, msgspec.Meta(ge=0)]
-    draining: bool = False
     admin_url: Url | None = None
 
 
@@ -81,9 +79,7 @@ class Topology:
         if root == SUBSCRIBERS:
             node = model.decode(value, _SubscriberNode)
             self._subscribers[group, name] = node
-            self._placement.report(
-                f"{group}/{name}", capacity=node.capacity, clients=node.clients, draining=node.draining
-            )
+            self._placement.report(f"{group}/{name}", capacity=node.capacity, clients=node.clients)
         else:
             self._services[group, name] = model.decode(value, _ServiceNode)
 
@@ -115,7 +111,6 @@ class Topology:
                 capacity=node.capacity,
                 clients=node.clients,
                 pending=self._placement.pending(f"{cluster}/{name}", now),
-                draining=node.draining,
             )
             for (cluster, name), node in sorted(self._subscribers.items())
         ]

@@ -129,7 +129,7 @@ class _Presence:
             elif registered is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
             if self._server.history.state is not None and consumer.CONDITION not in self._readiness.reasons():
-                content = {**self._facts, "clients": len(self._server.audience), "draining": False}
+                content = {**self._facts, "clients": len(self._server.audience)}
                 if content != registered:
                     self._registration.update(content)
                     registered = content

@@ -71,12 +71,12 @@ def _assignment_us(subscribers: int) -> float:
     placement = Placement(_PENDING_SECONDS, draw.random)
     names = [f"cluster{number % 10}/{number}" for number in range(subscribers)]
     for name in names:
-        placement.report(name, capacity=1_000, clients=draw.randrange(500), draining=False)
+        placement.report(name, capacity=1_000, clients=draw.randrange(500))
     began = time.process_time()
     for number in range(_ASSIGNMENTS):
         placement.assign(number / 1_000)
         if number % _ASSIGNMENTS_PER_REPORT == 0:
-            placement.report(draw.choice(names), capacity=1_000, clients=draw.randrange(500), draining=False)
+            placement.report(draw.choice(names), capacity=1_000, clients=draw.randrange(500))
     return 1e6 * (time.process_time() - began) / _ASSIGNMENTS
 
 

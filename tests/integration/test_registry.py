@@ -42,9 +42,9 @@ class Registry:
     def url(self) -> str:
         return f"http://{servers.HOST}:{self.port}"
 
-    def register(self, name: str, *, capacity: int = 10, clients: int = 0, draining: bool = False) -> None:
+    def register(self, name: str, *, capacity: int = 10, clients: int = 0) -> None:
         """Be a subscriber, or tell its newest figures."""
-        content = {"url": f"http://{name}", "capacity": capacity, "clients": clients, "draining": draining}
+        content = {"url": f"http://{name}", "capacity": capacity, "clients": clients}
         path, value = f"{self.root}/subscribers/{name}", json.dumps(content).encode()
         if self.zookeeper.exists(path):
             self.zookeeper.set(path, value)
@@ -108,7 +108,7 @@ def own_zookeeper(tmp_path: Path) -> Iterator[Server]:
     process.stop()
 
 
-def test_joins_reports_drains_and_leaves_are_seen_live(start: Start) -> None:
+def test_joins_reports_and_leaves_are_seen_live(start: Start) -> None:
     registry = start()
     assert registry.assign() is None
     registry.register("c1/1")
@@ -119,12 +119,9 @@ def test_joins_reports_drains_and_leaves_are_seen_live(start: Start) -> None:
     wait_until(lambda: registry.subscribers()["c1/1"]["clients"] == 7)
     assert registry.assign() == "c2/2"
     assert registry.assign("c2/2") == "c1/1"
-    registry.register("c2/2", draining=True)
-    wait_until(lambda: registry.subscribers()["c2/2"]["draining"])
-    assert registry.assign("c1/1") is None
     registry.withdraw("c1/1")
     wait_until(lambda: registry.subscribers().keys() == {"c2/2"})
-    assert registry.assign() is None
+    assert registry.assign("c2/2") is None
 
 
 def test_the_services_are_seen_too(start: Start) -> None:
@@ -245,7 +242,7 @@ def steady(zookeeper: Server, server_dir: Path) -> Iterator[int]:
     )
     client = KazooClient(zookeeper.address)
     client.start()
-    content = {"url": "https://edge", "capacity": 1_000_000, "clients": 0, "draining": False}
+    content = {"url": "https://edge", "capacity": 1_000_000, "clients": 0}
     client.create(f"{root}/subscribers/c1/1", json.dumps(content).encode(), makepath=True)
     process.start()
     process.wait_ready(30)

@@ -12,8 +12,8 @@ def service(tier: str, name: str = "h:1", *, leader: bool = False) -> Service:
     return Service(tier, name, leader, "http://h:1")
 
 
-def subscriber(clients: int = 0, *, draining: bool = False, pending: int = 0) -> Subscriber:
-    return Subscriber("c1/9001", "c1", "http://h:9001", 10, clients, pending, draining)
+def subscriber(clients: int = 0, *, pending: int = 0) -> Subscriber:
+    return Subscriber("c1/9001", "c1", "http://h:9001", 10, clients, pending)
 
 
 ALL = TopologyView(
@@ -28,11 +28,11 @@ def test_nothing_is_missing() -> None:
 
 
 def test_the_table_is_in_columns() -> None:
-    view = TopologyView(None, [subscriber(3, pending=2, draining=True)], [service("ingest")])
+    view = TopologyView(None, [subscriber(3, pending=2)], [service("ingest")])
     assert table(view).splitlines() == [
-        "TIER        NAME     STATE                                   ADDRESS",
-        "ingest      h:1                                              http://h:1",
-        "subscriber  c1/9001  3/10 viewers, 2 on their way, draining  http://h:9001",
+        "TIER        NAME     STATE                         ADDRESS",
+        "ingest      h:1                                    http://h:1",
+        "subscriber  c1/9001  3/10 viewers, 2 on their way  http://h:9001",
     ]
 
 
@@ -49,7 +49,6 @@ def test_the_table_of_the_public_view_lacks_the_addresses_that_it_is_not_told() 
         (TopologyView(None, ALL.subscribers, [service("aggregator"), *ALL.services[1:]]), "No aggregator leads"),
         (TopologyView(None, ALL.subscribers, ALL.services[:2]), "No publisher leads for c1"),
         (TopologyView(None, [], ALL.services), "No subscriber of c1"),
-        (TopologyView(None, [subscriber(3, draining=True)], ALL.services), "No subscriber of c1"),
         (TopologyView(None, [subscriber(8, pending=2)], ALL.services), "Every subscriber is full"),
     ],
 )

@@ -15,7 +15,7 @@ PENDING_SECONDS = 10
 def placement(**capacities: int) -> Placement:
     made = Placement(PENDING_SECONDS, random.Random(1).random)
     for name, capacity in capacities.items():
-        made.report(name, capacity=capacity, clients=0, draining=False)
+        made.report(name, capacity=capacity, clients=0)
     return made
 
 
@@ -49,7 +49,7 @@ def test_ties_are_broken_at_random() -> None:
     for seed in range(300):
         crowd = Placement(PENDING_SECONDS, random.Random(seed).random)
         for name in "abc":
-            crowd.report(name, capacity=10, clients=0, draining=False)
+            crowd.report(name, capacity=10, clients=0)
         firsts[crowd.assign(0)] += 1
     assert set(firsts) == set("abc")
     assert min(firsts.values()) > 60
@@ -57,24 +57,16 @@ def test_ties_are_broken_at_random() -> None:
 
 def test_the_load_is_relative_to_the_capacity() -> None:
     crowd = placement(small=10, large=1_000)
-    crowd.report("small", capacity=10, clients=2, draining=False)
-    crowd.report("large", capacity=1_000, clients=100, draining=False)
+    crowd.report("small", capacity=10, clients=2)
+    crowd.report("large", capacity=1_000, clients=100)
     assert crowd.assign(0) == "large"
 
 
 def test_excluded_ones_are_passed_over_and_come_back() -> None:
     crowd = placement(a=10, b=10)
-    crowd.report("b", capacity=10, clients=5, draining=False)
+    crowd.report("b", capacity=10, clients=5)
     assert crowd.assign(0, exclude=["a"]) == "b"
     assert crowd.assign(0, exclude=["a", "b"]) is None
-    assert crowd.assign(0) == "a"
-
-
-def test_one_that_drains_gets_nobody_at_once_and_may_come_back() -> None:
-    crowd = placement(a=10)
-    crowd.report("a", capacity=10, clients=0, draining=True)
-    assert crowd.assign(0) is None
-    crowd.report("a", capacity=10, clients=0, draining=False)
     assert crowd.assign(0) == "a"
 
 
@@ -84,7 +76,7 @@ def test_one_that_is_gone_gets_nobody_and_starts_afresh_when_it_returns() -> Non
     crowd.remove("a")
     crowd.remove("a")
     assert crowd.assign(0) is None
-    crowd.report("a", capacity=1, clients=0, draining=False)
+    crowd.report("a", capacity=1, clients=0)
     assert crowd.pending("a", 0) == 0
     assert [crowd.assign(0), crowd.assign(0)] == ["a", None]
 
@@ -98,7 +90,7 @@ def test_a_report_of_more_viewers_explains_the_oldest_assignments() -> None:
     crowd = placement(a=10)
     for now in (0, 1, 2):
         crowd.assign(now)
-    crowd.report("a", capacity=10, clients=2, draining=False)
+    crowd.report("a", capacity=10, clients=2)
     assert crowd.pending("a", 2) == 1
     # The two that were explained take nothing with them when their time is over.
     assert crowd.pending("a", 11.9) == 1
@@ -107,9 +99,9 @@ def test_a_report_of_more_viewers_explains_the_oldest_assignments() -> None:
 
 def test_a_report_of_fewer_viewers_explains_nothing() -> None:
     crowd = placement(a=10)
-    crowd.report("a", capacity=10, clients=5, draining=False)
+    crowd.report("a", capacity=10, clients=5)
     crowd.assign(0)
-    crowd.report("a", capacity=10, clients=4, draining=False)
+    crowd.report("a", capacity=10, clients=4)
     assert crowd.pending("a", 0) == 1
 
 
@@ -120,14 +112,14 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.crowd = Placement(PENDING_SECONDS, random.Random(1).random)
-        self.members: dict[str, tuple[int, int, bool]] = {}
+        self.members: dict[str, tuple[int, int]] = {}
         self.pending: dict[str, list[float]] = {}
 
-    @rule(name=st.sampled_from("abcd"), capacity=st.integers(1, 5), clients=st.integers(0, 5), draining=st.booleans())
-    def report(self, name: str, capacity: int, clients: int, draining: bool) -> None:
+    @rule(name=st.sampled_from("abcd"), capacity=st.integers(1, 5), clients=st.integers(0, 5))
+    def report(self, name: str, capacity: int, clients: int) -> None:
         before = self.members[name][1] if name in self.members else clients
-        self.crowd.report(name, capacity=capacity, clients=clients, draining=draining)
-        self.members[name] = capacity, clients, draining
+        self.crowd.report(name, capacity=capacity, clients=clients)
+        self.members[name] = capacity, clients
         self.pending[name] = self.pending.get(name, [])[max(0, clients - before) :]
 
     @rule(name=st.sampled_from("abcd"))
@@ -146,8 +138,8 @@ class AnyOrder(RuleBasedStateMachine):
     def assign(self, exclude: set[str]) -> None:
         loads = {
             name: (clients + len(self.pending[name])) / capacity
-            for name, (capacity, clients, draining) in self.members.items()
-            if name not in exclude and not draining and clients + len(self.pending[name]) < capacity
+            for name, (capacity, clients) in self.members.items()
+            if name not in exclude and clients + len(self.pending[name]) < capacity
         }
         chosen = self.crowd.assign(self.now, exclude)
         if chosen is None:

@@ -37,7 +37,7 @@ def test_a_secure_address_below_a_path(topology: Topology) -> None:
 
 
 def test_the_view_is_ordered_and_counts_who_is_on_the_way(topology: Topology) -> None:
-    topology.put("/subscribers/c2/b", subscriber(clients=9, draining=True))
+    topology.put("/subscribers/c2/b", subscriber(clients=9))
     topology.put("/subscribers/c1/a", subscriber())
     topology.put("/services/ingest/h:1", node(url="http://h:1", leader=False))
     topology.put("/services/aggregator/h:2", node(url="http://h:2", leader=True, newer="ignored"))
@@ -45,8 +45,8 @@ def test_the_view_is_ordered_and_counts_who_is_on_the_way(topology: Topology) ->
     view = topology.view(1)
     assert view.stale_since is None
     assert view.subscribers == [
-        Subscriber("c1/a", "c1", "http://edge:9001", 10, 0, 1, draining=False),
-        Subscriber("c2/b", "c2", "http://edge:9001", 10, 9, 0, draining=True),
+        Subscriber("c1/a", "c1", "http://edge:9001", 10, 0, 1),
+        Subscriber("c2/b", "c2", "http://edge:9001", 10, 9, 0),
     ]
     assert view.services == [
         Service("aggregator", "h:2", leader=True, url="http://h:2"),
