@@ -11,7 +11,7 @@ import click
 
 from emostream import config
 from emostream.errors import ConfigurationError, EmoStreamError
-from emostream.runtime import files, logs, output
+from emostream.runtime import logs, output, process
 
 
 class Command(click.Group):
@@ -88,7 +88,7 @@ def config_reference() -> None:
 def start_tier(tier: str, **context: Any) -> None:
     """What each tier does first: refuse a bad environment, allow many open files, then log in its own name."""
     config.check(tier)
-    files.raise_limit()
+    process.raise_file_limit()
     logs.configure(config.load(config.LogSettings), tier=tier, **context)
 
 

@@ -210,7 +210,6 @@ SignOfLife = Hello | Heartbeat
 """Messages without an id, sent only to viewers that ask for them. A client may ignore them."""
 
 _encoder = msgspec.json.Encoder()
-_viewer_message_decoder: msgspec.json.Decoder[ViewerMessage] = msgspec.json.Decoder(ViewerMessage)
 _stream_message_decoder: msgspec.json.Decoder[ViewerMessage | SignOfLife] = msgspec.json.Decoder(
     ViewerMessage | SignOfLife
 )
@@ -259,14 +258,8 @@ def decode_swarm(value: bytes) -> Swarm:
 
 
 @with_one_error
-def decode_viewer_message(data: bytes | str) -> ViewerMessage:
-    """Decode one SSE `data:` or WebSocket frame. Raises msgspec.DecodeError if it is not a viewer message."""
-    return _viewer_message_decoder.decode(data)
-
-
-@with_one_error
 def decode_stream_message(data: bytes | str) -> ViewerMessage | SignOfLife:
-    """Decode one message of a stream that has visible heartbeats. Raises msgspec.DecodeError if it is none."""
+    """Decode one SSE `data:` or WebSocket frame to a viewer. Raises msgspec.DecodeError if it is not a message."""
     return _stream_message_decoder.decode(data)
 
 

@@ -8,7 +8,7 @@ import uvloop
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
-from emostream.runtime import coordination, files, garbage, http, logs
+from emostream.runtime import coordination, http, logs, process
 from emostream.runtime.coordination import Registration, process_identity
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
@@ -19,7 +19,7 @@ log = logs.get(__name__)
 
 def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    files.raise_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
+    process.raise_file_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
     with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
         uvloop.run(_run(listener, admin, settings, kafka, zookeeper))
 
@@ -51,7 +51,7 @@ async def _run(
     identity = process_identity(listener.address)
     registration = Registration(presence, f"/services/ingest/{listener.name}", identity)
     registration.update({"url": listener.url, "admin_url": admin.url, "leader": False})
-    garbage.collect_rarely()
+    process.collect_garbage_rarely()
     log.info("serving", url=listener.url, admin_url=admin.url)
     stopping = asyncio.create_task(told_to_stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,7 @@ from emostream.registry.app import create_admin_app, create_app
 from emostream.registry.live import Collector
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
-from emostream.runtime import files, http, logs
+from emostream.runtime import http, logs, process
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.http import Limits
@@ -30,7 +30,7 @@ _END_SECONDS = 2.0
 
 def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
-    files.raise_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
+    process.raise_file_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
     with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
         uvloop.run(_serve(listener, admin, settings, zookeeper))
 

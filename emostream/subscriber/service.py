@@ -8,7 +8,7 @@ import uvloop
 
 from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
-from emostream.runtime import files, garbage, http, logs
+from emostream.runtime import http, logs, process
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
@@ -30,7 +30,7 @@ _END_SECONDS = 2.0
 def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises EmoStreamError where it cannot start."""
     more = MAX_HANDSHAKES + http.MAX_ADMIN_CONNECTIONS
-    files.raise_limit(settings.variable("capacity"), settings.capacity, more)
+    process.raise_file_limit(settings.variable("capacity"), settings.capacity, more)
     with _listen(settings) as listener, _listen_for_operators(settings, listener) as admin:
         uvloop.run(_serve(Listeners(listener, admin), settings, kafka, zookeeper))
 
@@ -70,7 +70,7 @@ async def _serve(
         registering = asyncio.create_task(presence.keep())
         stopping = asyncio.create_task(stop.wait())
         log.info("subscriber listens", url=listeners.public.url, admin_url=listeners.admin.url)
-        garbage.collect_rarely()
+        process.collect_garbage_rarely()
         # Each part runs until it is told to stop; one that ends before is broken, and its error ends the process.
         parts = (sweeping, reading, registering)
         await asyncio.wait((*parts, stopping), return_when=asyncio.FIRST_COMPLETED)

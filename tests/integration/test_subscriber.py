@@ -192,15 +192,15 @@ def test_the_same_by_websocket_with_pings_and_a_close(new_cluster: NewCluster, s
     cluster = new_cluster(1, 2)
     subscriber = start(cluster.name)
     with connect_websocket(subscriber.url) as viewer:
-        assert model.decode_viewer_message(viewer.recv(20)) == model.Snapshot("s-2", 2, {"🔥": 6, "👏": 7})
+        assert model.decode_stream_message(viewer.recv(20)) == model.Snapshot("s-2", 2, {"🔥": 6, "👏": 7})
         cluster.write(3)
-        assert model.decode_viewer_message(viewer.recv(20)) == swarm("s", 3).for_viewers()
+        assert model.decode_stream_message(viewer.recv(20)) == swarm("s", 3).for_viewers()
         viewer.send("what a viewer says is ignored")
         assert viewer.ping().wait(20)
     assert viewer.protocol.close_code == 1000
     wait_until(lambda: subscriber.metric('viewers{kind="ws"}') == 0)
     with connect_websocket(f"{subscriber.url}?last_event_id=s-1") as viewer:
-        assert [model.decode_viewer_message(viewer.recv(20)).id for _ in range(2)] == ["s-2", "s-3"]
+        assert [model.decode_stream_message(viewer.recv(20)).id for _ in range(2)] == ["s-2", "s-3"]
 
 
 def test_a_viewer_resumes_by_header_or_query_without_gap_or_repeat(new_cluster: NewCluster, start: Start) -> None:
@@ -414,7 +414,7 @@ def test_sigterm_withdraws_says_goodbye_and_ends_cleanly(new_cluster: NewCluster
         viewer.wait_for("snapshot s-1")
         websocket.recv(20)
         subscriber.process.send_signal(signal.SIGTERM)
-        assert model.decode_viewer_message(websocket.recv(20)) == model.Goodbye("draining")
+        assert model.decode_stream_message(websocket.recv(20)) == model.Goodbye("draining")
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(20)
         assert closed.value.rcvd is not None

@@ -79,7 +79,7 @@ class Connection:
         whole_events = self.body.rpartition(b"\n\n")[0]
         lines = whole_events.split(b"\n")
         data = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
-        return [model.decode_viewer_message(text) for text in data]
+        return [model.decode_stream_message(text) for text in data]
 
     def seen(self) -> list[str]:
         """The same in short: `swarm s-7`."""

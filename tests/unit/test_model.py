@@ -49,7 +49,7 @@ def test_a_viewer_gets_the_totals_of_the_swarms_own_emoji_and_no_progress() -> N
     ],
 )
 def test_each_viewers_message_is_told_apart_by_its_type(message: model.ViewerMessage) -> None:
-    assert model.decode_viewer_message(model.encode(message)) == message
+    assert model.decode_stream_message(model.encode(message)) == message
 
 
 def test_fields_that_a_reader_does_not_know_are_ignored() -> None:
@@ -86,7 +86,7 @@ def test_without_an_earlier_stream_time_alone_sorts_them() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"type": "\xff"}', b"[" * 100_000])
 @pytest.mark.parametrize(
-    "decode", [model.decode_swarm, model.decode_viewer_message, lambda data: model.decode(data, list)]
+    "decode", [model.decode_swarm, model.decode_stream_message, lambda data: model.decode(data, list)]
 )
 def test_what_is_no_json_is_told_by_one_error(decode: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):

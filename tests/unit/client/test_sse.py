@@ -62,7 +62,7 @@ def test_it_reads_what_the_subscriber_writes() -> None:
     snapshot = model.Snapshot("s-3", 3, {"🔥": 5})
     (event,) = parse(frames.retry(1_500) + frames.of(snapshot).sse + frames.HEARTBEAT.sse)
     assert (event.type, event.last_id) == ("snapshot", "s-3")
-    assert model.decode_viewer_message(event.data) == snapshot
+    assert model.decode_stream_message(event.data) == snapshot
 
 
 @pytest.mark.parametrize("line", [b"data: " + b"x" * 100_000 + b"\n", b"x" * 100_000])

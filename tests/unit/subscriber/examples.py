@@ -38,4 +38,4 @@ def entry(stream: str, sequence: int, *, timestamp_ms: int = 0, counted: int | N
 def sse_messages(data: bytes) -> list[model.ViewerMessage]:
     """The messages of an SSE stream's whole events, in order; comments and `retry:` are skipped."""
     lines = [line for block in data.split(b"\n\n") for line in block.splitlines()]
-    return [model.decode_viewer_message(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
+    return [model.decode_stream_message(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]

@@ -1,5 +1,6 @@
-"""How many files, so how many connections, this process may have open."""
+"""Settings of a server's process: how many files it may have open, and how often it collects garbage."""
 
+import gc
 import resource
 
 from emostream.errors import EmoStreamError
@@ -8,7 +9,7 @@ from emostream.errors import EmoStreamError
 _OTHER_FILES = 64
 
 
-def raise_limit(variable: str = "", connections: int = 0, more: int = 0) -> None:
+def raise_file_limit(variable: str = "", connections: int = 0, more: int = 0) -> None:
     """Allow as many open files as the hard limit does; the soft one is 1,024 on most systems.
 
     `variable` is the setting that is `connections`, and `more` the connections that come on top of it. Raises
@@ -23,3 +24,13 @@ def raise_limit(variable: str = "", connections: int = 0, more: int = 0) -> None
             f"{variable}={connections} needs {needed} open files, but {hard} are allowed: {remedy}raise LimitNOFILE of "
             "the unit (`ulimit -Hn` in a shell)."
         )
+
+
+def collect_garbage_rarely() -> None:
+    """Leave what exists now out of garbage collections, and make them rare.
+
+    Call it once all is set up, in a process whose requests leave few reference cycles or none.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
