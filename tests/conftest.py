@@ -41,11 +41,15 @@ SPARK_GROUPS = {
     "tests/browser/test_compatibility.py": "pipelines",
     "tests/browser/test_page.py": "pipelines",
 }
+# Its files share the hosts. They run in the order of their names: the first needs bare hosts, the last takes all off them.
+DEPLOYMENT = "tests/deployment/"
 
 
 def group_of(nodeid: str) -> str:
     """What runs on one worker of `pytest --numprocesses`, in its order: a file, or a group of files."""
     file = nodeid.partition("::")[0]
+    if file.startswith(DEPLOYMENT):
+        return DEPLOYMENT
     return SPARK_GROUPS.get(file, file)
 
 

@@ -15,3 +15,8 @@ def test_the_tests_of_a_file_stay_together() -> None:
 def test_no_more_than_two_files_start_spark_at_the_same_time() -> None:
     assert len({group_of(f"{file}::test") for file in SPARK_GROUPS}) == 2
     assert all((ROOT / file).exists() for file in SPARK_GROUPS)
+
+
+def test_the_files_of_the_deployment_stay_together_in_their_order() -> None:
+    files = sorted((ROOT / "tests" / "deployment").glob("test_*.py"))
+    assert len({group_of(f"tests/deployment/{file.name}::test") for file in files}) == 1
