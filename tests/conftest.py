@@ -41,7 +41,7 @@ SPARK_GROUPS = {
     "tests/browser/test_compatibility.py": "pipelines",
     "tests/browser/test_page.py": "pipelines",
 }
-# Its files share the hosts. They run in the order of their names: the first needs bare hosts, the last takes all off them.
+# Its files share hosts and run in the order of their names: the first needs bare hosts, the last takes all off them.
 DEPLOYMENT = "tests/deployment/"
 
 
