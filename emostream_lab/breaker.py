@@ -11,7 +11,7 @@ import msgspec
 from emostream.errors import EmoStreamError
 from emostream_lab.processes.supervisor import State
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 # Kafka and the driver of Spark start slowest, and more slowly on a busy machine.
 _PATIENCE_SECONDS = 120
 
@@ -68,7 +68,7 @@ def run(state_file: Path, what: str, pick: Callable[[list[Row]], Row], tell: Cal
             raise EmoStreamError(
                 f"{victim.name} is not back after {_PATIENCE_SECONDS} s: see build/demo/logs, or its tier's log there."
             )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     tell(f"{victim.name} is back and ready after {time.monotonic() - killed_at:.1f} s.")
 
 

@@ -21,9 +21,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from emostream.aggregator import metrics, query, session, stream
+from emostream.aggregator import metrics, query, session, streaming
 from emostream.aggregator.preparation import Preparation, in_background
-from emostream.aggregator.stream import Plan
+from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import REACTIONS_TOPIC, Swarm
@@ -46,7 +46,7 @@ log = logs.get(__name__)
 EXIT_OUTCOME_UNKNOWN = 3
 """The process ended in the middle of a write: it may or may not be in `swarms`."""
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 # Beyond the age at which the broker aborts the transaction by itself, waiting for it is of no use.
 _WRITE_GRACE_SECONDS = 5.0
 _OVERDUE_SECONDS = 15.0
@@ -97,7 +97,7 @@ class _Term:
     readiness: Readiness
     stop: threading.Event
 
-    def goes_on_after(self, seconds: float) -> bool:
+    def continues_after(self, seconds: float) -> bool:
         """Wait; False if told to stop. Raises EmoStreamError if the election is lost."""
         if self.stop.wait(seconds):
             return False
@@ -105,10 +105,10 @@ class _Term:
             raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
         return True
 
-    def goes_on_until(self, future: Future[Any]) -> bool:
+    def continues_until(self, future: Future[Any]) -> bool:
         """Wait for what may take long, in the same way."""
         while not future.done():
-            if not self.goes_on_after(_LOOK_SECONDS):
+            if not self.continues_after(_POLL_SECONDS):
                 return False
         return True
 
@@ -123,19 +123,21 @@ def _aggregate(
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read back", swarm=last.id, offsets=offsets)
         ready = in_background(lambda: preparation.finish(is_work_waiting=offsets != topic.ends))
-        if not term.goes_on_until(ready):
+        if not term.continues_until(ready):
             return
         spark = ready.result()
         checkpoint = scratch / "reactions"
         writer = _Writer(settings, swarms, last, checkpoint)
-        plan = Plan(REACTIONS_TOPIC, offsets, settings.max_records_per_trigger, settings.trigger_ms, checkpoint)
-        running = stream.start(spark, kafka, plan, writer)
-        watch = _Watch(spark, running, settings, term.readiness)
+        options = QueryOptions(
+            REACTIONS_TOPIC, offsets, settings.max_records_per_trigger, settings.trigger_ms, checkpoint
+        )
+        running = streaming.start(spark, kafka, options, writer)
+        monitor = _QueryMonitor(spark, running, settings, term.readiness)
         try:
-            while term.goes_on_after(_LOOK_SECONDS):
+            while term.continues_after(_POLL_SECONDS):
                 if writer.failure is not None:
                     raise EmoStreamError(f"a batch failed: {_first_line(writer.failure)}") from writer.failure
-                watch.look()
+                monitor.check()
         finally:
             _stop_spark(running, writer, spark)
 
@@ -161,7 +163,7 @@ class _Writer:
             with metrics.BATCH.time():
                 self._write_next(frame, batch_id)
         except Exception as error:
-            # Spark would log it at a length of some hundred lines, and end the query; `_watch` ends it as well.
+            # Spark would log it at a length of some hundred lines, and end the query; `_QueryMonitor` ends it as well.
             self.failure = error
 
     def _write_next(self, frame: DataFrame, batch_id: int) -> None:
@@ -209,23 +211,23 @@ def outcome_known_within(seconds: float) -> Iterator[None]:
 
     Neither can be told from a write that succeeded. Anything that this process did next could count a batch twice.
     """
-    timer = threading.Timer(seconds, _exit_hard, [f"a write took longer than {seconds:g} s"])
+    timer = threading.Timer(seconds, _exit_at_once, [f"a write took longer than {seconds:g} s"])
     timer.daemon = True
     timer.start()
     try:
         yield
     except OutcomeUnknownError as error:
-        _exit_hard(str(error))
+        _exit_at_once(str(error))
     finally:
         timer.cancel()
 
 
-def _exit_hard(reason: str) -> None:
+def _exit_at_once(reason: str) -> None:
     log.error("aggregator ends at once, to read back what was written", reason=reason)
     os._exit(EXIT_OUTCOME_UNKNOWN)
 
 
-class _Watch:
+class _QueryMonitor:
     """Reports whether the query lives and how far behind it is, and tells when it cannot go on."""
 
     def __init__(
@@ -239,8 +241,8 @@ class _Watch:
         self._seen: Any = None
         self._seen_at = time.monotonic()
 
-    def look(self) -> None:
-        """Report once. Raises EmoStreamError where the query has ended, or waits for what will not come."""
+    def check(self) -> None:
+        """Report once. Raises EmoStreamError if the query has ended, or waits in vain."""
         if not self._running.isActive:
             raise EmoStreamError(f"Spark's query ended: {_first_line(self._running.exception())}")
         progress = self._running.lastProgress

@@ -12,7 +12,7 @@ from emostream.aggregator.warmup import warm_up
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings
 from emostream.runtime import logs
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 class Preparation:
@@ -50,7 +50,7 @@ class Preparation:
         """Start Spark. Warm it up as well if an executor is there before this process is elected."""
         spark = session.start(self._settings, logs_text=logs.writes_text(self._log_settings))
         while session.lacks_executor(spark, self._settings):
-            if self._is_elected.wait(_LOOK_SECONDS):
+            if self._is_elected.wait(_POLL_SECONDS):
                 return spark
         if not self._is_elected.is_set():
             warm_up(spark, self._settings, self._kafka, self._scratch / "standing-by", until=self._is_elected)

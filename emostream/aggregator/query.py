@@ -43,7 +43,7 @@ _IS_LIST = "is_valid_utf8(text) AND startswith(trim(text), '[') AND endswith(tri
 _IS_WHOLE = "item.user_id IS NOT NULL AND item.emoji_type IS NOT NULL AND item.timestamp IS NOT NULL"
 # The aggregator does not check the palette: it must count everything that ingest answered with 202. This expression
 # only separates emoji from words and numbers of any language (ℹ is the one emoji that is a letter) and from other JSON,
-# which `from_json` reads as text. That bounds the number of keys in `totals`. `emostream.swarms.judging` has the same
+# which `from_json` reads as text. That bounds the number of keys in `totals`. `emostream.swarms.reactions` has the same
 # rule in Python.
 _IS_EMOJI = r"""
     length(emoji) <= 16 AND emoji RLIKE '[^\\x00-\\x7F]' AND NOT emoji RLIKE '[\\p{L}\\p{Z}\\p{Cc}!-~&&[^ℹ#*0-9]]'

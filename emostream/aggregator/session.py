@@ -16,7 +16,7 @@ from emostream.errors import EmoStreamError
 _HERE = Path(__file__).parent
 # Longer than a restart of a worker plus the start of its new executor on a busy machine.
 _NO_EXECUTOR_SECONDS = 45.0
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 # For a heap of some hundred megabytes, this collector needs the fewest threads and the least memory.
 _SMALL_HEAP = "-XX:+UseSerialGC"
 _QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
@@ -115,7 +115,7 @@ def wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> No
     began = time.monotonic()
     while lacks_executor(session, settings):
         check_executors(session, settings, time.monotonic() - began)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def check_executors(session: SparkSession, settings: AggregatorSettings, waited_seconds: float) -> None:

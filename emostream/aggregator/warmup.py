@@ -12,14 +12,14 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 
 from emostream import model
-from emostream.aggregator import query, stream
+from emostream.aggregator import query, streaming
 from emostream.aggregator.session import check_executors
-from emostream.aggregator.stream import Plan
+from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.model import COUNTS_HEADER, WARMUP_TOPIC, Reaction
 from emostream.runtime import logs
-from emostream.runtime.kafka import abandoned_at_end, asking, durable_producer, log_reader
+from emostream.runtime.kafka import abandoned_at_end, durable_producer, explained_errors, log_reader
 from emostream.swarms.log import no_topic
 
 log = logs.get(__name__)
@@ -35,10 +35,10 @@ _SECONDS = 4.0
 # trigger.
 _PART_OF_TRIGGER = 1 / 4
 # Even on a very busy machine, Spark finishes a batch within this time. If it does not, it never will.
-_PATIENCE_SECONDS = 240.0
+_TIMEOUT_SECONDS = 240.0
 _WRITE_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 _VALUE = model.encode([Reaction("warm-up", "🔥", 0)] * 2)
 _HEADERS = [(COUNTS_HEADER, model.encode({"🔥": 2}))]
@@ -56,27 +56,27 @@ def warm_up(
     It stops early after a few seconds, or when the event `until` is set. `checkpoint` is an empty folder that nothing
     else uses. Raises EmoStreamError if the topic is missing, or if Spark cannot count.
     """
-    plan = Plan(WARMUP_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
-    rounds = _Rounds(_PART_OF_TRIGGER * settings.trigger_ms / 1_000, until or threading.Event())
-    running = stream.start(spark, kafka, plan, rounds)
+    options = QueryOptions(WARMUP_TOPIC, _write_records(kafka), _RECORDS_PER_BATCH, trigger_ms=0, checkpoint=checkpoint)
+    timer = _BatchTimer(_PART_OF_TRIGGER * settings.trigger_ms / 1_000, until or threading.Event())
+    running = streaming.start(spark, kafka, options, timer)
     began = time.monotonic()
     try:
-        while not rounds.are_enough.wait(_LOOK_SECONDS):
+        while not timer.is_done.wait(_POLL_SECONDS):
             waited_seconds = time.monotonic() - began
             check_executors(spark, settings, waited_seconds)
-            if not running.isActive or waited_seconds > _PATIENCE_SECONDS:
-                reason = running.exception() or f"a batch takes longer than {_PATIENCE_SECONDS:g} s"
+            if not running.isActive or waited_seconds > _TIMEOUT_SECONDS:
+                reason = running.exception() or f"a batch takes longer than {_TIMEOUT_SECONDS:g} s"
                 raise EmoStreamError(f"Spark could not be warmed up ({reason}): does its executor reach Kafka?")
     finally:
         running.stop()
     log.info("aggregator has warmed up", seconds=round(time.monotonic() - began, 1))
 
 
-class _Rounds:
-    """Counts batches and measures them. `are_enough` is set once a batch takes no longer than `limit_seconds`."""
+class _BatchTimer:
+    """Measures batches. `is_done` is set once one takes no longer than `limit_seconds`, or the time is over."""
 
     def __init__(self, limit_seconds: float, until: threading.Event) -> None:
-        self.are_enough = threading.Event()
+        self.is_done = threading.Event()
         self._until = until
         self._limit_seconds = limit_seconds
         self._left = _BATCHES
@@ -85,7 +85,7 @@ class _Rounds:
 
     def __call__(self, frame: DataFrame, _: int) -> None:
         # The query stops between two batches. If it stopped within a batch, Spark would log long errors.
-        if self.are_enough.is_set():
+        if self.is_done.is_set():
             return
         query.count(frame, _RECORDS_PER_BATCH)
         self._left -= 1
@@ -93,17 +93,17 @@ class _Rounds:
         seconds, self._ended = now - self._ended, now
         self._deadline = self._deadline or now + _SECONDS
         if seconds <= self._limit_seconds or now > self._deadline or not self._left or self._until.is_set():
-            self.are_enough.set()
+            self.is_done.set()
 
 
 def _write_records(kafka: KafkaSettings) -> dict[int, int]:
     """Write the records for the warm-up. Returns the offset of the first record by partition."""
     brokers = kafka.bootstrap_servers
-    with log_reader(brokers, kafka.max_record_bytes) as reader, asking(brokers):
+    with log_reader(brokers, kafka.max_record_bytes) as reader, explained_errors(brokers):
         partitions = sorted(reader.partitions_for_topic(WARMUP_TOPIC) or ())
     if not partitions:
         raise no_topic(WARMUP_TOPIC)
-    with abandoned_at_end(durable_producer(kafka), _CLOSE_SECONDS) as producer, asking(brokers):
+    with abandoned_at_end(durable_producer(kafka), _CLOSE_SECONDS) as producer, explained_errors(brokers):
         first = {partition: producer.send(WARMUP_TOPIC, _VALUE, partition=partition) for partition in partitions}
         for number in range(_BATCHES * _RECORDS_PER_BATCH):
             # Most records have the counts header, as ingest writes it. Some do not, as from other writers.

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 
 from emostream.errors import EmoStreamError
 from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm, parse_message_id
-from emostream.swarms.judging import reactions_in
+from emostream.swarms.reactions import reactions_in
 
 
 def counts_of(record: bytes | None) -> Counts:

@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from emostream.errors import EmoStreamError
 
 _STATE_TOPIC = "__transaction_state"
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 # A broker that is stopped takes connections too, so whoever asks must not wait for long.
 _CONNECT_SECONDS = 1.0
 _ANSWER_MS = 2_000
@@ -50,7 +50,7 @@ def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeo
                 f"broker {broker_id} at {host}:{port} does not answer or has not loaded the state of its transactions "
                 f"after {timeout_seconds:g} s: it must be started again."
             )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _is_ready_yet(host: str, port: int, broker_id: int, data_dir: Path) -> bool:

@@ -22,7 +22,7 @@ from emostream.model import (
     Swarm,
     new_stream_id,
 )
-from emostream.runtime.kafka import admin_client, asking
+from emostream.runtime.kafka import admin_client, explained_errors
 from emostream.swarms.log import SwarmLog, describe_reactions, last_swarm
 from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
 
@@ -99,8 +99,8 @@ def apply(
     aggregator that runs. Raises EmoStreamError where a broker refuses, and where `swarms` is empty and nobody asked.
     """
     done = []
-    for brokers, names in _places(kafka, clusters).items():
-        with admin_client(brokers) as admin, asking(brokers):
+    for brokers, names in _topics_by_brokers(kafka, clusters).items():
+        with admin_client(brokers) as admin, explained_errors(brokers):
             done += _reconcile(admin, wanted_topics(kafka, names), check)
     makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
     sentences = [str(change) for change in done]
@@ -139,14 +139,14 @@ def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
     return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
 
 
-def _places(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:
+def _topics_by_brokers(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:
     """Topic names by the brokers that they are on; `swarms` last, so that a stream begins when all else is there."""
-    places: dict[Sequence[str], list[str]] = {}
+    topics: dict[Sequence[str], list[str]] = {}
     for cluster in clusters.names:
-        places.setdefault(clusters.brokers_of(cluster) or kafka.bootstrap_servers, []).append(cluster)
+        topics.setdefault(clusters.brokers_of(cluster) or kafka.bootstrap_servers, []).append(cluster)
     ours = [REACTIONS_TOPIC, DEAD_LETTER_TOPIC, WARMUP_TOPIC, SWARMS_TOPIC]
-    places.setdefault(kafka.bootstrap_servers, []).extend(ours)
-    return places
+    topics.setdefault(kafka.bootstrap_servers, []).extend(ours)
+    return topics
 
 
 def _reconcile(admin: KafkaAdminClient, wanted: Sequence[Topic], check: bool) -> list[Change]:

@@ -12,7 +12,7 @@ from emostream import model
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """The position of a swarm: its stream, its sequence, and its offset in `swarms`."""
 
     stream: str
@@ -40,7 +40,7 @@ class Relay:
     `last` is the last record of the cluster's topic, or None if that topic is empty.
     """
 
-    def __init__(self, last: Place | None) -> None:
+    def __init__(self, last: SourcePosition | None) -> None:
         self._last = last
         self._expects_last = last is not None
 
@@ -56,7 +56,7 @@ class Relay:
         """
         self._expects_last = False
 
-    def take(self, place: Place) -> Decision:
+    def take(self, place: SourcePosition) -> Decision:
         """Decide on the next record. A relayed record becomes the new last one."""
         last, expects_last = self._last, self._expects_last
         self._expects_last = False
@@ -74,9 +74,9 @@ class Relay:
         return decision
 
 
-def place_of(swarm: model.Swarm, offset: int) -> Place:
+def source_position_of(swarm: model.Swarm, offset: int) -> SourcePosition:
     """Return the position of a swarm. Raises ValueError if its id and its sequence disagree."""
     position = model.parse_message_id(swarm.id)
     if position is None or position[1] != swarm.sequence:
         raise ValueError(f"the id {swarm.id!r} is not that of sequence {swarm.sequence}")
-    return Place(*position, offset)
+    return SourcePosition(*position, offset)

@@ -19,7 +19,7 @@ from emostream import model
 from emostream.config import KafkaSettings, PublisherSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream.publisher import metrics
-from emostream.publisher.relay import Decision, Place, Relay, place_of
+from emostream.publisher.relay import Decision, Relay, SourcePosition, source_position_of
 from emostream.runtime import http, logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
@@ -124,7 +124,7 @@ class Publisher:
         self._readiness.not_met("relay", f"the end of {self._settings.cluster} is being read")
         is_troubled = False
         try:
-            Term(self._settings, self._kafka, self._readiness, self._may_go_on).run()
+            Term(self._settings, self._kafka, self._readiness, self._may_continue).run()
         except (KafkaError, EmoStreamError) as error:
             is_troubled = True
             self._readiness.not_met("relay", f"{self._settings.cluster} gets no swarms: {error}")
@@ -137,7 +137,7 @@ class Publisher:
         else:
             self._readiness.met("relay")
 
-    def _may_go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         return self._election.is_leader and not self._stop.is_set()
 
     def _register(self, *, is_leader: bool) -> None:
@@ -165,7 +165,7 @@ class Term:
         self._brokers = settings.bootstrap_servers or kafka.bootstrap_servers
         self._cluster = TopicPartition(settings.cluster, 0)
         self._readiness = readiness
-        self._may_go_on = may_go_on
+        self._may_continue = may_go_on
         # The oldest first; bounded by MAX_IN_FLIGHT, past which `_send` waits.
         self._in_flight: deque[tuple[Any, float]] = deque()
         self._is_answered = False
@@ -184,13 +184,13 @@ class Term:
         finally:
             metrics.IN_FLIGHT.set(0)
 
-    def _read_back(self) -> Place | None:
+    def _read_back(self) -> SourcePosition | None:
         with log_reader(self._brokers, self._kafka.max_record_bytes) as reader:
             record = last_record(reader, self._cluster)
         if record is None:
             return None
         try:
-            last = place_of(model.decode_swarm(record.value), int(dict(record.headers)[_OFFSET_HEADER]))
+            last = source_position_of(model.decode_swarm(record.value), int(dict(record.headers)[_OFFSET_HEADER]))
         except (KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
             raise EmoStreamError(
                 f"the last record of {self._cluster.topic}, at offset {record.offset}, is not a publisher's: another "
@@ -204,7 +204,7 @@ class Term:
         reader.assign([_SWARMS])
         _seek(reader, relay)
         probe_at = 0.0
-        while self._may_go_on():
+        while self._may_continue():
             try:
                 records = reader.poll(timeout_ms=_POLL_MS).get(_SWARMS, [])
             except OffsetOutOfRangeError:
@@ -220,43 +220,43 @@ class Term:
             if time.monotonic() >= probe_at:
                 self._is_answered = self._probe(reader)
                 probe_at = time.monotonic() + _PROBE_SECONDS
-            self._tell_readiness()
+            self._report_readiness()
 
     def _relay_batch(self, relay: Relay, records: list[Any], producer: KafkaProducer) -> bool:
         """False when reading must start over."""
         for record in records:
             try:
-                place = place_of(model.decode_swarm(record.value or b""), record.offset)
+                position = source_position_of(model.decode_swarm(record.value or b""), record.offset)
             except (msgspec.DecodeError, ValueError) as error:
                 metrics.UNREADABLE.inc()
                 log.error("a record of swarms is no swarm and is skipped", offset=record.offset, error=repr(error))
                 continue
-            decision = relay.take(place)
+            decision = relay.take(position)
             if decision is Decision.START_OVER:
                 return False
             if decision is Decision.SKIP:
                 metrics.REPEATS.inc()
                 continue
-            _count(decision, place)
+            _count(decision, position)
             self._wait_for_room()
-            if not self._may_go_on():
+            if not self._may_continue():
                 break
-            self._send(record, place, producer)
+            self._send(record, position, producer)
         return True
 
-    def _send(self, record: Any, place: Place, producer: KafkaProducer) -> None:
+    def _send(self, record: Any, position: SourcePosition, producer: KafkaProducer) -> None:
         headers = [
             (_OFFSET_HEADER, str(record.offset).encode()),
             (_TIMESTAMP_HEADER, str(record.timestamp).encode()),
         ]
         future = producer.send(self._cluster.topic, record.value, headers=headers, partition=self._cluster.partition)
-        future.add_callback(_acknowledged, place.sequence, record.timestamp)
+        future.add_callback(_acknowledged, position.sequence, record.timestamp)
         self._in_flight.append((future, time.monotonic()))
 
     def _wait_for_room(self) -> None:
         self._settle()
-        while len(self._in_flight) >= MAX_IN_FLIGHT and self._may_go_on():
-            self._tell_readiness()
+        while len(self._in_flight) >= MAX_IN_FLIGHT and self._may_continue():
+            self._report_readiness()
             with contextlib.suppress(KafkaTimeoutError):
                 self._in_flight[0][0].get(_POLL_MS / 1_000)
             self._settle()
@@ -278,7 +278,7 @@ class Term:
         metrics.LAG.set(max(0, end - reader.position(_SWARMS)))
         return True
 
-    def _tell_readiness(self) -> None:
+    def _report_readiness(self) -> None:
         if not self._is_answered:
             brokers = ",".join(self._kafka.bootstrap_servers)
             self._readiness.not_met("relay", f"swarms cannot be read: no broker of {brokers} answers")
@@ -296,13 +296,13 @@ def _seek(reader: KafkaConsumer, relay: Relay) -> None:
         reader.seek(_SWARMS, relay.start_offset)
 
 
-def _count(decision: Decision, place: Place) -> None:
+def _count(decision: Decision, position: SourcePosition) -> None:
     if decision is Decision.RELAY_AFTER_GAP:
         metrics.GAPS.inc()
-        log.warning("swarms are missing before this one", sequence=place.sequence)
+        log.warning("swarms are missing before this one", sequence=position.sequence)
     elif decision is Decision.RELAY_NEW_STREAM:
         metrics.NEW_STREAMS.inc()
-        log.info("a new stream begins", stream=place.stream, sequence=place.sequence)
+        log.info("a new stream begins", stream=position.stream, sequence=position.sequence)
 
 
 def _acknowledged(sequence: int, swarms_timestamp_ms: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP edge of the Flask tiers: Granian's server around a Flask app, in one process, on one event loop.
+"""The HTTP server of the Flask tiers: Granian's server around a Flask app, in one process, on one event loop.
 
 A request is taken in whole before Flask sees it, and a view that must wait (for Kafka) returns a `Deferred` response.
 So no thread ever waits, for a client that does not finish its body as little as for a broker that does not answer, and
@@ -187,7 +187,7 @@ def _failed(method: str, path: str, error: Exception) -> Response:
 class _ListeningServer(Server):  # type: ignore[misc]
     """Granian's server on a socket that listens already. Its own sockets share their port with any other process."""
 
-    def __init__(self, target: "Edge", listener: socket.socket, **options: Any) -> None:
+    def __init__(self, target: "RsgiApp", listener: socket.socket, **options: Any) -> None:
         super().__init__(target, **options)
         self._listener = listener
 
@@ -203,7 +203,7 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
     """
     limits = limits or Limits()
     server = _ListeningServer(
-        Edge(app, limits),
+        RsgiApp(app, limits),
         listener,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
@@ -280,7 +280,7 @@ class _ClientGoneError(Exception):
     """The connection ended before the whole body was there: there is nobody to answer."""
 
 
-class Edge:
+class RsgiApp:
     """Between Granian (RSGI) and Flask: takes the body in, bounded in size and time, and awaits deferred responses."""
 
     def __init__(self, app: Flask, limits: Limits) -> None:
@@ -310,7 +310,7 @@ class Edge:
 
     async def _respond(self, scope: Any, protocol: Any) -> Response:
         try:
-            body = await self._take_in(scope, protocol)
+            body = await self._receive_body(scope, protocol)
         except _RefusedError as error:
             # The traceback holds what has come of the body, which is to go before the client has sent on.
             refusal = error.with_traceback(None)
@@ -333,7 +333,7 @@ class Edge:
             with self._app.request_context(environ):
                 return self._app.make_response(self._app.handle_user_exception(error))
 
-    async def _take_in(self, scope: Any, protocol: Any) -> io.BytesIO:
+    async def _receive_body(self, scope: Any, protocol: Any) -> io.BytesIO:
         """The request's whole body. Raises _RefusedError or _ClientGoneError."""
         # Granian ends a broken chunked body like a whole one, and has no bound for it, so a length must be declared.
         pieces, headers, body = aiter(protocol), scope.headers, io.BytesIO()
@@ -342,15 +342,15 @@ class Edge:
             raise _RefusedError(problem(HTTPStatus.LENGTH_REQUIRED, detail))
         if scope.http_version == "1.1" and "host" not in headers:
             raise _RefusedError(problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 needs the header Host."))
-        announced = int(headers.get("content-length", 0))
-        if announced > self._limits.body_bytes:
+        length = int(headers.get("content-length", 0))
+        if length > self._limits.body_bytes:
             detail = f"A request's body may have {self._limits.body_bytes} bytes at most."
             raise _RefusedError(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
-        if not announced:
+        if not length:
             return body
         try:
             async with asyncio.timeout(self._limits.body_timeout_seconds):
-                await self._receive(pieces, announced, body)
+                await self._copy_body(pieces, length, body)
         except TimeoutError:
             detail = "The request's body did not come in time."
             raise _RefusedError(problem(HTTPStatus.REQUEST_TIMEOUT, detail), is_sending=False) from None
@@ -359,13 +359,13 @@ class Edge:
         body.seek(0)
         return body
 
-    async def _receive(self, pieces: Any, announced: int, body: io.BytesIO) -> None:
+    async def _copy_body(self, pieces: Any, length: int, body: io.BytesIO) -> None:
         """Copy what comes, piece by piece: a piece keeps a whole read buffer of Granian's, however short it is."""
-        while body.tell() < announced:
+        while body.tell() < length:
             piece = await anext(pieces)
             if not piece:
                 raise _ClientGoneError
-            if not self._budget.take(len(piece), announced):
+            if not self._budget.take(len(piece), length):
                 _refused_bodies.inc()
                 detail = "Too many bytes of other requests are on their way in; nothing of this one was taken."
                 retry = [("Retry-After", str(_RETRY_AFTER_SECONDS))]

@@ -94,7 +94,7 @@ def admin_client(bootstrap_servers: Sequence[str]) -> KafkaAdminClient:
 
 
 @contextlib.contextmanager
-def asking(bootstrap_servers: Sequence[str]) -> Iterator[None]:
+def explained_errors(bootstrap_servers: Sequence[str]) -> Iterator[None]:
     """Turns a broker's refusal or silence in this block into an EmoStreamError."""
     try:
         yield

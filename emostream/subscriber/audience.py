@@ -180,7 +180,7 @@ class Audience:
 
     def sweep(self, now_ms: int) -> None:
         """Do what is due by time: heartbeats, resets, the end of those who do not read. Call it often in a second."""
-        self._beat(now_ms)
+        self._send_heartbeats(now_ms)
         for viewer, since_ms in list(self._ahead.items()):
             if since_ms is None:
                 self._ahead[viewer] = now_ms
@@ -283,7 +283,7 @@ class Audience:
         self._ahead.pop(viewer, None)
         self._paused.pop(viewer, None)
 
-    def _beat(self, now_ms: int) -> None:
+    def _send_heartbeats(self, now_ms: int) -> None:
         # A swarm is a sign of life to the live viewers, but those that are ahead do not get it.
         if now_ms >= self._live_heartbeat_at_ms:
             self._live_heartbeat_at_ms = now_ms + self._heartbeat_ms

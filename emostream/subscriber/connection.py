@@ -76,14 +76,14 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
         """Return whether to keep the connection. A viewer may close its sending side and still read, as `nc` does."""
         if self not in self._audience:
             return False
-        self._show_life()
-        asyncio.get_running_loop().call_later(_SECOND_HEARTBEAT_SECONDS, self._show_life)
+        self._send_heartbeat()
+        asyncio.get_running_loop().call_later(_SECOND_HEARTBEAT_SECONDS, self._send_heartbeat)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._audience.leave(self)
 
-    def _show_life(self) -> None:
+    def _send_heartbeat(self) -> None:
         # A paused viewer needs no heartbeat: its unsent data detects a closed connection as well.
         if not self.is_paused and not self._transport.is_closing():
             self.write(self.heartbeat)
@@ -165,11 +165,11 @@ class Admission:
     last_id: str | None
 
 
-class Host(Protocol):
+class HandshakeOwner(Protocol):
     """The part of the server that a handshake uses."""
 
     def opened(self, handshake: "Handshake") -> None:
-        """Note a new connection. The host calls `expire` on it unless it closes or becomes a viewer in time."""
+        """Note a new connection. The owner calls `expire` on it unless it closes or becomes a viewer in time."""
 
     def closed(self, handshake: "Handshake") -> None:
         """Note that the connection is closed or has become a viewer. A second call does nothing."""
@@ -188,12 +188,12 @@ class Host(Protocol):
 
 
 class Handshake(asyncio.Protocol):
-    """Reads the head of one request. The host then decides: it answers the request or admits a viewer."""
+    """Reads the head of one request. The owner then decides: it answers the request or admits a viewer."""
 
-    __slots__ = ("_head", "_host", "_is_answered", "_parser", "_rest_bytes", "_transport")
+    __slots__ = ("_head", "_is_answered", "_owner", "_parser", "_rest_bytes", "_transport")
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, owner: HandshakeOwner) -> None:
+        self._owner = owner
         self._is_answered = False
         self._rest_bytes = _MAX_HEAD_BYTES
         self._head = _Head()
@@ -201,10 +201,10 @@ class Handshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._host.opened(self)
+        self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._host.closed(self)
+        self._owner.closed(self)
 
     def data_received(self, data: bytes) -> None:
         if self._is_answered:
@@ -250,15 +250,15 @@ class Handshake(asyncio.Protocol):
         except (httptools.HttpParserError, ValueError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, f"{error}.")
             return
-        result = self._host.respond(request)
+        result = self._owner.respond(request)
         if isinstance(result, bytes):
             self._answer(result)
         else:
-            self._host.closed(self)
-            self._host.admit(self._transport, result)
+            self._owner.closed(self)
+            self._owner.admit(self._transport, result)
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        answer = self._host.refuse(status, detail, self._head.headers)
+        answer = self._owner.refuse(status, detail, self._head.headers)
         self._answer(http.head_of(answer) if self._parser.get_method() == b"HEAD" else answer)
 
     def _answer(self, data: bytes) -> None:
@@ -287,8 +287,8 @@ class _Head:
 
     def on_headers_complete(self) -> None:
         self.is_whole = True
-        raise _HeadIsWholeError
+        raise _HeadCompleteError
 
 
-class _HeadIsWholeError(Exception):
+class _HeadCompleteError(Exception):
     """Stops the parser after the head."""

@@ -127,10 +127,10 @@ class Server:
         route = self._routes.get(request.path)
         if request.method == "HEAD":
             # As GET, but nobody takes a seat.
-            answer = self._nothing_at(request) if route is None else route(request)
+            answer = self._not_found(request) if route is None else route(request)
             return http.head_of(answer.preamble if isinstance(answer, Admission) else answer)
         if route is None:
-            return self._nothing_at(request)
+            return self._not_found(request)
         if request.method == "OPTIONS":
             return http.head(HTTPStatus.NO_CONTENT, [*self._preflight(request), *self._cors(request)])
         if request.method != "GET":
@@ -143,7 +143,7 @@ class Server:
 
     # The routes.
 
-    def _nothing_at(self, request: http.Request) -> bytes:
+    def _not_found(self, request: http.Request) -> bytes:
         return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
 
     def _stream(self, request: http.Request) -> bytes | Admission:

@@ -14,7 +14,14 @@ from kafka import TopicPartition
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm, encode
-from emostream.runtime.kafka import abandon, admin_client, asking, last_record, log_reader, transactional_producer
+from emostream.runtime.kafka import (
+    abandon,
+    admin_client,
+    explained_errors,
+    last_record,
+    log_reader,
+    transactional_producer,
+)
 from emostream.swarms.rules import ReactionsTopic, read_record
 
 # Every writer of `swarms` uses this transactional id. So the broker refuses all of them except the newest.
@@ -49,7 +56,7 @@ class SwarmLog:
         self._settings = settings
         self._producer = transactional_producer(settings, TRANSACTIONAL_ID, transaction_timeout_ms)
         try:
-            with asking(settings.bootstrap_servers):
+            with explained_errors(settings.bootstrap_servers):
                 self._producer.init_transactions()
         except EmoStreamError:
             self.close()
@@ -97,7 +104,7 @@ def last_swarm(settings: KafkaSettings) -> Swarm | None:
     last record is not a swarm.
     """
     brokers = settings.bootstrap_servers
-    with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
+    with log_reader(brokers, settings.max_record_bytes) as reader, explained_errors(brokers):
         if not reader.partitions_for_topic(SWARMS_TOPIC):
             raise no_topic(SWARMS_TOPIC)
         record = last_record(reader, _SWARMS)
@@ -112,13 +119,13 @@ def no_topic(name: str) -> EmoStreamError:
 def describe_reactions(settings: KafkaSettings) -> ReactionsTopic:
     """Ask the brokers for the current state of `reactions`. Raises EmoStreamError if the topic is missing."""
     brokers = settings.bootstrap_servers
-    with admin_client(brokers) as admin, asking(brokers):
+    with admin_client(brokers) as admin, explained_errors(brokers):
         (topic,) = admin.describe_topics([REACTIONS_TOPIC])
     if topic["error_code"]:
         raise no_topic(REACTIONS_TOPIC)
     numbers = sorted(partition["partition_index"] for partition in topic["partitions"])
     partitions = [TopicPartition(REACTIONS_TOPIC, number) for number in numbers]
-    with log_reader(brokers, settings.max_record_bytes) as reader, asking(brokers):
+    with log_reader(brokers, settings.max_record_bytes) as reader, explained_errors(brokers):
         beginnings, ends = reader.beginning_offsets(partitions), reader.end_offsets(partitions)
     return ReactionsTopic(
         id=str(topic["topic_id"]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from emostream.errors import EmoStreamError
 from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm
-from emostream.swarms.judging import reactions_in
+from emostream.swarms.reactions import reactions_in
 
 # The latencies of a swarm are added up this long after a viewer first saw it, so live figures cover whole swarms.
 _SETTLE_MS = 3_000

@@ -58,7 +58,7 @@ class Watch:
 
     def ends(self) -> Mapping[TopicPartition, int]:
         """Return the current end offset of each partition. Raises EmoStreamError if Kafka does not answer."""
-        with self._reader() as reader, kafka.asking(self._settings.bootstrap_servers):
+        with self._reader() as reader, kafka.explained_errors(self._settings.bootstrap_servers):
             found: dict[TopicPartition, int] = reader.end_offsets(list(self._positions))
             return found
 

@@ -16,7 +16,7 @@ import msgspec
 from emostream import model
 from emostream.client.watcher import Verdict, Watcher
 from emostream.errors import EmoStreamError
-from emostream.publisher.relay import Decision, Place, Relay, place_of
+from emostream.publisher.relay import Decision, Relay, SourcePosition, source_position_of
 from emostream.subscriber import frames
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.consumer import read_record
@@ -176,7 +176,7 @@ class ClusterRecord:
     """A record of a cluster's topic, with the attributes that a subscriber reads."""
 
     value: bytes
-    place: Place
+    position: SourcePosition
     timestamp: int = 0
     headers: tuple[tuple[str, bytes], ...] = ()
 
@@ -187,7 +187,7 @@ class Publisher:
     def __init__(self, broker: Broker, topic: list[ClusterRecord]) -> None:
         self._broker = broker
         self._topic = topic
-        self._relay = Relay(topic[-1].place if topic else None)
+        self._relay = Relay(topic[-1].position if topic else None)
         self._offset = self._relay.start_offset or 0
         self.sent: deque[ClusterRecord] = deque()
 
@@ -195,11 +195,11 @@ class Publisher:
         """Read the next records of `swarms`, and send those that must be relayed."""
         for offset in range(self._offset, min(self._offset + records, len(self._broker.swarms))):
             swarm = self._broker.swarms[offset]
-            place = place_of(swarm, offset)
-            decision = self._relay.take(place)
+            position = source_position_of(swarm, offset)
+            decision = self._relay.take(position)
             assert decision in {Decision.RELAY, Decision.SKIP, Decision.RELAY_NEW_STREAM}, decision
             if decision is not Decision.SKIP:
-                self.sent.append(ClusterRecord(model.encode(swarm), place))
+                self.sent.append(ClusterRecord(model.encode(swarm), position))
             self._offset = offset + 1
 
     def arrive(self) -> None:

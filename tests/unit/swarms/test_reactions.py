@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from emostream import palette
 from emostream.audit.ledger import counts_of
 from emostream.model import Reaction, encode
-from emostream.swarms.judging import is_emoji, reactions_in
+from emostream.swarms.reactions import is_emoji, reactions_in
 from emostream_lab.account.account import sent_by_others
 from emostream_lab.chaos.junk import JUNK, ODD
 

@@ -15,7 +15,7 @@ OnBatch = Callable[[DataFrame, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryOptions:
     """What a query reads: the topic, the first offset by partition, and the most records in a micro-batch.
 
     With a trigger of 0, each batch starts as soon as the one before ends. `checkpoint` is an empty folder that only
@@ -29,28 +29,28 @@ class Plan:
     checkpoint: Path
 
 
-def start(spark: SparkSession, kafka: KafkaSettings, plan: Plan, on_batch: OnBatch) -> StreamingQuery:
+def start(spark: SparkSession, kafka: KafkaSettings, options: QueryOptions, on_batch: OnBatch) -> StreamingQuery:
     """Start the query. Spark calls `on_batch` for one micro-batch after the other, in a thread of its own."""
-    batches = spark.readStream.format("kafka").options(**_options(kafka, plan)).load().writeStream
+    batches = spark.readStream.format("kafka").options(**_source_options(kafka, options)).load().writeStream
     return (
         batches.foreachBatch(on_batch)
         # Hadoop does not decode the path. A space that is encoded as %20 would name another folder.
-        .option("checkpointLocation", f"file://{plan.checkpoint}")
-        .trigger(processingTime=f"{plan.trigger_ms} milliseconds")
+        .option("checkpointLocation", f"file://{options.checkpoint}")
+        .trigger(processingTime=f"{options.trigger_ms} milliseconds")
         .start()
     )
 
 
-def _options(kafka: KafkaSettings, plan: Plan) -> dict[str, str]:
+def _source_options(kafka: KafkaSettings, options: QueryOptions) -> dict[str, str]:
     return {
         "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
         "kafka.isolation.level": "read_committed",
         # A batch reads only records that exist. But after each read, the consumer also asks for the next records. The
         # broker answers nothing else on that connection until it finds a record or this time is over (default: 0.5 s).
         "kafka.fetch.max.wait.ms": "1",
-        "subscribe": plan.topic,
+        "subscribe": options.topic,
         "includeHeaders": "true",
-        "startingOffsets": json.dumps({plan.topic: plan.offsets}),
+        "startingOffsets": json.dumps({options.topic: options.offsets}),
         "failOnDataLoss": "true",
-        "maxOffsetsPerTrigger": str(plan.max_records),
+        "maxOffsetsPerTrigger": str(options.max_records),
     }

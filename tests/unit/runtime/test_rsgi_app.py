@@ -6,7 +6,7 @@ import io
 from types import SimpleNamespace
 from typing import Any
 
-from emostream.runtime.http import Edge, Limits, create_app
+from emostream.runtime.http import Limits, RsgiApp, create_app
 from emostream.runtime.readiness import Readiness
 
 PIECE = b"x" * 40_000
@@ -41,6 +41,6 @@ def test_nothing_is_held_of_a_refused_body_while_its_client_sends_on() -> None:
     protocol = Protocol()
     # Room for two pieces beside the quarter that is for small bodies.
     limits = Limits(body_bytes=10 * len(PIECE), receiving_bytes=3 * len(PIECE))
-    asyncio.run(Edge(create_app("test", Readiness()), limits).__rsgi__(scope, protocol))
+    asyncio.run(RsgiApp(create_app("test", Readiness()), limits).__rsgi__(scope, protocol))
     assert protocol.status == 503
     assert protocol.held == [0, 1, 2, 0, 0]
