@@ -325,6 +325,11 @@ class AggregatorSettings(AdminListener):
         description="How executors compile their code: `quick` lets one start with half of the work, which tells where "
         "it shares few cores with much else, and count fewer reactions a second at most.",
     )
+    class_archive: str = Field(
+        "",
+        description="File with the classes of Spark as the JVM needs them in memory. With it, the driver and the "
+        "executors start with half of the work. One that does not fit the Java or the jars is ignored; empty: none.",
+    )
     compression_ratio: int = Field(1_000, ge=1, description="Reactions of one emoji that a viewer sees as one.")
     compression_rule: Literal["ceil", "floor"] = Field(
         "ceil", description="How a rest is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."

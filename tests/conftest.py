@@ -30,11 +30,12 @@ hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
 # The files that start Spark. Those of a group run one after the other, so no more than two run at the same time:
-# three are too many for two cores. The four files that use the fixture `pipeline` share one.
+# three are too many for two cores. The five files that use the fixture `pipeline` share one.
 SPARK_GROUPS = {
     "tests/integration/test_aggregator.py": "aggregator",
     "tests/integration/test_local_demo.py": "pipelines",
     "tests/integration/test_load_pipeline.py": "pipelines",
+    "tests/integration/test_class_archives.py": "pipelines",
     "tests/faults/test_chaos.py": "pipelines",
     "tests/integration/test_readme.py": "pipelines",
     "tests/integration/test_terminal_client.py": "pipelines",

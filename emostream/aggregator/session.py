@@ -1,6 +1,7 @@
 """The Spark session: its configuration for small and frequent batches, and the check for executors."""
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ _POLL_SECONDS = 0.25
 # For a heap of some hundred megabytes, this collector needs the fewest threads and the least memory.
 _SMALL_HEAP = "-XX:+UseSerialGC"
 _QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+_LOG_CONFIGURATION = "log4j2.properties"
 
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 _KEPT_FOR_THE_UI = (
@@ -33,12 +35,14 @@ _KEPT_FOR_THE_UI = (
 def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     """Start a session on the master from the settings. Raises EmoStreamError if Spark does not start."""
     directory = write_configuration(settings, logs_text=logs_text)
-    # spark-submit reads its properties from this folder. So the secret does not appear on a command line.
-    os.environ["SPARK_CONF_DIR"] = str(directory)
+    # spark-submit reads its properties from a file. So the secret does not appear on a command line.
+    arguments = ["--properties-file", str(directory / "spark-defaults.conf"), "pyspark-shell"]
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(arguments)
+    # Spark puts this folder on the class path. With a folder that has files, the JVM could not use a class archive.
+    os.environ.pop("SPARK_CONF_DIR", None)
     os.environ["SPARK_LOCAL_IP"] = settings.host
     # Use the Spark that Python imports, even if the environment names another one.
     os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
-    os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
     os.environ["SPARK_LOCAL_DIRS"] = str(Path(settings.work_dir, "local").resolve())
     try:
         session: SparkSession = SparkSession.builder.getOrCreate()
@@ -54,20 +58,23 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
 
 def configuration(settings: AggregatorSettings) -> dict[str, object]:
     """Return Spark's properties. Raises EmoStreamError if the Kafka connector or the secret is missing."""
+    jars = _connector_jars(settings)
     return {
         "spark.app.name": "emostream-aggregator",
         "spark.master": settings.spark_master,
-        "spark.jars": ",".join(_connector_jars(settings)),
+        # Executors load the connector from the driver, unless their host has it in the same folder.
+        "spark.jars": ",".join(jars),
+        "spark.driver.extraClassPath": os.pathsep.join(jars),
+        "spark.executor.extraClassPath": os.pathsep.join(jars),
         "spark.driver.host": settings.host,
         "spark.driver.bindAddress": settings.host,
         "spark.driver.port": settings.driver_port,
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
-        # A driver that only plans starts faster with the JVM's quick compiler.
-        "spark.driver.extraJavaOptions": _java_options(_has_executors(settings), _unpacked(settings)),
+        "spark.driver.extraJavaOptions": _driver_java_options(settings),
         # An executor unpacks libraries in its current folder, which the worker creates for it.
-        "spark.executor.extraJavaOptions": _java_options(settings.executor_compiler == "quick", Path()),
+        "spark.executor.extraJavaOptions": _java_options(settings, Path(), settings.executor_compiler == "quick"),
         # By default, a standalone master gives an application all cores. Then a successor would get none.
         "spark.cores.max": settings.cores,
         # With these timeouts, the driver notices a lost executor or master as soon as viewers would.
@@ -133,10 +140,10 @@ def check_executors(session: SparkSession, settings: AggregatorSettings, waited_
 
 def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Path:
     """Write Spark's properties and log configuration into a folder. Raises EmoStreamError like `configuration`."""
-    directory = Path(settings.work_dir, "conf").resolve()
+    directory = _configuration_dir(settings)
     directory.mkdir(parents=True, exist_ok=True)
     _unpacked(settings).mkdir(exist_ok=True)
-    shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / "log4j2.properties")
+    shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / _LOG_CONFIGURATION)
     file = directory / "spark-defaults.conf"
     file.touch(mode=0o600)
     properties = "".join(f"{key} {value}\n" for key, value in configuration(settings).items())
@@ -144,10 +151,26 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
     return directory
 
 
-def _java_options(is_quick: bool, unpacked: Path) -> str:
+def _driver_java_options(settings: AggregatorSettings) -> str:
+    log_configuration = f'"-Dlog4j2.configurationFile={_configuration_dir(settings) / _LOG_CONFIGURATION}"'
+    # A driver that only plans starts faster with the JVM's quick compiler.
+    return f"{_java_options(settings, _unpacked(settings), _has_executors(settings))} {log_configuration}"
+
+
+def _java_options(settings: AggregatorSettings, unpacked: Path, is_quick: bool) -> str:
     # Java unpacks native libraries (zstd, lz4, snappy) into this folder and loads them from there. The default is
     # /tmp, which may be mounted without the right to execute.
-    return " ".join([_SMALL_HEAP, f'"-Djava.io.tmpdir={unpacked}"', *([_QUICK_COMPILER] if is_quick else [])])
+    options = [_SMALL_HEAP, f'"-Djava.io.tmpdir={unpacked}"']
+    if is_quick:
+        options.append(_QUICK_COMPILER)
+    if settings.class_archive:
+        # After an update of Java or of a jar, the archive does not fit any more. Then the JVM starts without it.
+        options += [f'"-XX:SharedArchiveFile={Path(settings.class_archive).resolve()}"', "-Xlog:cds*=off"]
+    return " ".join(options)
+
+
+def _configuration_dir(settings: AggregatorSettings) -> Path:
+    return Path(settings.work_dir, "conf").resolve()
 
 
 def _unpacked(settings: AggregatorSettings) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.runtime import output
-from emostream_lab.machine import checkout, jars, java
+from emostream_lab.machine import checkout, class_archives, jars, java
 
 REPOSITORY = jars.REPOSITORY
 VENV = REPOSITORY / ".venv"
@@ -94,6 +94,9 @@ def plan(purpose: Purpose) -> list[Step]:
         steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
     if sets := jars.incomplete_sets():
         steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
+    if not _has_class_archives():
+        what = "class archives into build/class-archives, with which Kafka, ZooKeeper and Spark start faster"
+        steps.append(Step(what, 0, _archive_classes))
     if purpose.has_nchan and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
         what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
         what += f"the empty folder {_NCHAN_MESSAGES} that they need"
@@ -227,6 +230,19 @@ def _fetch_jars() -> None:
     _run([sys.executable, "-m", "emostream_lab.machine.jars"], "the jars could not be fetched.")
 
 
+def _has_class_archives() -> bool:
+    try:
+        return class_archives.are_complete()
+    except EmoStreamError:
+        # Java is missing, so it is a step that comes before.
+        return False
+
+
+def _archive_classes() -> None:
+    command = [str(VENV / "bin" / "python"), "-m", "emostream_lab.machine.archive_classes"]
+    _run(command, "the class archives could not be made.")
+
+
 def _unpack_nchan() -> None:
     if shutil.which("apt-get") is None:
         raise EmoStreamError("there is no apt-get here, and nchan is compared as Debian and Ubuntu package it.")
@@ -342,7 +358,8 @@ def _carry_out(steps: Sequence[Step]) -> None:
     _check_disk(steps)
     print("Before the first start, EmoStream installs what is missing here:", flush=True)
     for number, step in enumerate(steps, 1):
-        print(f"  {number}. {step.what}: at most {step.download_mb} MB to download", flush=True)
+        download = f"at most {step.download_mb} MB" if step.download_mb else "nothing"
+        print(f"  {number}. {step.what}: {download} to download", flush=True)
     for number, step in enumerate(steps, 1):
         print(f"[{number}/{len(steps)}] {step.what.partition(':')[0]} ...", flush=True)
         started = time.monotonic()

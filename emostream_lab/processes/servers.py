@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import itertools
+import os
 import random
 import re
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.operate import broker
+from emostream_lab.machine import class_archives
 from emostream_lab.machine.jars import JARS
 from emostream_lab.machine.java import java_home
 from emostream_lab.processes.process import Process
@@ -197,7 +199,8 @@ def _java(jars: str, options: list[str], main_class: str, argument: str) -> list
     if not (JARS / jars).is_dir():
         raise EmoStreamError(f"{JARS / jars} is missing: run `make demo` in a checkout of EmoStream, which fetches it.")
     java = str(java_home() / "bin" / "java")
-    return [java, *options, "-cp", str(JARS / jars / "*"), main_class, argument]
+    archive = class_archives.java_options(jars)
+    return [java, *archive, *options, "-cp", str(JARS / jars / "*"), main_class, argument]
 
 
 def chosen_installations() -> dict[str, str]:
@@ -206,11 +209,15 @@ def chosen_installations() -> dict[str, str]:
 
 
 def _spark_environment(**more: str) -> dict[str, str]:
+    options = [*class_archives.java_options("spark"), *_LEAN_JVM]
     return {
         **chosen_installations(),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_DAEMON_MEMORY": "192m",
-        "SPARK_DAEMON_JAVA_OPTS": " ".join(_LEAN_JVM),
+        # The path of a folder may contain a space.
+        "SPARK_DAEMON_JAVA_OPTS": " ".join(f'"{option}"' for option in options),
+        # Master and worker need no connector. But a class path must begin like that of the archive.
+        "SPARK_DAEMON_CLASSPATH": os.pathsep.join(sorted(map(str, (JARS / "spark").glob("*.jar")))),
         **more,
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from emostream.errors import EmoStreamError
+from emostream_lab.machine import class_archives
 from emostream_lab.machine.jars import JARS
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
@@ -173,6 +174,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
         "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
+        "EMOSTREAM_AGGREGATOR_CLASS_ARCHIVE": str(class_archives.path("spark")),
         # All tiers share the cores of this machine.
         "EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "quick",
         **_public_settings(layout),

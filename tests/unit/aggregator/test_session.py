@@ -55,3 +55,10 @@ def test_executors_are_compiled_for_a_quick_start_where_that_is_asked_for(jars: 
     key = "spark.executor.extraJavaOptions"
     assert "TieredStopAtLevel" not in str(session.configuration(settings(jars))[key])
     assert "TieredStopAtLevel" in str(session.configuration(settings(jars, executor_compiler="quick"))[key])
+
+
+def test_driver_and_executors_use_the_class_archive_that_is_set(jars: Path) -> None:
+    for key in ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"):
+        assert "SharedArchiveFile" not in str(session.configuration(settings(jars))[key])
+        options = str(session.configuration(settings(jars, class_archive="/var/my cache/spark.jsa"))[key])
+        assert '"-XX:SharedArchiveFile=/var/my cache/spark.jsa"' in options

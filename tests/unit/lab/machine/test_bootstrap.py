@@ -40,7 +40,7 @@ def test_a_bare_machine_gets_the_java_that_its_distribution_has(
 ) -> None:
     monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": codename})
     assert bootstrap.missing_packages(PURPOSES["demo"]) == [package, "maven", "python3-venv"]
-    assert len(bootstrap.plan(PURPOSES["demo"])) == 3
+    assert len(bootstrap.plan(PURPOSES["demo"])) == 4
 
 
 def test_a_machine_that_lists_fonts_but_has_none_for_emoji_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
