@@ -74,7 +74,7 @@ def config_show(tier: str) -> None:
 def config_check(tier: str) -> None:
     """Exit 0 if TIER can start with this environment; else say what to change and exit 2."""
     config.check(tier)
-    click.echo(f"{tier}: the settings can be used")
+    click.echo(f"{tier}: the settings are valid")
 
 
 @config_group.command("reference")
@@ -133,7 +133,7 @@ def registry(host: str | None, port: int | None, admin_port: int | None) -> None
 
 @main.command()
 @click.option("--registry-admin-url", help="The registry's admin listener.")
-@click.option("--registry-url", help="Ask its public listener instead, which tells no addresses of services.")
+@click.option("--registry-url", help="Ask the public listener instead, which gives no addresses of services.")
 def status(registry_admin_url: str | None, registry_url: str | None) -> None:
     """Show every live process, and what is missing; exit 1 where something is."""
     settings = config.load(config.ClientSettings, registry_admin_url=registry_admin_url, registry_url=registry_url)
@@ -151,7 +151,7 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
-@click.option("--subscribers", type=click.IntRange(1), required=True, help="How many there should be.")
+@click.option("--subscribers", type=click.IntRange(1), required=True, help="How many subscribers there should be.")
 @click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
 def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, timeout_seconds: int) -> None:
     """React, and see all of it arrive at a viewer of every subscriber, counted exactly."""
@@ -217,9 +217,9 @@ def broker_group() -> None:
 
 
 @broker_group.command("await")
-@click.option("--address", required=True, help="Where it answers, as host:port.")
+@click.option("--address", required=True, help="The broker's address, host:port.")
 @click.option("--id", "broker_id", type=int, required=True, help="Its broker.id.")
-@click.option("--data", required=True, type=click.Path(file_okay=False), help="The folder of its logs.")
+@click.option("--data", required=True, type=click.Path(file_okay=False), help="The folder of its data.")
 @click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
 def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) -> None:
     """Return once a broker that was started can write transactions; exit 1 where it must be started again."""
@@ -248,7 +248,7 @@ def audit(host: str | None, port: int | None) -> None:
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
-@click.option("--user-id", default=None, help="Who reacts; by default a name that nobody else has.")
+@click.option("--user-id", default=None, help="Your user id; a unique one by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as one line of JSON instead; send nothing.")
 def client(registry_url: str | None, ingest_url: str | None, user_id: str | None, as_json: bool) -> None:
     """Watch the swarms in the terminal, and react by key."""

@@ -24,7 +24,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 def _cluster_name(name: str) -> str:
     if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError("a cluster's name is a topic's name too: letters, digits, - and _ only")
+        raise ValueError("a cluster's name is also a topic's name: use letters, digits, - and _ only")
     return name
 
 
@@ -40,7 +40,7 @@ def _ip_address(text: str) -> str:
     try:
         found = socket.getaddrinfo(text or "nothing.invalid", None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ValueError("it is no IP address, and no name that resolves to one on this host") from None
+        raise ValueError("it is neither an IP address nor a name that this host resolves to one") from None
     addresses = [str(address[0]) for family, *_, address in found if family == socket.AF_INET]
     return (addresses or [str(found[0][-1][0])])[0]
 
@@ -51,15 +51,13 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 # What the two Flask tiers bound alike.
 MaxConnections = Annotated[
     int,
-    Field(
-        ge=1, description="Open connections, past which a new one waits to be accepted; each may hold 20 KiB of a head."
-    ),
+    Field(ge=1, description="Most open connections; others wait to be accepted. Each may hold 20 KiB of a head."),
 ]
 MaxReceivingBytes = Annotated[
     int,
     Field(
-        description="Bytes of all bodies that are on their way in, past which one gets 503; a quarter is for bodies of "
-        "4 KiB at most."
+        description="Most bytes of bodies that are being received; above it a request gets 503. A quarter is reserved "
+        "for bodies up to 4 KiB."
     ),
 ]
 
@@ -87,7 +85,7 @@ class Section(BaseSettings):
         """Raises ValueError where the field `host` is every address, and `advertised_url` names none of them."""
         if is_every_address(getattr(self, host)) and not getattr(self, advertised_url):
             raise ValueError(
-                f"{self.variable(host)}={getattr(self, host)} binds every address of this host, so others are not told "
+                f"{self.variable(host)}={getattr(self, host)} binds every address of this host, so others do not know "
                 f"which one to connect to: set {self.variable(advertised_url)} to the URL by which they reach it."
             )
 
@@ -112,7 +110,7 @@ class PublicListener(Section):
 
     host: BindAddress = Field("127.0.0.1", description="Address to bind: an IP address, or a name of one.")
     port: Port = Field(0, description="Port to bind.")
-    advertised_url: OptionalUrl = Field("", description="Where others reach it; empty: `http://host:port`.")
+    advertised_url: OptionalUrl = Field("", description="URL by which others reach it; empty: `http://host:port`.")
 
     @model_validator(mode="after")
     def _check_public_listener(self) -> Self:
@@ -165,16 +163,16 @@ class KafkaSettings(Section):
         1, ge=1, description="Copies of each partition; 3 survive the loss of a broker's disk."
     )
     min_insync_replicas: int = Field(1, ge=1, description="Copies that must have a record before it is acknowledged.")
-    reactions_partitions: int = Field(4, ge=1, description="Partitions of `reactions`: how far reading it can spread.")
+    reactions_partitions: int = Field(4, ge=1, description="Partitions of `reactions`: most parallel readers.")
     reactions_retention_ms: int = Field(
         24 * 3_600_000,
         ge=60_000,
-        description="Age at which `reactions` are deleted: the longest outage of the aggregator.",
+        description="Age at which `reactions` are deleted; a longer outage of the aggregator loses some.",
     )
     swarms_retention_bytes: int = Field(
         1 << 30,
         ge=1 << 20,
-        description="Size to which `swarms` and each cluster's topic are kept; never by age.",
+        description="Size above which `swarms` and each cluster's topic lose their oldest records.",
     )
     max_record_bytes: int = Field(
         2 << 20, ge=1 << 20, description="Largest record of any topic; a larger one is refused by the broker."
@@ -195,9 +193,9 @@ class ZooKeeperSettings(Section):
         5_000,
         ge=4_000,
         le=60_000,
-        description="Silence after which a process counts as dead; its ephemeral nodes go.",
+        description="Silence after which a process counts as dead and its ephemeral nodes go.",
     )
-    root: str = Field("/emostream", pattern=r"^(/[^/]+)+$", description="The node under which everything of ours is.")
+    root: str = Field("/emostream", pattern=r"^(/[^/]+)+$", description="The node above all nodes of EmoStream.")
 
 
 class ClustersSettings(Section):
@@ -254,23 +252,23 @@ class IngestSettings(AdminListener, PublicListener):
         256 << 10, ge=1 << 10, description="Size at which a group is closed before `linger_ms` is over."
     )
     deadline_ms: int = Field(
-        5_000, ge=100, description="How long a request waits for Kafka's acknowledgement before its 504."
+        5_000, ge=100, description="How long a request waits for Kafka's acknowledgement before it gets 504."
     )
     max_requests_in_flight: int = Field(
         4_000,
         ge=1,
-        description="Requests that Kafka has not acknowledged yet, past which a new one gets 503 at once.",
+        description="Most requests that Kafka has not acknowledged yet; above it a new one gets 503 at once.",
     )
     max_bytes_in_flight: int = Field(
         32 << 20,
         ge=1 << 20,
-        description="Bytes that Kafka has not acknowledged yet, past which a new request gets 503 at once.",
+        description="Most bytes that Kafka has not acknowledged yet; above it a new request gets 503 at once.",
     )
     max_body_bytes: int = Field(
         1 << 20, ge=1 << 10, le=1 << 20, description="Largest request body; a larger one gets 413."
     )
     body_timeout_ms: int = Field(
-        5_000, ge=100, description="How long a client may take to send its body before its 408."
+        5_000, ge=100, description="How long a client may take to send its body before it gets 408."
     )
     max_receiving_bytes: MaxReceivingBytes = Field(32 << 20, ge=2 << 20)
     max_connections: MaxConnections = 5_000
@@ -315,15 +313,15 @@ class AggregatorSettings(AdminListener):
     max_records_per_trigger: int = Field(
         20_000,
         ge=100,
-        description="Records of `reactions` that one micro-batch takes at most, so that catching up goes in steps.",
+        description="Most records of `reactions` in one micro-batch; catching up may take several.",
     )
     cores: int = Field(1, ge=1, description="Cores that the driver takes from the master; leave room for a successor.")
     executor_memory_mib: int = Field(512, ge=256, description="Heap of an executor.")
     driver_memory_mib: int = Field(512, ge=256, description="Heap of the driver's JVM.")
     executor_compiler: Literal["full", "quick"] = Field(
         "full",
-        description="How executors compile their code: `quick` lets one start with half of the work, which tells where "
-        "it shares few cores with much else, and count fewer reactions a second at most.",
+        description="How executors compile their code: `quick` halves the work of a start, which helps on few busy "
+        "cores, and lowers the highest rate of reactions.",
     )
     class_archive: str = Field(
         "",
@@ -332,7 +330,7 @@ class AggregatorSettings(AdminListener):
     )
     compression_ratio: int = Field(1_000, ge=1, description="Reactions of one emoji that a viewer sees as one.")
     compression_rule: Literal["ceil", "floor"] = Field(
-        "ceil", description="How a rest is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."
+        "ceil", description="How a remainder is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."
     )
     transaction_timeout_ms: int = Field(
         10_000, ge=1_000, description="Age at which the broker aborts a transaction that was left open."
@@ -342,7 +340,7 @@ class AggregatorSettings(AdminListener):
     @classmethod
     def _check_host(cls, host: str) -> str:
         if is_every_address(host):
-            raise ValueError("executors are told this address, so name one that they reach")
+            raise ValueError("executors get this address, so set one that they can reach")
         return host
 
 
@@ -371,26 +369,26 @@ class SubscriberSettings(AdminListener, PublicListener):
         (), description="The cluster's own brokers, if its topic is not where `swarms` is."
     )
     port: Port = Field(9001, description="Port to bind.")
-    advertised_url: OptionalUrl = Field("", description="The address viewers are given; empty: `http://host:port`.")
+    advertised_url: OptionalUrl = Field("", description="URL that viewers get; empty: `http://host:port`.")
     admin_port: Port = Field(0, description="Port of the admin listener; 0: `port` + 1000.")
-    capacity: int = Field(1_000, ge=1, description="Viewers held at most; one more gets 503.")
+    capacity: int = Field(1_000, ge=1, description="Most viewers; one more gets 503.")
     history_seconds: int = Field(600, ge=1, description="How far back a viewer that lost its connection can resume.")
     max_history_bytes: int = Field(
         32 << 20,
         ge=1 << 20,
-        description="Size of the history, past which its oldest swarms go before `history_seconds` are over.",
+        description="Largest size of the history; above it the oldest swarms go before `history_seconds` are over.",
     )
     max_viewer_buffer_bytes: int = Field(
         64 << 10,
         ge=4 << 10,
-        description="Bytes unread by one viewer, past which no more are buffered for it: once it reads again it goes "
-        "on from the history, or with a `reset` if that has moved on.",
+        description="Most unread bytes buffered for one viewer. When it reads again, it continues from the history, or "
+        "gets a `reset` if the history no longer holds its next swarm.",
     )
     max_ahead_seconds: int = Field(
         60,
         ge=1,
         description="How long a viewer that has seen newer swarms elsewhere waits for them here before its `reset`. "
-        "If they are more than four for each of these seconds, it gets the `reset` at once.",
+        "If it is ahead by more than four swarms for each of these seconds, it gets the `reset` at once.",
     )
     slow_viewer_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a viewer may read nothing at all before it is closed as slow."
@@ -398,8 +396,8 @@ class SubscriberSettings(AdminListener, PublicListener):
     vanished_viewer_timeout_ms: int = Field(
         40_000,
         ge=1_000,
-        description="How long the machine of a viewer may acknowledge nothing before the seat is free: it has lost its "
-        "network. On Linux; never less than `slow_viewer_timeout_ms` and 5 s.",
+        description="How long a viewer's machine may acknowledge nothing, as without a network, before the seat is "
+        "free. On Linux; never less than `slow_viewer_timeout_ms` and 5 s.",
     )
     heartbeat_ms: int = Field(
         3_000,
@@ -452,7 +450,7 @@ class AuditSettings(AdminListener):
 
 
 class ClientSettings(Section):
-    """The terminal client, and whatever else of ours plays a viewer."""
+    """The terminal client, and the simulated viewers."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}CLIENT_")
     title: ClassVar[str] = "client"
@@ -540,7 +538,7 @@ def _unknown(name: str) -> str:
     remedy = (
         f"did you mean {close[0]}?" if close else "`emostream config show TIER` lists all settings; unset this one."
     )
-    return f"{name} is no setting: {remedy}"
+    return f"{name} is not a setting: {remedy}"
 
 
 def _explain(section: type[Section], problem: Any) -> str:

@@ -102,7 +102,7 @@ class _Term:
         if self.stop.wait(seconds):
             return False
         if not self.election.is_leader:
-            raise EmoStreamError("the session in ZooKeeper was lost: another aggregator may be elected by now")
+            raise EmoStreamError("the ZooKeeper session was lost: another aggregator may lead by now")
         return True
 
     def continues_until(self, future: Future[Any]) -> bool:
@@ -121,7 +121,7 @@ def _aggregate(
         topic = describe_reactions(kafka)
         offsets = starting_offsets(last, topic)
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
-        log.info("aggregator read back", swarm=last.id, offsets=offsets)
+        log.info("aggregator read the last swarm", swarm=last.id, offsets=offsets)
         ready = in_background(lambda: preparation.finish(is_work_waiting=offsets != topic.ends))
         if not term.continues_until(ready):
             return
@@ -184,11 +184,10 @@ class _Writer:
 def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
     if letters:
         first = letters[0]
-        log.warning(
-            "records were set aside", count=len(letters), first=f"{first.partition}/{first.offset}", reason=first.reason
-        )
+        position = f"{first.partition}/{first.offset}"
+        log.warning("records went to the dead-letter topic", count=len(letters), first=position, reason=first.reason)
     if unused_offsets:
-        log.warning("reactions has offsets without a record", count=unused_offsets, swarm=swarm.id)
+        log.warning("reactions has offsets without records", count=unused_offsets, swarm=swarm.id)
     metrics.UNUSED_OFFSETS.inc(unused_offsets)
     metrics.SEQUENCE.set(swarm.sequence)
     metrics.SWARMS.inc()
@@ -223,7 +222,7 @@ def outcome_known_within(seconds: float) -> Iterator[None]:
 
 
 def _exit_at_once(reason: str) -> None:
-    log.error("aggregator ends at once, to read back what was written", reason=reason)
+    log.error("aggregator exits to read back what was written", reason=reason)
     os._exit(EXIT_OUTCOME_UNKNOWN)
 
 
@@ -256,7 +255,8 @@ class _QueryMonitor:
                 self._readiness.met("batches")
         else:
             self._readiness.not_met(
-                "batches", f"no batch ended for {self._overdue_seconds:g} s: has Spark an executor, and Kafka a leader?"
+                "batches",
+                f"no batch ended for {self._overdue_seconds:g} s: does Spark have an executor, and is Kafka active?",
             )
         session.check_executors(self._spark, self._settings, waited_seconds)
 

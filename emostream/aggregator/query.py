@@ -56,7 +56,7 @@ _JUDGED = f"""
              WHEN reactions IS NULL THEN 'it does not parse as a list of reactions'
              WHEN NOT forall(reactions, item -> {_IS_WHOLE})
                   THEN 'an item lacks user_id, emoji_type or timestamp, or one is of another type'
-             WHEN NOT forall(reactions.emoji_type, emoji -> {_IS_EMOJI}) THEN 'an emoji_type is no emoji'
+             WHEN NOT forall(reactions.emoji_type, emoji -> {_IS_EMOJI}) THEN 'an emoji_type is not an emoji'
         END AS reason
     FROM (SELECT *, {_READ} AS reactions FROM ({_TEXTS}))
 """

@@ -48,10 +48,10 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
         session: SparkSession = SparkSession.builder.getOrCreate()
     except Exception as error:
         reason = " ".join(str(error).splitlines()[:2])
-        java = os.environ.get("JAVA_HOME", "that of PATH, as JAVA_HOME is not set")
+        java = os.environ.get("JAVA_HOME", "the one on PATH, because JAVA_HOME is not set")
         raise EmoStreamError(
-            f"Spark did not start on {settings.spark_master} ({reason}); is the master active, and is the Java that it "
-            f"was started with ({java}) a 17, 21 or 25?"
+            f"Spark did not start on {settings.spark_master} ({reason}); is the master active, and is the Java in use "
+            f"({java}) version 17, 21 or 25?"
         ) from error
     return session
 
@@ -133,8 +133,8 @@ def check_executors(session: SparkSession, settings: AggregatorSettings, waited_
     """
     if waited_seconds > _NO_EXECUTOR_SECONDS and lacks_executor(session, settings):
         raise EmoStreamError(
-            f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and has it cores left? The "
-            "aggregator starts again, as an application that is new to the master."
+            f"Spark had no executor for {_NO_EXECUTOR_SECONDS:g} s: is a worker active, and does it have free cores? "
+            "The aggregator restarts as a new application of the master."
         )
 
 

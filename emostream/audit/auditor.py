@@ -71,7 +71,7 @@ class _Auditor:
                 self._read()
             except OffsetOutOfRangeError as error:
                 raise EmoStreamError(
-                    "records were deleted before the audit read them: it starts again from the last swarm."
+                    "records were deleted before the audit read them: it restarts from the last swarm."
                 ) from error
             except KafkaError as error:
                 self._readiness.not_met("kafka", f"reading failed: {error}")

@@ -95,12 +95,12 @@ class Ledger:
 
 def _offsets(swarm: Swarm) -> dict[int, int]:
     if not isinstance(swarm.progress, Progress):
-        raise EmoStreamError(f"swarm {swarm.id} carries no progress: it is no record of {SWARMS_TOPIC}")
+        raise EmoStreamError(f"swarm {swarm.id} has no progress: it is not a record of {SWARMS_TOPIC}")
     return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}
 
 
 def _stream(swarm: Swarm) -> str:
     position = parse_message_id(swarm.id)
     if position is None:
-        raise EmoStreamError(f"{swarm.id!r} is no id of a swarm")
+        raise EmoStreamError(f"{swarm.id!r} is not the id of a swarm")
     return position[0]

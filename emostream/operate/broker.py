@@ -48,7 +48,7 @@ def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeo
         if time.monotonic() > deadline:
             raise EmoStreamError(
                 f"broker {broker_id} at {host}:{port} does not answer or has not loaded the state of its transactions "
-                f"after {timeout_seconds:g} s: it must be started again."
+                f"after {timeout_seconds:g} s: restart it."
             )
         time.sleep(_POLL_SECONDS)
 

@@ -18,9 +18,9 @@ This page is written by `emostream config reference`, from the code; a test fail
 
 ## Settings
 
-Each setting is an environment variable. A variable that starts with `EMOSTREAM_` and is no setting stops the start, so
-a misspelt one is never ignored. `emostream config show TIER` prints the values that a tier would start with, and
-`emostream config check TIER` exits 2, saying what to change, where it could not.
+Each setting is an environment variable. A process does not start with a variable that begins with `EMOSTREAM_` and is
+not a setting, so a misspelt one is never ignored. `emostream config show TIER` prints the values that a tier would
+start with. If they are invalid, `emostream config check TIER` says what to change, and exits 2.
 """
 _METRICS_HEAD = """\
 

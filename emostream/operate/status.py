@@ -60,9 +60,9 @@ def problems(view: TopologyView, clusters: Sequence[str]) -> list[str]:
     found = []
     if view.stale_since is not None:
         since = datetime.fromtimestamp(view.stale_since / 1_000, UTC)
-        found.append(f"The registry hears nothing from ZooKeeper since {since:%H:%M:%S} UTC; this is its last view.")
+        found.append(f"The registry has not reached ZooKeeper since {since:%H:%M:%S} UTC; this is its last view.")
     if not any(service.tier == "ingest" for service in view.services):
-        found.append("No ingest is there: nobody can react.")
+        found.append("No ingest is running: nobody can react.")
     if not any(service.tier == "aggregator" and service.leader for service in view.services):
         found.append("No aggregator leads: reactions wait in Kafka.")
     relayed = {
@@ -73,7 +73,7 @@ def problems(view: TopologyView, clusters: Sequence[str]) -> list[str]:
         if cluster not in relayed:
             found.append(f"No publisher leads for {cluster}: its viewers see no new swarms.")
         if cluster not in watched:
-            found.append(f"No subscriber of {cluster} is there: viewers are sent to the other clusters.")
+            found.append(f"No subscriber of {cluster} is running: viewers are sent to the other clusters.")
     if view.subscribers and all(each.clients + each.pending >= each.capacity for each in view.subscribers):
         found.append("Every subscriber is full: raise EMOSTREAM_SUBSCRIBER_CAPACITY, or add subscribers.")
     return found

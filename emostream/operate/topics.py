@@ -58,7 +58,7 @@ class Change:
 
     def __str__(self) -> str:
         if self.create:
-            return f"{self.topic.name}: make it, with {_plural(self.topic.partitions, 'partition')}"
+            return f"{self.topic.name}: create it with {_plural(self.topic.partitions, 'partition')}"
         if self.partitions:
             return f"{self.topic.name}: grow to {_plural(self.partitions, 'partition')}"
         return f"{self.topic.name}: set " + ", ".join(f"{name}={value}" for name, value in self.configs.items())
@@ -78,7 +78,7 @@ def changes(wanted: Topic, found: Topic | None) -> list[Change]:
         return [Change(wanted, create=True)]
     if wanted.partitions == 1 < found.partitions and wanted.name not in _PARTITIONED:
         raise EmoStreamError(
-            f"{wanted.name} has {found.partitions} partitions, but its order needs it to have one: delete the topic "
+            f"{wanted.name} has {found.partitions} partitions, but its order requires a single one: delete the topic "
             "and apply again."
         )
     needed = []
@@ -108,8 +108,8 @@ def apply(
         sentences.append(f"{SWARMS_TOPIC}: begin a new stream" if check else _begin_stream(kafka))
     elif last_swarm(kafka) is None:
         raise EmoStreamError(
-            f"{SWARMS_TOPIC} is there but empty, so what was counted before is not known: to count all that "
-            f"{REACTIONS_TOPIC} holds, in a new stream, run `{RECOVERY_COMMAND}`."
+            f"{SWARMS_TOPIC} exists but is empty, so it is not known what was counted: to count all that "
+            f"{REACTIONS_TOPIC} holds in a new stream, run `{RECOVERY_COMMAND}`."
         )
     return sentences
 

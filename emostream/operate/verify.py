@@ -109,7 +109,7 @@ async def _find(registry_url: str, wanted: int, deadline: float) -> list[Subscri
         if time.monotonic() > deadline:
             names = ", ".join(subscriber.name for subscriber in found) or "none"
             raise EmoStreamError(
-                f"{wanted} subscribers should be there, but the registry knows {len(found)} ({names}): is "
+                f"{wanted} subscribers were expected, but the registry knows {len(found)} ({names}): is "
                 "emostream-subscriber@ active on each edge host?"
             )
         await asyncio.sleep(_POLL_SECONDS)

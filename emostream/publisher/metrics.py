@@ -8,13 +8,13 @@ LEADER = Gauge(f"{_PREFIX}_leader", "1 while this publisher relays, 0 while it s
 TERMS = Counter(f"{_PREFIX}_terms_total", "Times that relaying began, after an election or a failure.")
 RELAYED = Counter(f"{_PREFIX}_relayed_swarms_total", "Swarms that the cluster's topic has acknowledged.")
 REPEATS = Counter(
-    f"{_PREFIX}_repeats_total", "Swarms read again and not relayed, because the cluster has them; one in most terms."
+    f"{_PREFIX}_repeats_total", "Swarms read again and not relayed, because the cluster has them; one a term is normal."
 )
-GAPS = Counter(f"{_PREFIX}_gaps_total", "Times that swarms were gone before they were relayed.")
-NEW_STREAMS = Counter(f"{_PREFIX}_new_streams_total", "Beginnings of a stream other than the one before.")
-UNREADABLE = Counter(f"{_PREFIX}_unreadable_records_total", "Records of `swarms` that are no swarm.")
+GAPS = Counter(f"{_PREFIX}_gaps_total", "Times that swarms were deleted before they were relayed.")
+NEW_STREAMS = Counter(f"{_PREFIX}_new_streams_total", "New streams of swarms that have begun.")
+UNREADABLE = Counter(f"{_PREFIX}_unreadable_records_total", "Records of `swarms` that are not swarms.")
 IN_FLIGHT = Gauge(f"{_PREFIX}_in_flight_swarms", "Swarms sent and not acknowledged yet.")
-LAG = Gauge(f"{_PREFIX}_lag_records", "Records of `swarms` that are still to be read.")
+LAG = Gauge(f"{_PREFIX}_lag_records", "Records of `swarms` that are not read yet.")
 SEQUENCE = Gauge(f"{_PREFIX}_head_sequence", "Sequence of the last swarm that the cluster's topic has acknowledged.")
 LATENCY = Histogram(
     f"{_PREFIX}_relay_seconds",

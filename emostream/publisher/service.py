@@ -148,7 +148,7 @@ class Publisher:
             self._readiness.met("election")
         elif not self._election.is_leader:
             hosts = ",".join(self._zookeeper.hosts)
-            self._readiness.not_met("election", f"no ZooKeeper of {hosts} answers, so nobody can be elected")
+            self._readiness.not_met("election", f"no ZooKeeper of {hosts} answers, so no publisher can be elected")
 
 
 class Term:
@@ -194,7 +194,7 @@ class Term:
         except (KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
             raise EmoStreamError(
                 f"the last record of {self._cluster.topic}, at offset {record.offset}, is not a publisher's: another "
-                "program writes to this topic; stop it, and delete and apply the topic again."
+                "program writes to this topic; stop it, delete the topic, and apply it again."
             ) from error
         log.info("read back", stream=last.stream, sequence=last.sequence, swarms_offset=last.offset)
         metrics.SEQUENCE.set(last.sequence)
@@ -208,13 +208,13 @@ class Term:
             try:
                 records = reader.poll(timeout_ms=_POLL_MS).get(_SWARMS, [])
             except OffsetOutOfRangeError:
-                log.warning("swarms no longer holds the next record: going on from its beginning")
+                log.warning("swarms no longer holds the next record: continuing from its beginning")
                 relay.start_over()
                 _seek(reader, relay)
                 continue
             self._is_answered = self._is_answered or bool(records)
             if not self._relay_batch(relay, records, producer):
-                log.warning("swarms was made anew: going on from its beginning")
+                log.warning("swarms was recreated: continuing from its beginning")
                 _seek(reader, relay)
             self._settle()
             if time.monotonic() >= probe_at:
@@ -229,7 +229,7 @@ class Term:
                 position = source_position_of(model.decode_swarm(record.value or b""), record.offset)
             except (msgspec.DecodeError, ValueError) as error:
                 metrics.UNREADABLE.inc()
-                log.error("a record of swarms is no swarm and is skipped", offset=record.offset, error=repr(error))
+                log.error("a record of swarms is not a swarm and is skipped", offset=record.offset, error=repr(error))
                 continue
             decision = relay.take(position)
             if decision is Decision.START_OVER:

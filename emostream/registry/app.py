@@ -68,7 +68,7 @@ def create_app(
 
     def _assign(wanted: _Request) -> Response:
         if readiness.reasons():
-            return _refuse("starting", "The registry has not heard from ZooKeeper yet.")
+            return _refuse("starting", "The registry has not reached ZooKeeper yet.")
         assignment = topology.assign(now(), frozenset(wanted.exclude))
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")

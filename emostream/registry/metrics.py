@@ -4,8 +4,8 @@ from prometheus_client import Counter, Gauge
 
 _PREFIX = "emostream_registry"
 
-ASSIGNMENTS = Counter(f"{_PREFIX}_assignments_total", "Viewers told where to connect.", ["cluster"])
-REFUSALS = Counter(f"{_PREFIX}_refused_assignments_total", "Viewers told to come again.", ["reason"])
-CHANGES = Counter(f"{_PREFIX}_changes_total", "Nodes of ZooKeeper that came, went or changed.", ["change"])
+ASSIGNMENTS = Counter(f"{_PREFIX}_assignments_total", "Viewers that were assigned to a subscriber.", ["cluster"])
+REFUSALS = Counter(f"{_PREFIX}_refused_assignments_total", "Viewers that were told to ask again later.", ["reason"])
+CHANGES = Counter(f"{_PREFIX}_changes_total", "Nodes of ZooKeeper that were added, changed or removed.", ["change"])
 UNREADABLE = Counter(f"{_PREFIX}_unreadable_nodes_total", "Nodes in ZooKeeper that describe no known process.")
 STALE = Gauge(f"{_PREFIX}_stale", "1 while ZooKeeper is away and the last view is kept, else 0.")

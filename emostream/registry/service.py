@@ -104,7 +104,7 @@ class _TopologyUpdater:
 
     def _remove(self, path: str) -> None:
         metrics.CHANGES.labels("remove").inc()
-        log.info("gone", path=path)
+        log.info("a node in ZooKeeper is gone", path=path)
         self._topology.remove(path)
 
     def _set_stale_since(self, now_ms: int | None) -> None:

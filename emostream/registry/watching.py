@@ -60,7 +60,7 @@ class TreeWatch:
             try:
                 self._read(dirty)
             except (KazooException, KazooTimeoutError) as error:
-                log.warning("ZooKeeper did not answer; all is read again", error=repr(error))
+                log.warning("ZooKeeper did not answer; reading everything again", error=repr(error))
                 with self._changed:
                     self._dirty.update(self._roots)
                     self._changed.wait_for(lambda: self._is_stopped, _RETRY_SECONDS)

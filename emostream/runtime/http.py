@@ -50,11 +50,11 @@ _requests = Counter(
 )
 _dropped_requests = Counter(
     "emostream_http_dropped_requests_total",
-    "Requests whose client went away before its whole body was there, or its answer.",
+    "Requests whose client disconnected before the answer.",
 )
 _refused_bodies = Counter(
     "emostream_http_refused_bodies_total",
-    "Requests that got 503 because the bodies on their way in filled the memory that they may have.",
+    "Requests that got 503 because the bodies being received filled their memory.",
 )
 _OTHER_PATH = "other"
 
@@ -69,7 +69,7 @@ class Deferred(Response):
         self.outcome = outcome
 
     def __call__(self, *_: Any) -> Any:
-        raise RuntimeError("a deferred response needs the edge of emostream.runtime.http, not a plain WSGI server")
+        raise RuntimeError("a deferred response needs the server of emostream.runtime.http, not a plain WSGI server")
 
 
 class _App(Flask):
@@ -181,7 +181,7 @@ def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] 
 
 def _failed(method: str, path: str, error: Exception) -> Response:
     log.error("request failed", method=method, path=path, exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed at this request; its log says why.")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed on this request; its log says why.")
 
 
 class _ListeningServer(Server):  # type: ignore[misc]
@@ -218,7 +218,7 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
     if not stopping.done():
         stopping.cancel()
         await serving
-        raise EmoStreamError(f"the HTTP server of {app.name} has ended by itself; the lines before say why.")
+        raise EmoStreamError(f"the HTTP server of {app.name} ended unexpectedly; the log lines above say why.")
     server.stop()
     await serving
 
@@ -341,7 +341,7 @@ class RsgiApp:
             detail = "Send the request's body with a Content-Length."
             raise _RefusedError(problem(HTTPStatus.LENGTH_REQUIRED, detail))
         if scope.http_version == "1.1" and "host" not in headers:
-            raise _RefusedError(problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 needs the header Host."))
+            raise _RefusedError(problem(HTTPStatus.BAD_REQUEST, "An HTTP/1.1 request needs the header Host."))
         length = int(headers.get("content-length", 0))
         if length > self._limits.body_bytes:
             detail = f"A request's body may have {self._limits.body_bytes} bytes at most."
@@ -352,7 +352,7 @@ class RsgiApp:
             async with asyncio.timeout(self._limits.body_timeout_seconds):
                 await self._copy_body(pieces, length, body)
         except TimeoutError:
-            detail = "The request's body did not come in time."
+            detail = "The request's body did not arrive in time."
             raise _RefusedError(problem(HTTPStatus.REQUEST_TIMEOUT, detail), is_sending=False) from None
         finally:
             self._budget.give_back(body.tell())
@@ -367,7 +367,7 @@ class RsgiApp:
                 raise _ClientGoneError
             if not self._budget.take(len(piece), length):
                 _refused_bodies.inc()
-                detail = "Too many bytes of other requests are on their way in; nothing of this one was taken."
+                detail = "Too many bytes of other requests are being received; this request was not accepted."
                 retry = [("Retry-After", str(_RETRY_AFTER_SECONDS))]
                 raise _RefusedError(problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry))
             body.write(piece)

@@ -100,8 +100,8 @@ def explained_errors(bootstrap_servers: Sequence[str]) -> Iterator[None]:
         yield
     except KafkaError as error:
         raise EmoStreamError(
-            f"the brokers of {','.join(bootstrap_servers)} did not answer as they should ({type(error).__name__}): is "
-            "kafka.service active on all of them, and are they as many as the settings ask for?"
+            f"the brokers of {','.join(bootstrap_servers)} failed to answer ({type(error).__name__}): is "
+            "kafka.service active on all of them, and are there as many as the settings require?"
         ) from error
 
 
@@ -143,8 +143,8 @@ def records_until(
     while reader.position(partition) < end:
         if time.monotonic() > deadline:
             raise EmoStreamError(
-                f"{partition.topic} could not be read to its end in {timeout_seconds:g} s: is a transaction left open, "
-                "or a broker away?"
+                f"{partition.topic} could not be read to its end in {timeout_seconds:g} s: is a transaction still "
+                "open, or a broker down?"
             )
         for batch in reader.poll(timeout_ms=200).values():
             yield from batch

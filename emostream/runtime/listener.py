@@ -78,7 +78,7 @@ def listen(host: str, port: int, *, backlog: int = _BACKLOG, variables: str = ""
         remedy = f" ({variables})" if variables else ""
         reason = getattr(error, "strerror", None) or error
         raise EmoStreamError(
-            f"{address_of(url(host, port))} cannot be bound ({reason}): end what listens there, or choose another "
+            f"{address_of(url(host, port))} cannot be bound ({reason}): stop what listens there, or choose another "
             f"address{remedy}."
         ) from error
     listener.setblocking(False)

@@ -214,7 +214,7 @@ class Handshake(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # `_Head` stops the parser once the head is complete, so no body and no second request is read.
             if not self._head.is_whole:
-                self._refuse(HTTPStatus.BAD_REQUEST, f"This is no HTTP request: {error}.")
+                self._refuse(HTTPStatus.BAD_REQUEST, f"This is not an HTTP request: {error}.")
                 return
         self._rest_bytes -= len(data)
         if len(self._head.headers) > _MAX_HEADERS or (self._rest_bytes <= 0 and not self._head.is_whole):
@@ -232,7 +232,7 @@ class Handshake(asyncio.Protocol):
         if self._is_answered:
             self._transport.abort()
             return False
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.")
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
         return True
 
     def abort(self) -> None:

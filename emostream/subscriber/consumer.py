@@ -61,7 +61,7 @@ class SwarmConsumer:
                     self._follow(reader)
             except OffsetOutOfRangeError:
                 metrics.LOST_POSITIONS.inc()
-                self._not_ready(f"{self._topic} was trimmed or made anew; its state is being read again")
+                self._not_ready(f"{self._topic} was trimmed or recreated; its state is being read again")
             except (KafkaError, EmoStreamError) as error:
                 self._not_ready(f"{self._topic} cannot be read: {error!r}")
                 self._stop.wait(_RETRY_SECONDS)
@@ -118,7 +118,7 @@ class SwarmConsumer:
             except (msgspec.DecodeError, ValueError, KeyError) as error:
                 metrics.UNREADABLE.inc()
                 log.error(
-                    "a record is no swarm and is skipped", topic=self._topic, offset=record.offset, error=repr(error)
+                    "a record is not a swarm and is skipped", topic=self._topic, offset=record.offset, error=repr(error)
                 )
                 continue
             self._sink(entry, totals)

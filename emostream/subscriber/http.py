@@ -31,7 +31,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.version == "1.1" and sum(name.lower() == "host" for name, _ in self.headers) != 1:
-            raise ValueError("A request of HTTP/1.1 has exactly one Host header")
+            raise ValueError("An HTTP/1.1 request has exactly one Host header")
         url = httptools.parse_url(self.target.encode("latin-1"))
         self.path = (url.path or b"/").decode("latin-1")
         self.query = dict(parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True))

@@ -5,8 +5,8 @@ from prometheus_client import Counter, Gauge, Histogram
 _PREFIX = "emostream_subscriber"
 
 VIEWERS = Gauge(f"{_PREFIX}_viewers", "Viewers connected now.", ["kind"])
-CAPACITY = Gauge(f"{_PREFIX}_capacity_viewers", "Viewers held at most.")
-BEHIND = Gauge(f"{_PREFIX}_behind_viewers", "Viewers that read the history now, because they resume or are slow.")
+CAPACITY = Gauge(f"{_PREFIX}_capacity_viewers", "Most viewers that it takes.")
+BEHIND = Gauge(f"{_PREFIX}_behind_viewers", "Viewers that are reading the history, because they resume or are slow.")
 HEAD = Gauge(f"{_PREFIX}_head_sequence", "Sequence of the newest swarm.")
 HISTORY_SWARMS = Gauge(f"{_PREFIX}_history_swarms", "Swarms in the history.")
 HISTORY_BYTES = Gauge(f"{_PREFIX}_history_bytes", "Bytes of the history.")
@@ -15,16 +15,14 @@ DELIVERIES = Counter(f"{_PREFIX}_deliveries_total", "Swarms written to viewers."
 BYTES = Counter(f"{_PREFIX}_delivered_bytes_total", "Bytes of swarms, snapshots and resets written to viewers.")
 SNAPSHOTS = Counter(f"{_PREFIX}_snapshots_total", "Snapshots written to new viewers.")
 RESETS = Counter(f"{_PREFIX}_resets_total", "Resets written to viewers whose next swarm the history does not hold.")
-REPEATS = Counter(f"{_PREFIX}_repeats_total", "Records dropped because their swarm was known, or its stream is over.")
+REPEATS = Counter(f"{_PREFIX}_repeats_total", "Records dropped because their swarm is known or their stream has ended.")
 GAPS = Counter(f"{_PREFIX}_gaps_total", "Gaps in the sequences of the cluster's topic.")
-NEW_STREAMS = Counter(f"{_PREFIX}_new_streams_total", "Beginnings of a stream other than the one before.")
-UNREADABLE = Counter(f"{_PREFIX}_unreadable_records_total", "Records of the cluster's topic that are no swarm.")
+NEW_STREAMS = Counter(f"{_PREFIX}_new_streams_total", "New streams of swarms that have begun.")
+UNREADABLE = Counter(f"{_PREFIX}_unreadable_records_total", "Records of the cluster's topic that are not swarms.")
 LOST_POSITIONS = Counter(
     f"{_PREFIX}_lost_positions_total", "Times the cluster's topic no longer held the offset to read next."
 )
-PAUSES = Counter(
-    f"{_PREFIX}_slow_pauses_total", "Times a viewer did not take all at once, so that it got no more for a while."
-)
+PAUSES = Counter(f"{_PREFIX}_slow_pauses_total", "Times that sending to a viewer paused, because its buffer was full.")
 SLOW_CLOSES = Counter(f"{_PREFIX}_slow_closes_total", "Viewers closed because they read nothing for too long.")
 REFUSALS = Counter(f"{_PREFIX}_refusals_total", "Viewers refused.", ["reason"])
 DROPPED_HANDSHAKES = Counter(

@@ -134,7 +134,7 @@ class Server:
         if request.method == "OPTIONS":
             return http.head(HTTPStatus.NO_CONTENT, [*self._preflight(request), *self._cors(request)])
         if request.method != "GET":
-            detail = f"{request.path} knows {_METHODS} alone."
+            detail = f"{request.path} allows only {_METHODS}."
             return http.problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, [("Allow", _METHODS), *self._cors(request)])
         return route(request)
 
@@ -186,7 +186,7 @@ class Server:
             )
             return http.problem(HTTPStatus.BAD_REQUEST, detail, self._cors(request))
         if entry is None:
-            detail = "The history has no such swarm, or none that counts this record: it is still to come, or too old."
+            detail = "The history holds no swarm for this request: it has not come yet, or it is too old."
             return http.problem(HTTPStatus.NOT_FOUND, detail, self._cors(request))
         content = {
             "sequence": entry.sequence,

@@ -122,7 +122,7 @@ class _Presence:
         registered = None
         while True:
             if self._registration.holder:
-                reason = f"its name is taken by {self._registration.holder}: choose another one by {self._variable}"
+                reason = f"its name is taken by {self._registration.holder}: choose another one with {self._variable}"
                 self._readiness.not_met(self.CONDITION, reason)
             elif self._registration.was_made:
                 self._readiness.met(self.CONDITION)

@@ -34,7 +34,7 @@ class NotASwarmError(EmoStreamError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"the last record of {SWARMS_TOPIC} is no swarm ({reason}), so something else than an aggregator wrote it: "
+            f"the last record of {SWARMS_TOPIC} is not a swarm ({reason}), so another program wrote it: "
             f"to begin a new stream, run `{RECOVERY_COMMAND}`."
         )
 
@@ -249,7 +249,7 @@ def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int
     progress = progress_of(last)
     if progress.reactions_topic_id != topic.id:
         raise EmoStreamError(
-            f"{REACTIONS_TOPIC} was made anew since the last swarm (it is topic {topic.id} now, "
+            f"{REACTIONS_TOPIC} was recreated since the last swarm (its id is {topic.id}, and "
             f"{progress.reactions_topic_id} was counted): to begin a new stream with it, run `{RECOVERY_COMMAND}`."
         )
     offsets = {partition: progress.offsets.get(str(partition), 0) for partition in topic.beginnings}
@@ -258,13 +258,13 @@ def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int
             raise EmoStreamError(
                 f"{REACTIONS_TOPIC} partition {partition} begins at offset {topic.beginnings[partition]}, but only "
                 f"those before {offset} are counted: retention deleted {topic.beginnings[partition] - offset} records "
-                "while no aggregator ran. To go on without them, in a new stream, run "
-                f"`{RECOVERY_COMMAND}`; a longer EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS outlasts such an outage."
+                "while no aggregator ran. To continue without them in a new stream, run "
+                f"`{RECOVERY_COMMAND}`; a longer EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS avoids this."
             )
         if offset > topic.ends[partition]:
             raise EmoStreamError(
                 f"{REACTIONS_TOPIC} partition {partition} ends at offset {topic.ends[partition]}, but those before "
-                f"{offset} are counted: a broker lost records that it had acknowledged. To go on from what is left, "
+                f"{offset} are counted: a broker lost records that it had acknowledged. To continue with the rest "
                 f"in a new stream, run `{RECOVERY_COMMAND}`."
             )
     return offsets
@@ -277,7 +277,7 @@ def read_record(value: bytes) -> Swarm:
     except msgspec.DecodeError as error:
         raise NotASwarmError(str(error)) from error
     if not isinstance(swarm.progress, Progress):
-        raise NotASwarmError("it carries no progress")
+        raise NotASwarmError("it has no progress")
     if parse_message_id(swarm.id) is None:
         raise NotASwarmError(f"its id is {swarm.id!r}")
     return swarm
@@ -311,6 +311,6 @@ def _check_contiguous(progress: Progress, batch: Batch) -> None:
 
 def _out_of_order(read: str, partition: int, due: str) -> EmoStreamError:
     return EmoStreamError(
-        f"Spark read offsets {read} of {REACTIONS_TOPIC} partition {partition} where {due} due: nothing of this batch "
-        "is counted; the aggregator starts again from the last swarm."
+        f"Spark read offsets {read} of {REACTIONS_TOPIC} partition {partition}, but {due} due: nothing of this batch "
+        "is counted; the aggregator restarts from the last swarm."
     )

@@ -361,7 +361,7 @@ def test_it_refuses_to_start_where_going_on_would_lose_reactions(log: Log, start
         _refuses(start(), "retention deleted")
         _delete(log.settings, REACTIONS_TOPIC)
         topics.apply(log.settings, CLUSTERS)
-        _refuses(start(), "made anew")
+        _refuses(start(), "recreated")
         admin.delete_records({TopicPartition(SWARMS_TOPIC, 0): 2})
         _refuses(start(), "swarms is empty")
         topics.apply(log.settings, CLUSTERS, new_stream=True)

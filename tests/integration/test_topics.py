@@ -112,5 +112,5 @@ def test_a_setting_that_a_broker_refuses_is_said_in_one_sentence(
     monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "far,another")
     refused = apply()
     assert refused.exit_code == 1
-    assert "another: make it, with 1 partition: the broker refused (InvalidReplicationFactorError" in refused.output
+    assert "another: create it with 1 partition: the broker refused (InvalidReplicationFactorError" in refused.output
     assert settings.bootstrap_servers

@@ -95,7 +95,7 @@ def test_a_host_is_an_ip_address_or_a_name_of_one(host: str, url: str) -> None:
     [(section, field) for section in config.SECTIONS for field in section.model_fields if field.endswith("host")],
 )
 def test_a_host_that_cannot_be_bound_is_refused(section: type[config.Section], field: str, host: str) -> None:
-    with pytest.raises(ConfigurationError, match="it is no IP address, and no name that resolves to one"):
+    with pytest.raises(ConfigurationError, match="neither an IP address nor a name that this host resolves"):
         config.load(section, **{field: host})
 
 
@@ -118,7 +118,7 @@ def test_every_address_needs_one_that_others_are_told(
 
 
 def test_executors_cannot_call_back_at_every_address() -> None:
-    with pytest.raises(ConfigurationError, match="name one that they reach"):
+    with pytest.raises(ConfigurationError, match="set one that they can reach"):
         config.load(config.AggregatorSettings, host="0.0.0.0")  # noqa: S104
 
 

@@ -47,7 +47,7 @@ def test_a_segment_holds_any_record_and_several_make_up_what_is_kept(retention_b
 def test_a_missing_topic_is_made() -> None:
     (change,) = changes(SWARMS, None)
     assert change.create
-    assert str(change) == "swarms: make it, with 1 partition"
+    assert str(change) == "swarms: create it with 1 partition"
 
 
 def test_a_topic_as_wanted_needs_nothing() -> None:

@@ -159,7 +159,7 @@ def test_going_on_begins_where_the_last_swarm_ended() -> None:
     ("last", "topic", "reason"),
     [
         pytest.param(None, TOPIC, "is empty", id="empty"),
-        pytest.param(first(), ReactionsTopic("topic-2", {0: 0}, {0: 0}), "made anew", id="another topic"),
+        pytest.param(first(), ReactionsTopic("topic-2", {0: 0}, {0: 0}), "recreated", id="another topic"),
         pytest.param(
             first(), ReactionsTopic("topic-1", {0: 10, 1: 5}, {0: 20, 1: 5}), "deleted 10 records", id="retention"
         ),
