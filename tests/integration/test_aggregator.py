@@ -38,6 +38,7 @@ from emostream.runtime.kafka import admin_client, durable_producer, log_reader, 
 from emostream.swarms.log import SwarmLog
 from emostream.swarms.rules import RECOVERY_COMMAND, progress_of, read_record, stream_of
 from emostream_lab.chaos.junk import JUNK, ODD
+from emostream_lab.machine import class_archives
 from emostream_lab.machine.jars import JARS
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
@@ -200,6 +201,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
                 "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
                 "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
                 "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
+                "EMOSTREAM_AGGREGATOR_CLASS_ARCHIVE": str(class_archives.path("spark")),
                 # Quicker to start, and fast enough for what is counted here.
                 "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
                 **{f"EMOSTREAM_AGGREGATOR_{key.upper()}": str(value) for key, value in values.items()},
