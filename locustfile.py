@@ -8,9 +8,9 @@ from gevent import sleep
 from gevent.pool import Pool
 from locust import LoadTestShape, User, events, task
 
+from emostream.client.session import Kind
 from emostream_lab.load import options, plugin
 from emostream_lab.load.sender import Portion
-from emostream_lab.load.viewer import Kind
 
 # The share of the reactions that come one by one. The others come in batches, as from apps that collect taps.
 SINGLE_SHARE = 0.5

@@ -3,13 +3,19 @@
 import asyncio
 from typing import cast
 
+from emostream.client.errors import NotAnsweredError, NotSentError
 from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 
 
-class ConnectionEndedError(Exception):
-    """The connection ended before the answer came. The server may have processed the request."""
+async def ask(address: Address, request: bytes, timeout_seconds: float) -> Response:
+    """Return the answer to a request, on a connection of its own. Raises NotSentError or NotAnsweredError."""
+    connection = await HttpConnection.connect(address)
+    try:
+        return await connection.exchange(request, timeout_seconds)
+    finally:
+        connection.close()
 
 
 class HttpConnection(asyncio.Protocol):
@@ -22,17 +28,20 @@ class HttpConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, address: Address) -> "HttpConnection":
-        """Open a connection. Raises OSError if no server accepts it in time (TimeoutError is an OSError)."""
+        """Open a connection. Raises NotSentError if no server accepts it in time."""
         loop = asyncio.get_running_loop()
         ssl = True if address.is_secure else None
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            _, connection = await loop.create_connection(cls, address.host, address.port, ssl=ssl)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                _, connection = await loop.create_connection(cls, address.host, address.port, ssl=ssl)
+        except OSError as error:
+            raise NotSentError(f"{address.authority} cannot be reached: {error or 'no answer'}") from error
         return connection
 
     async def exchange(self, request: bytes, timeout_seconds: float) -> Response:
         """Send a request and return its answer.
 
-        Raises ConnectionEndedError if no answer comes in time. Then the connection is closed.
+        Raises NotAnsweredError if no answer comes in time. Then the connection is closed.
         """
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -41,7 +50,7 @@ class HttpConnection(asyncio.Protocol):
                 response = await self._waiter
         except TimeoutError:
             self.close()
-            raise ConnectionEndedError(f"no answer came in {timeout_seconds:g} s") from None
+            raise NotAnsweredError(f"no answer came in {timeout_seconds:g} s") from None
         except BaseException:
             # The request was abandoned. Its answer may still come, and the next request would take it for its own.
             self.close()
@@ -79,4 +88,4 @@ class HttpConnection(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         self.close()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(ConnectionEndedError(reason))
+            self._waiter.set_exception(NotAnsweredError(reason))

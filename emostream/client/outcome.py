@@ -6,6 +6,7 @@ from http import HTTPStatus
 import msgspec
 
 from emostream import model
+from emostream.client.errors import NoAnswerError, NotSentError
 from emostream.client.http1 import Response
 
 
@@ -43,20 +44,24 @@ class Unknown:
 Outcome = Accepted | Refused | Unknown
 
 
-def outcome_of(response: Response) -> Outcome:
-    """Interpret ingest's answer to POST /v1/reactions."""
+def outcome_of(response: Response | NoAnswerError) -> Outcome:
+    """Interpret ingest's answer to POST /v1/reactions, or the error that came in its place."""
+    if isinstance(response, NotSentError):
+        return Refused(str(response))
+    if isinstance(response, NoAnswerError):
+        return Unknown(str(response))
     if response.status == HTTPStatus.ACCEPTED:
         try:
-            answer = model.decode(response.body, _Answer)
+            accepted = model.decode(response.body, _Acceptance)
         except msgspec.DecodeError as error:
             return Unknown(f"the answer is not ingest's: {error}")
-        return Accepted(answer.accepted, answer.record)
+        return Accepted(accepted.accepted, accepted.record)
     # Among server errors, only 503 guarantees that nothing was accepted.
     if response.status == HTTPStatus.SERVICE_UNAVAILABLE or 400 <= response.status < 500:
         return Refused(response.reason, response.retry_after_seconds)
     return Unknown(response.reason)
 
 
-class _Answer(msgspec.Struct):
+class _Acceptance(msgspec.Struct):
     accepted: int
     record: Record

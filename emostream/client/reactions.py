@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from emostream import model
-from emostream.client.connection import ConnectionEndedError, HttpConnection
-from emostream.client.http1 import Address, post_json
-from emostream.client.outcome import Outcome, Refused, Unknown, outcome_of
+from emostream.client.connection import HttpConnection
+from emostream.client.errors import NoAnswerError
+from emostream.client.http1 import Address, Response, post_json
+from emostream.client.outcome import Outcome, outcome_of
 
 # Longer than ingest waits for Kafka, so that ingest's own answer comes first.
 _ANSWER_TIMEOUT_SECONDS = 10.0
@@ -36,16 +37,16 @@ class ReactionSender:
         request = post_json(self._address, model.encode(reactions))
         async with self._turns:
             try:
-                connection = await self._connection()
-            except OSError as error:
-                return Refused(f"ingest cannot be reached: {error or 'no answer'}")
-            try:
-                response = await connection.exchange(request, _ANSWER_TIMEOUT_SECONDS)
-            except ConnectionEndedError as error:
-                return Unknown(str(error))
-            if connection.is_open:
-                self._idle.append(connection)
-        return outcome_of(response)
+                return outcome_of(await self._exchange(request))
+            except NoAnswerError as error:
+                return outcome_of(error)
+
+    async def _exchange(self, request: bytes) -> Response:
+        connection = await self._connection()
+        response = await connection.exchange(request, _ANSWER_TIMEOUT_SECONDS)
+        if connection.is_open:
+            self._idle.append(connection)
+        return response
 
     async def _connection(self) -> HttpConnection:
         while self._idle:

@@ -21,7 +21,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from emostream import model
-from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.connection import ask
+from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, get
 from emostream.client.outcome import Accepted, Outcome, Refused
 from emostream.client.reactions import ReactionSender
@@ -47,11 +48,9 @@ async def fetch_palette(ingest_url: str) -> list[str]:
     """Ask ingest for the emoji that it allows. Raises EmoStreamError if it does not answer."""
     address = Address.of(f"{ingest_url}/v1/palette")
     try:
-        connection = await HttpConnection.connect(address)
-        response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
-        connection.close()
+        response = await ask(address, get(address, {}), _ANSWER_TIMEOUT_SECONDS)
         return model.decode(response.body, _Palette).emoji
-    except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
+    except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(
             f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"
         ) from error

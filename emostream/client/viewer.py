@@ -4,19 +4,15 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Literal, cast
-
-import msgspec
-from websockets.exceptions import InvalidURI
+from typing import cast
 
 from emostream import model
-from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ConnectionEndedError, HttpConnection
-from emostream.client.errors import StreamLostError
-from emostream.client.http1 import Address, post_json
-from emostream.client.reconnect import ReconnectPolicy
-from emostream.client.streams import SseStream, Stream, WebSocketStream
-from emostream.client.watcher import Verdict, Watcher
+from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ask
+from emostream.client.errors import NoAnswerError, StreamLostError
+from emostream.client.http1 import Address, Response, post_json
+from emostream.client.session import Kind, Session
+from emostream.client.streams import Stream
+from emostream.client.watcher import Verdict
 
 _ANSWER_TIMEOUT_SECONDS = 10.0
 
@@ -64,97 +60,74 @@ class Viewer:
         *,
         on_message: Callable[[model.ViewerMessage], object] = _ignore,
         on_state: Callable[[ViewerState], object] = _ignore,
-        protocol: Literal["sse", "ws"] = "sse",
+        protocol: Kind = "sse",
     ) -> None:
-        self.watcher = Watcher()
         self.state: ViewerState = Connecting()
         self._assignments = Address.of(f"{registry_url}/v1/assignments")
-        self._user_id = user_id
+        self._session = Session(user_id, protocol, random.random)
+        self.watcher = self._session.watcher
         self._on_message = on_message
         self._on_state = on_state
-        self._protocol = protocol
-        self._reconnect = ReconnectPolicy(random.random)
 
     async def run(self) -> None:
         """Stay connected forever. Raises only the errors of `on_message` and `on_state`."""
         while True:
             self._enter(Connecting())
-            subscriber = None
             try:
-                assignment = await self._ask_registry()
-                subscriber = assignment.subscriber
+                assignment = self._session.assigned(await self._ask_registry())
                 await self._watch(assignment)
             except StreamLostError as loss:
-                seconds = self._reconnect.lost(subscriber, loss.retry_seconds)
+                seconds = self._session.lost(loss)
                 self._enter(Waiting(loss.reason, seconds))
                 await asyncio.sleep(seconds)
 
-    async def _ask_registry(self) -> model.Assignment:
-        body = model.encode({"user_id": self._user_id, "exclude": self._reconnect.excluded})
+    async def _ask_registry(self) -> Response | NoAnswerError:
+        request = post_json(self._assignments, self._session.question())
         try:
-            connection = await HttpConnection.connect(self._assignments)
-            response = await connection.exchange(post_json(self._assignments, body), _ANSWER_TIMEOUT_SECONDS)
-            connection.close()
-        except (OSError, ConnectionEndedError) as error:
-            raise StreamLostError(f"the registry does not answer: {error}") from error
-        if response.status != HTTPStatus.OK:
-            raise StreamLostError(response.reason, response.retry_after_seconds)
-        try:
-            return model.decode(response.body, model.Assignment)
-        except msgspec.DecodeError as error:
-            raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
+            return await ask(self._assignments, request, _ANSWER_TIMEOUT_SECONDS)
+        except NoAnswerError as error:
+            return error
 
     async def _watch(self, assignment: model.Assignment) -> None:
-        """Receive messages until the stream is lost. Raises StreamLostError then, or the error of a callback."""
-        stream = self._stream(assignment)
-        address = stream.address
-        loop = asyncio.get_running_loop()
-        ssl = True if address.is_secure else None
-
         def accepted() -> None:
             self._enter(Live(assignment.subscriber, assignment.cluster))
 
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                _, connection = await loop.create_connection(
-                    lambda: _StreamConnection(stream, accepted, self._take), address.host, address.port, ssl=ssl
-                )
-        except OSError as error:
-            raise StreamLostError(f"{assignment.subscriber} cannot be reached: {error}") from error
-        try:
-            await connection.lost
-        finally:
-            connection.close()
-
-    def _stream(self, assignment: model.Assignment) -> Stream:
-        try:
-            if self._protocol == "ws":
-                return WebSocketStream(assignment.ws_url, self.watcher.resume_id)
-            return SseStream(assignment.sse_url, self.watcher.resume_id)
-        except (ValueError, InvalidURI) as error:
-            raise StreamLostError(str(error)) from error
+        await watch(assignment.subscriber, self._session.stream(assignment), self._take, accepted)
 
     def _take(self, message: model.ViewerMessage) -> None:
-        """Process one message.
-
-        Raises StreamLostError if the viewer must leave the stream: after a goodbye or a bad message, or at a gap, to
-        resume before it.
-        """
-        if isinstance(message, model.Goodbye):
-            raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
-        try:
-            verdict = self.watcher.take(message)
-        except ValueError as error:
-            raise StreamLostError(str(error)) from error
-        if verdict is Verdict.GAP:
-            raise StreamLostError(f"a swarm is missing before {message.id}")
-        if verdict is Verdict.FITS:
-            self._reconnect.arrived()
+        if self._session.take(message) is Verdict.FITS:
             self._on_message(message)
 
     def _enter(self, state: ViewerState) -> None:
         self.state = state
         self._on_state(state)
+
+
+async def watch(
+    subscriber: str,
+    stream: Stream,
+    take: Callable[[model.ViewerMessage], object],
+    accepted: Callable[[], object] = lambda: None,
+) -> None:
+    """Receive the messages of a stream until it is lost.
+
+    Raises StreamLostError then, or the error of `take` or `accepted`. `accepted` is called when the subscriber has
+    accepted the viewer.
+    """
+    loop = asyncio.get_running_loop()
+    address = stream.address
+    ssl = True if address.is_secure else None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            _, connection = await loop.create_connection(
+                lambda: _StreamConnection(stream, accepted, take), address.host, address.port, ssl=ssl
+            )
+    except OSError as error:
+        raise StreamLostError(f"{subscriber} cannot be reached: {error}") from error
+    try:
+        await connection.lost
+    finally:
+        connection.close()
 
 
 class _StreamConnection(asyncio.Protocol):
@@ -164,7 +137,7 @@ class _StreamConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, stream: Stream, accepted: Callable[[], None], take: Callable[[model.ViewerMessage], None]
+        self, stream: Stream, accepted: Callable[[], object], take: Callable[[model.ViewerMessage], object]
     ) -> None:
         self._stream = stream
         self._accepted = accepted

@@ -22,6 +22,7 @@ class Watcher:
     """
 
     __slots__ = (
+        "_base",
         "gaps",
         "lost",
         "mismatches",
@@ -37,6 +38,8 @@ class Watcher:
     def __init__(self) -> None:
         self.stream: str | None = None
         self.sequence = -1
+        # `sequence` minus the steps that swarms made, so a snapshot or reset moves it by as much as `sequence`.
+        self._base = -1
         self.totals: model.Counts = {}
         """The total of every emoji as of `sequence`."""
         self.swarms = 0
@@ -54,6 +57,11 @@ class Watcher:
     def resume_id(self) -> str | None:
         """The `Last-Event-ID` to resume from. None before the first message."""
         return None if self.stream is None else model.message_id(self.stream, self.sequence)
+
+    @property
+    def expected(self) -> int:
+        """Swarms from the first message to the last, by the sequence numbers alone, without those that are `lost`."""
+        return self.sequence - self._base
 
     def take(self, message: model.ViewerMessage) -> Verdict:
         """Check and take the next message. Raises ValueError if its id is malformed."""
@@ -75,6 +83,7 @@ class Watcher:
             self.resets += 1
         else:
             self.snapshots += 1
+        self._base += sequence - self.sequence
         self.stream, self.sequence = position
         self.totals = dict(message.totals)
         return Verdict.FITS

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from emostream import model
-from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.connection import ask
+from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
@@ -23,21 +24,14 @@ def fetch(registry_url: str, variable: str = ClientSettings.variable("registry_u
     Raises EmoStreamError when it does not answer.
     """
     try:
-        return asyncio.run(_fetch(Address.of(f"{registry_url}/v1/topology")))
-    except (OSError, ConnectionEndedError, msgspec.DecodeError) as error:
+        address = Address.of(f"{registry_url}/v1/topology")
+        response = asyncio.run(ask(address, get(address, {}), _ANSWER_TIMEOUT_SECONDS))
+        return model.decode(response.body, TopologyView)
+    except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(
             f"the registry at {registry_url} does not answer ({error}); is emostream-registry.service active, and is "
             f"{variable} right?"
         ) from error
-
-
-async def _fetch(address: Address) -> TopologyView:
-    connection = await HttpConnection.connect(address)
-    try:
-        response = await connection.exchange(get(address, {}), _ANSWER_TIMEOUT_SECONDS)
-    finally:
-        connection.close()
-    return model.decode(response.body, TopologyView)
 
 
 def table(view: TopologyView) -> str:

@@ -10,6 +10,7 @@ from emostream.client.errors import StreamLostError
 from emostream.client.outcome import Accepted
 from emostream.client.reactions import ReactionSender
 from emostream.client.streams import SseStream
+from emostream.client.viewer import watch
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.operate import status
@@ -19,7 +20,6 @@ from emostream.registry.topology import Subscriber
 SENT = Counter({"🔥": 1_203, "👏": 37, "🎉": 1})
 _REQUEST_REACTIONS = 500
 _POLL_SECONDS = 0.5
-_READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,10 @@ class _Watch:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises EmoStreamError where the stream is lost."""
-        address = self._stream.address
         try:
-            reader, writer = await asyncio.open_connection(address.host, address.port)
-        except OSError as error:
-            raise EmoStreamError(f"{self.name} cannot be reached at {address.authority}: {error}.") from error
-        try:
-            writer.write(self._stream.request())
-            while piece := await reader.read(_READ_BYTES):
-                for message in self._stream.feed(piece):
-                    self._take(message)
-            raise EmoStreamError(f"{self.name} closed its stream.")
-        except (OSError, StreamLostError) as error:
-            raise EmoStreamError(f"{self.name}: {error}") from error
-        finally:
-            writer.close()
+            await watch(self.name, self._stream, self._take)
+        except StreamLostError as error:
+            raise EmoStreamError(f"the stream of {self.name} was lost: {error}.") from error
 
     def _take(self, message: model.ViewerMessage) -> None:
         self.began = True

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.connection import ask
+from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, Response, get
 
 _FRESH_SECONDS = 1.0
@@ -59,7 +60,7 @@ class Collector:
         async with self._turns:
             try:
                 readyz, metrics = await _get(f"{process.admin_url}/readyz"), await _get(f"{process.admin_url}/metrics")
-            except (ConnectionEndedError, OSError, ValueError):
+            except (NoAnswerError, ValueError):
                 return found
         is_ready = readyz.status == _OK
         found |= {"ready": is_ready, "reason": "" if is_ready else readyz.reason}
@@ -71,11 +72,7 @@ class Collector:
 
 async def _get(url: str) -> Response:
     address = Address.of(url)
-    connection = await HttpConnection.connect(address)
-    try:
-        return await connection.exchange(get(address, {"Connection": "close"}), _ANSWER_TIMEOUT_SECONDS)
-    finally:
-        connection.close()
+    return await ask(address, get(address, {"Connection": "close"}), _ANSWER_TIMEOUT_SECONDS)
 
 
 def figures(exposition: str) -> dict[str, float]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client.connection import ask
+from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
@@ -95,16 +96,9 @@ def _addresses(client: ClientSettings) -> dict[str, str]:
 
 
 def _answers(registry_url: str) -> bool:
+    address = Address.of(f"{registry_url}/healthz")
     try:
         # This HTTP client never uses a proxy.
-        return asyncio.run(_ask_health(Address.of(f"{registry_url}/healthz")))
-    except (OSError, ConnectionEndedError):
+        return asyncio.run(ask(address, get(address, {}), _ANSWER_SECONDS)).status == HTTPStatus.OK
+    except NoAnswerError:
         return False
-
-
-async def _ask_health(address: Address) -> bool:
-    connection = await HttpConnection.connect(address)
-    try:
-        return (await connection.exchange(get(address, {}), _ANSWER_SECONDS)).status == HTTPStatus.OK
-    finally:
-        connection.close()

@@ -8,15 +8,17 @@ import gevent
 import msgspec
 from locust.env import Environment
 
+from emostream.client.errors import NoAnswerError
+from emostream.client.session import Kind
 from emostream.model import Swarm, decode
 from emostream_lab.load.conservation import Report
-from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.report import DELIVERY, END_TO_END
 from emostream_lab.load.run import Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
-from emostream_lab.load.viewer import Kind, Viewer
+from emostream_lab.load.viewer import Viewer
 
 # Messages between the processes of a run.
 FINISH = "emostream-finish"
@@ -122,7 +124,7 @@ class Generator:
         while True:
             try:
                 return decode(self._palette.get().body, _Palette).emoji
-            except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
+            except (NoAnswerError, msgspec.DecodeError) as error:
                 self.record.failed("GET", "/v1/palette", str(error))
                 gevent.sleep(_RETRY_SECONDS)
 
@@ -149,11 +151,11 @@ class Generator:
         """Ask the witness's subscriber about a swarm. Returns None after `_TRACE_ATTEMPTS` failed attempts."""
         reason = "the witness has no subscriber"
         for _ in range(_TRACE_ATTEMPTS):
-            if (assignment := self._witness.assignment) is not None:
+            if (assignment := self._witness.session.assignment) is not None:
                 url = assignment.sse_url.replace("/v1/stream", f"/v1/trace?sequence={sequence}")
                 try:
                     return decode(Endpoint(url).get().body, _Trace)
-                except (NotSentError, NotAnsweredError, msgspec.DecodeError) as error:
+                except (NoAnswerError, msgspec.DecodeError) as error:
                     reason = str(error)
             gevent.sleep(_RETRY_SECONDS)
         self.record.failed("GET", "/v1/trace", reason)

@@ -9,20 +9,13 @@ import socket
 import time
 
 from emostream.client import http1
+from emostream.client.errors import NotAnsweredError, NotSentError
 
 READ_BYTES = 16 << 10
 # Longer than any deadline of the services, so that the service gives up first and says so.
 TIMEOUT_SECONDS = 15.0
 # Shorter than any server keeps an idle connection. A request on a connection that is being closed would be lost.
 _KEPT_SECONDS = 2.0
-
-
-class NotSentError(Exception):
-    """The request was not sent, so the server cannot have acted on it."""
-
-
-class NotAnsweredError(Exception):
-    """The request was sent and no complete answer came. Whether the server acted on it is unknown."""
 
 
 def connect(address: http1.Address) -> socket.socket:

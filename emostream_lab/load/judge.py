@@ -12,10 +12,11 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_INIT, MasterRunner
 
+from emostream.client.errors import NoAnswerError
 from emostream.model import Swarm
 from emostream_lab.load.conservation import Count, Report, Verdict, judge
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
-from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
@@ -184,7 +185,7 @@ def _unreachable(options: Options) -> str:
     for url in (f"{options.ingest_url}/v1/palette", f"{options.registry_url}/v1/topology"):
         try:
             response = Endpoint(url).get()
-        except (NotSentError, NotAnsweredError) as error:
+        except NoAnswerError as error:
             return f"{url} does not answer ({error}); is the pipeline running, and is the address right?"
         if response.status != HTTPStatus.OK:
             return f"{url} answers {response.status} ({response.reason}); is the pipeline ready?"

@@ -27,7 +27,6 @@ class Spectator(Protocol):
     """The part of a viewer that a run's report needs."""
 
     watcher: Watcher
-    first_sequence: int
     is_connected: bool
     is_slow: bool
 
@@ -115,7 +114,7 @@ class Run:
                 continue
             seen.viewers += 1
             seen.deliveries += watcher.swarms
-            seen.expected += watcher.sequence - spectator.first_sequence - watcher.lost
+            seen.expected += watcher.expected
             seen.gaps += watcher.gaps
             seen.repeats += watcher.repeats
             seen.unequal += watcher.mismatches

@@ -7,10 +7,11 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+from emostream.client.errors import NoAnswerError
 from emostream.client.outcome import Accepted, Outcome, Refused, Unknown, outcome_of
 from emostream.model import Reaction, encode
 from emostream_lab.load.arrivals import next_due
-from emostream_lab.load.http import Endpoint, NotAnsweredError, NotSentError
+from emostream_lab.load.http import Endpoint
 from emostream_lab.load.run import Run, now_seconds
 
 if TYPE_CHECKING:
@@ -75,10 +76,8 @@ class Sender:
     def _post(self, body: bytes) -> Outcome:
         try:
             return outcome_of(self._ingest.post(body))
-        except NotSentError as error:
-            return Refused(str(error))
-        except NotAnsweredError as error:
-            return Unknown(str(error))
+        except NoAnswerError as error:
+            return outcome_of(error)
 
     def _requests_per_second(self, at_seconds: float) -> float:
         return self._run.reactions_per_second(at_seconds) * self._requests_per_reaction

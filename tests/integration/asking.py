@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from emostream.client import http1
-from emostream.client.connection import ConnectionEndedError, HttpConnection
+from emostream.client import connection, http1
 from emostream.client.http1 import Address, Response
 from emostream_lab.processes.servers import HOST
 
@@ -35,17 +34,7 @@ def ask_all(port: int, requests: Sequence[bytes]) -> list[Response]:
 
 
 async def _ask_all(port: int, requests: Sequence[bytes]) -> list[Response]:
-    return await asyncio.gather(*(_ask(port, request) for request in requests))
-
-
-async def _ask(port: int, request: bytes) -> Response:
-    connection = await HttpConnection.connect(address(port, "/"))
-    try:
-        return await connection.exchange(request, 30)
-    except ConnectionEndedError as error:
-        raise ConnectionError(str(error)) from error
-    finally:
-        connection.close()
+    return await asyncio.gather(*(connection.ask(address(port, "/"), request, 30) for request in requests))
 
 
 def metric(port: int, name: str) -> float:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from emostream.client.errors import NotAnsweredError, NotSentError
 from emostream.client.http1 import Response
 from emostream.client.outcome import Accepted, Record, Refused, Unknown, outcome_of
 
@@ -29,3 +30,8 @@ def test_refused(status: int) -> None:
 @pytest.mark.parametrize("status", [200, 301, 500, 502, 504])
 def test_unknown(status: int) -> None:
     assert isinstance(outcome_of(response(status)), Unknown)
+
+
+def test_without_an_answer_only_what_was_never_sent_is_certain() -> None:
+    assert outcome_of(NotSentError("nobody there")) == Refused("nobody there")
+    assert outcome_of(NotAnsweredError("no answer came")) == Unknown("no answer came")

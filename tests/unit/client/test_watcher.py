@@ -91,3 +91,9 @@ def test_whatever_comes_only_the_next_swarm_is_taken(first: int, sequences: list
     assert seen == list(range(first + 1, first + 1 + len(seen)))
     assert watcher.swarms + watcher.repeats + watcher.gaps == len(sequences)
     assert watcher.mismatches == 0
+    assert watcher.expected == watcher.swarms
+
+
+def test_a_jump_of_the_server_is_not_expected() -> None:
+    watcher, _ = watching(snapshot(4), swarm(5, 5), reset(14), swarm(15, 15), reset(0, "t"), swarm(1, 1, stream="t"))
+    assert (watcher.expected, watcher.lost) == (3, 9)

@@ -14,7 +14,6 @@ from emostream_lab.load.shapes import Audience
 @dataclass
 class Spectator:
     watcher: Watcher = field(default_factory=Watcher)
-    first_sequence: int = 10
     is_connected: bool = True
     is_slow: bool = False
 

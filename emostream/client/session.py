@@ -1,0 +1,83 @@
+"""A viewer over all its connections: what it asks the registry, where it resumes, and how long it waits. Pure.
+
+A shell has the sockets and the clock. It sends `question()` to the registry, passes the answer to `assigned()`, opens
+`stream()`, and passes each message to `take()`. If any of this raises StreamLostError, or the shell itself loses the
+connection, it waits for `lost()` seconds and begins again.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Literal
+
+import msgspec
+from websockets.exceptions import InvalidURI
+
+from emostream import model
+from emostream.client.errors import NoAnswerError, StreamLostError
+from emostream.client.http1 import Response
+from emostream.client.reconnect import ReconnectPolicy
+from emostream.client.streams import SseStream, Stream, WebSocketStream
+from emostream.client.watcher import Verdict, Watcher
+
+Kind = Literal["sse", "ws"]
+
+
+class Session:
+    """The state of one viewer. `draw` returns uniform random numbers from 0 to 1."""
+
+    def __init__(self, user_id: str, kind: Kind, draw: Callable[[], float]) -> None:
+        self.watcher = Watcher()
+        self.assignment: model.Assignment | None = None
+        """The subscriber of the current connection. None until the registry has answered."""
+        self._user_id = user_id
+        self._kind = kind
+        self._reconnect = ReconnectPolicy(draw)
+
+    def question(self) -> bytes:
+        """Return the body of the POST to /v1/assignments that begins a connection."""
+        self.assignment = None
+        return model.encode({"user_id": self._user_id, "exclude": self._reconnect.excluded})
+
+    def assigned(self, answer: Response | NoAnswerError) -> model.Assignment:
+        """Take the registry's answer, or the error in its place. Raises StreamLostError if it assigns none."""
+        if isinstance(answer, NoAnswerError):
+            raise StreamLostError(f"the registry does not answer: {answer}") from answer
+        if answer.status != HTTPStatus.OK:
+            raise StreamLostError(answer.reason, answer.retry_after_seconds)
+        try:
+            self.assignment = model.decode(answer.body, model.Assignment)
+        except msgspec.DecodeError as error:
+            raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
+        return self.assignment
+
+    def stream(self, assignment: model.Assignment) -> Stream:
+        """Return the stream to open, which resumes after the last message. Raises StreamLostError for a bad URL."""
+        try:
+            if self._kind == "ws":
+                return WebSocketStream(assignment.ws_url, self.watcher.resume_id)
+            return SseStream(assignment.sse_url, self.watcher.resume_id)
+        except (ValueError, InvalidURI) as error:
+            raise StreamLostError(str(error)) from error
+
+    def take(self, message: model.ViewerMessage) -> Verdict:
+        """Take the next message of the stream, and return whether it FITS or is a REPEAT.
+
+        Raises StreamLostError if the viewer must leave the stream: after a goodbye or a bad message, or at a gap, to
+        resume before it.
+        """
+        if isinstance(message, model.Goodbye):
+            raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
+        try:
+            verdict = self.watcher.take(message)
+        except ValueError as error:
+            raise StreamLostError(str(error)) from error
+        if verdict is Verdict.GAP:
+            raise StreamLostError(f"a swarm is missing before {message.id}")
+        if verdict is Verdict.FITS:
+            self._reconnect.arrived()
+        return verdict
+
+    def lost(self, loss: StreamLostError) -> float:
+        """Note that the connection was lost, and return the seconds to wait before the next one."""
+        subscriber = None if self.assignment is None else self.assignment.subscriber
+        return self._reconnect.lost(subscriber, loss.retry_seconds)

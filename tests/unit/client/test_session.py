@@ -1,0 +1,93 @@
+"""A session says what to ask, which stream to open, and how long to wait, whatever comes: no socket is needed."""
+
+import pytest
+
+from emostream import model
+from emostream.client.errors import NotAnsweredError, StreamLostError
+from emostream.client.http1 import Response
+from emostream.client.session import Kind, Session
+from emostream.client.watcher import Verdict
+
+ASSIGNMENT = model.Assignment("c/1", "c", "http://host:1/v1/stream", "ws://host:1/v1/ws")
+
+
+def answer(status: int = 200, body: bytes = model.encode(ASSIGNMENT), retry_after: str = "") -> Response:
+    return Response(status, {"retry-after": retry_after}, body, keeps_alive=True)
+
+
+def swarm(sequence: int) -> model.Swarm:
+    counts = {"🔥": 1}
+    return model.Swarm(f"s-{sequence}", sequence, model.Window(0, 1), 1, counts, counts, {"🔥": sequence})
+
+
+def session(kind: Kind = "sse") -> Session:
+    return Session("u1", kind, lambda: 1.0)
+
+
+def asked(viewer: Session) -> dict[str, object]:
+    return model.decode(viewer.question(), dict[str, object])
+
+
+@pytest.mark.parametrize("kind", ["sse", "ws"])
+def test_the_stream_resumes_after_the_last_message(kind: Kind) -> None:
+    viewer = session(kind)
+    assert asked(viewer) == {"user_id": "u1", "exclude": []}
+    assert b"s-5" not in viewer.stream(viewer.assigned(answer())).request()
+    viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
+    assert viewer.take(swarm(5)) is Verdict.FITS
+    assert b"s-5" in viewer.stream(viewer.assigned(answer())).request()
+
+
+def test_a_subscriber_that_was_lost_is_avoided_until_a_message_comes() -> None:
+    viewer = session()
+    viewer.assigned(answer())
+    assert viewer.lost(StreamLostError("gone")) == 0.5
+    assert asked(viewer)["exclude"] == ["c/1"]
+    viewer.assigned(answer())
+    viewer.take(model.Snapshot("s-4", 4, {}))
+    assert asked(viewer)["exclude"] == []
+
+
+def test_a_loss_before_the_registry_answers_blames_no_subscriber() -> None:
+    viewer = session()
+    viewer.assigned(answer())
+    viewer.question()
+    viewer.lost(StreamLostError("gone"))
+    assert asked(viewer)["exclude"] == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "reason", "retry_seconds"),
+    [
+        (NotAnsweredError("no answer came in 1 s"), "the registry does not answer: no answer came in 1 s", None),
+        (answer(503, b'{"detail": "full"}', "7"), "full", 7),
+        (answer(body=b"{}"), "the registry's answer is no assignment", None),
+    ],
+)
+def test_a_refusal_says_why_and_for_how_long(
+    answered: Response | NotAnsweredError, reason: str, retry_seconds: float | None
+) -> None:
+    with pytest.raises(StreamLostError, match=reason) as refusal:
+        session().assigned(answered)
+    assert refusal.value.retry_seconds == retry_seconds
+
+
+@pytest.mark.parametrize("kind", ["sse", "ws"])
+def test_a_url_that_is_none_loses_the_stream(kind: Kind) -> None:
+    with pytest.raises(StreamLostError):
+        session(kind).stream(model.Assignment("c/1", "c", "nonsense", "nonsense"))
+
+
+def test_a_repeat_is_told_and_what_ends_the_stream_is_raised() -> None:
+    viewer = session()
+    viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
+    viewer.take(swarm(5))
+    assert viewer.take(swarm(5)) is Verdict.REPEAT
+    for wrong, said in [
+        (swarm(7), "missing before s-7"),
+        (model.Goodbye(), "goodbye"),
+        (model.Snapshot("nonsense", 1, {}), "no id"),
+    ]:
+        with pytest.raises(StreamLostError, match=said):
+            viewer.take(wrong)
+    assert viewer.watcher.resume_id == "s-5"
