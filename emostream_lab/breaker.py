@@ -13,7 +13,7 @@ from emostream_lab.processes.supervisor import State
 
 _POLL_SECONDS = 0.1
 # Kafka and the driver of Spark start slowest, and more slowly on a busy machine.
-_PATIENCE_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ def read_rows(state_file: Path) -> list[Row]:
     try:
         return _decoder.decode(state_file.read_bytes())
     except FileNotFoundError:
-        raise EmoStreamError("no demo runs here: start one with `make demo`, and break it meanwhile.") from None
+        raise EmoStreamError("no demo runs here: start one with `make demo` first.") from None
 
 
 def choose(rows: Sequence[Row], what: str, pick: Callable[[list[Row]], Row]) -> Row:
@@ -52,7 +52,7 @@ def choose(rows: Sequence[Row], what: str, pick: Callable[[list[Row]], Row]) -> 
             f"there is no tier or process {what}: choose from {tiers}, or a name as in subscriber@9001."
         )
     if not (alive := [row for row in named if row.is_ready]):
-        raise EmoStreamError(f"nothing of {what or 'the demo'} is at work now: wait until it is ready, and try again.")
+        raise EmoStreamError(f"nothing of {what or 'the demo'} is running now: wait until it is ready, and try again.")
     return pick(alive)
 
 
@@ -64,9 +64,9 @@ def run(state_file: Path, what: str, pick: Callable[[list[Row]], Row], tell: Cal
     killed_at = time.monotonic()
     tell(f"Killed {victim.name} (process {victim.pid}, SIGKILL).")
     while not _is_back(state_file, victim):
-        if time.monotonic() - killed_at > _PATIENCE_SECONDS:
+        if time.monotonic() - killed_at > _TIMEOUT_SECONDS:
             raise EmoStreamError(
-                f"{victim.name} is not back after {_PATIENCE_SECONDS} s: see build/demo/logs, or its tier's log there."
+                f"{victim.name} is not back after {_TIMEOUT_SECONDS} s: see build/demo/logs, or its tier's log there."
             )
         time.sleep(_POLL_SECONDS)
     tell(f"{victim.name} is back and ready after {time.monotonic() - killed_at:.1f} s.")

@@ -20,7 +20,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after so many seconds.")
+@click.option("--for", "for_seconds", envvar="FOR", type=click.IntRange(1), help="Stop after this many seconds.")
 @click.option("--crowd", envvar="CROWD", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0, 9_000), default=500, help="Connected viewers.")
 @click.option(
@@ -87,10 +87,10 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
 
 
 @main.command()
-@click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after so many seconds; else run for ever.")
+@click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after this many seconds; else run for ever.")
 @click.option("--crowd", "rate", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")
-@click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures are kept instead of shown.")
+@click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures go instead of the screen.")
 def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | None) -> None:
     """Simulate an audience for a running topology and account for every reaction."""
     start_tier("crowd")
@@ -107,19 +107,21 @@ def account(figures_file: str) -> None:
 
     found = figures.read(Path(figures_file))
     if found is None or not found.is_final:
-        raise EmoStreamError(f"the crowd has left no account in {figures_file}: its log tells why it ended.")
+        raise EmoStreamError(f"the crowd wrote no account to {figures_file}: its log says why it ended.")
     click.echo(figures.summary(found))
     if not found.is_exact:
         sys.exit(1)
 
 
 @main.command()
-@click.option("--shape", envvar="SHAPE", type=click.Choice(list(SHAPES)), default="steady", help="How it behaves.")
-@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0), default=1_000, help="Viewers at the height.")
-@click.option("--reactions", envvar="REACTIONS", type=click.IntRange(1), default=500, help="Per second at the height.")
-@click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that it stays.")
+@click.option(
+    "--shape", envvar="SHAPE", type=click.Choice(list(SHAPES)), default="steady", help="How the audience acts."
+)
+@click.option("--viewers", envvar="VIEWERS", type=click.IntRange(0), default=1_000, help="Viewers at the peak.")
+@click.option("--reactions", envvar="REACTIONS", type=click.IntRange(1), default=500, help="Reactions/s at the peak.")
+@click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that the run takes.")
 @click.option("--workers", envvar="WORKERS", type=click.IntRange(1), default=2, help="Locust processes, one a core.")
-@click.option("--own", envvar="OWN", type=bool, default=False, help="Use a pipeline of its own although one runs.")
+@click.option("--own", envvar="OWN", type=bool, default=False, help="Start a pipeline for it even if one runs.")
 def load(  # noqa: PLR0913, PLR0917 - a parameter an option
     shape: str, viewers: int, reactions: int, seconds: int, workers: int, own: bool
 ) -> None:
@@ -133,7 +135,7 @@ def load(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 @main.command("plan")
 @click.option("--viewers", type=click.IntRange(1), required=True, help="Connected at the same time.")
-@click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the height.")
+@click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the peak.")
 def plan_(viewers: int, reactions_per_second: int) -> None:
     """Print how many hosts an audience needs, based on measurements of one core."""
     from emostream_lab import plan  # noqa: PLC0415

@@ -48,8 +48,8 @@ def run(options: DemoOptions, layout: Layout) -> int:
     if options.only:
         parts = topology.select(parts, options.only)
         if options.for_seconds:
-            raise EmoStreamError("FOR accounts for the crowd, which ONLY leaves out: set one of the two.")
-    with sole_owner(layout.directory), stop_signals() as signals:
+            raise EmoStreamError("FOR needs the crowd, which ONLY leaves out: set one of the two.")
+    with exclusive_use(layout.directory), stop_signals() as signals:
         _check_machine(layout.directory, parts)
         if not options.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
@@ -57,17 +57,17 @@ def run(options: DemoOptions, layout: Layout) -> int:
         display = Display(on_reader_gone=signals.stop)
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
-            display.tell(f"Starting {len(parts)} processes; their logs are below {layout.directory}.")
+            display.tell(f"Starting {len(parts)} processes; their logs are in {layout.directory}.")
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 0
             if layout.public_address != HOST:
-                display.tell(_invitation(layout))
+                display.tell(_lan_instructions(layout))
             if not options.has_crowd:
-                display.tell(_where(layout, parts) + " Ctrl-C stops it all.")
+                display.tell(_ready_message(layout, parts) + " Ctrl-C stops everything.")
                 supervisor.run_until(lambda: signals.received)
                 return 0
-            display.tell(_where(layout, parts))
+            display.tell(_ready_message(layout, parts))
             return _run_crowd(options, layout, supervisor, display, signals)
         finally:
             display.tell("Stopping.")
@@ -94,7 +94,7 @@ def _run_crowd(
     try:
         supervisor.run_until(is_over)
         if signals.interrupted and audience.is_running():
-            display.tell("The crowd stops, and its account follows. Ctrl-C again ends everything at once.")
+            display.tell("The crowd stops, and its account follows. Press Ctrl-C again to stop everything at once.")
             audience.send_signal(signal.SIGINT)
             supervisor.run_until(lambda: signals.terminated or not audience.is_running())
     finally:
@@ -119,7 +119,7 @@ def crowd(options: DemoOptions, layout: Layout, figures_file: Path) -> Process:
     return Process("crowd", command, log_file=log_file, environment=topology.environment(layout))
 
 
-def _invitation(layout: Layout) -> str:
+def _lan_instructions(layout: Layout) -> str:
     url = f"http://{layout.public_address}:{layout.ports.registry}/"
     members = [port for cluster in layout.ports.subscribers for port in cluster]
     return (
@@ -129,10 +129,10 @@ def _invitation(layout: Layout) -> str:
     )
 
 
-def _where(layout: Layout, parts: list[Part]) -> str:
+def _ready_message(layout: Layout, parts: list[Part]) -> str:
     if any(part.tier == "registry" for part in parts):
         return f"Everything is ready: open http://{layout.public_address}:{layout.ports.registry}/ to join in."
-    return "Everything asked for is ready."
+    return "Everything that you asked for is ready."
 
 
 def _check_machine(directory: Path, parts: list[Part]) -> None:
@@ -146,12 +146,12 @@ def _check_machine(directory: Path, parts: list[Part]) -> None:
     if free_gb < _NEEDED_DISK_GB:
         raise EmoStreamError(
             f"the disk of {directory.parent.resolve()} has {free_gb:.1f} GB free, and Kafka and Spark need "
-            f"{_NEEDED_DISK_GB}: make room, and run `make demo` again."
+            f"{_NEEDED_DISK_GB}: free some space, and run `make demo` again."
         )
 
 
 @contextlib.contextmanager
-def sole_owner(directory: Path) -> Iterator[None]:
+def exclusive_use(directory: Path) -> Iterator[None]:
     """Two demos in one folder would delete each other's data.
 
     Raises EmoStreamError where another one has it, and where nothing could run in it.

@@ -23,7 +23,7 @@ from emostream.swarms.rules import progress_of, read_record
 from emostream_lab.bench import servers
 from emostream_lab.bench.figures import Figure, Findings, Growth, quantile
 from emostream_lab.bench.ingest import batches
-from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.processes.servers import HOST
 
 TIERS = ("zookeeper", "kafka", "topics")
@@ -38,7 +38,7 @@ REACTIONS_PER_SMALL_BATCH = 2_000
 REACTIONS_PER_SMALL_RECORD = 20
 _SEND_SECONDS = 0.01
 _MAX_RECORDS_IN_FLIGHT = 2_000
-_PATIENCE_SECONDS = 180
+_TIMEOUT_SECONDS = 180
 _PART = "aggregator"
 
 
@@ -66,13 +66,13 @@ class _Swarms:
     def read_until(self, total: int) -> list[_Counted]:
         """Return the next swarms, until `total` reactions are counted in all.
 
-        Raises EmoStreamError if that takes longer than `_PATIENCE_SECONDS`.
+        Raises EmoStreamError if that takes longer than `_TIMEOUT_SECONDS`.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         found: list[_Counted] = []
         while not found or sum(found[-1].swarm.totals.values()) < total:
             if time.monotonic() > deadline:
-                raise EmoStreamError(f"the aggregator had not counted {total:,} reactions in {_PATIENCE_SECONDS} s.")
+                raise EmoStreamError(f"the aggregator had not counted {total:,} reactions in {_TIMEOUT_SECONDS} s.")
             for records in self._reader.poll(timeout_ms=200).values():
                 found.extend(_Counted(read_record(record.value), record.timestamp) for record in records)
         return found
@@ -146,7 +146,7 @@ def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, byte
     return [(group.record(), group.headers()) for group in groups]
 
 
-def _batch_seconds(running: Topology) -> tuple[float, int]:
+def _batch_seconds(running: RunningTiers) -> tuple[float, int]:
     """Return the total seconds of all batches so far, commits included, and their number."""
     connection = http.client.HTTPConnection(HOST, running.layout.ports.aggregator)
     connection.request("GET", "/metrics")

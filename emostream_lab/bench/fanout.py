@@ -10,7 +10,7 @@ from pathlib import Path
 from emostream_lab.bench import machine, servers
 from emostream_lab.bench.figures import Figure, Findings, Measured, per_cpu_second
 from emostream_lab.bench.peers import nchan
-from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.bench.viewers import Joined, Viewers
 from emostream_lab.processes.servers import HOST, free_port
 
@@ -78,7 +78,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
 @contextmanager
 def running_subscriber(
     directory: Path, tell: Tell, core: int, settings: Mapping[str, str] | None = None
-) -> Iterator[Topology]:
+) -> Iterator[RunningTiers]:
     """Run a subscriber on its own core, with an audience that writes a swarm ten times a second."""
     settings = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(CAPACITY), **(settings or {})}
     with servers.running_tiers(directory, TIERS, tell, settings) as tiers:
@@ -116,14 +116,14 @@ def _with_stalled(server: _Server, tell: Tell, load: _Load) -> tuple[list[_Round
     return calm, stalled
 
 
-def ours(tiers: Topology) -> _Server:
+def ours(tiers: RunningTiers) -> _Server:
     """Return the subscriber of these tiers as a server to measure."""
     return _Server(
         "EmoStream", tiers.subscriber_port, tiers.pid("subscriber"), {_STREAM: _STREAM, _WEBSOCKET: _WEBSOCKET}
     )
 
 
-def watch_stream(tiers: Topology, viewers: int, seconds: float) -> Measured:
+def watch_stream(tiers: RunningTiers, viewers: int, seconds: float) -> Measured:
     """Return what this many SSE viewers of our subscriber get."""
     return _watch(ours(tiers), _STREAM, _Load(viewers, seconds)).deliveries
 

@@ -18,7 +18,7 @@ from emostream.errors import EmoStreamError
 from emostream_lab.bench import servers
 from emostream_lab.bench.figures import Figure, Findings, Hops, quantile
 from emostream_lab.bench.ingest import single_reactions
-from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.processes import topology
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST
@@ -30,7 +30,7 @@ AUDIENCE_VIEWERS = 100
 _PAUSE_SECONDS = 0.05
 # The JVMs compile their hot code in the first seconds. Until then, batches take twice as long.
 _WARM_UP_SECONDS, _QUICK_WARM_UP_SECONDS = 25, 8
-_PATIENCE_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _PART = "end to end"
 
 
@@ -82,7 +82,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
 
 
 @contextmanager
-def _audience(tiers: Topology, directory: Path, warm_up_seconds: float) -> Iterator[None]:
+def _audience(tiers: RunningTiers, directory: Path, warm_up_seconds: float) -> Iterator[None]:
     options = ["--crowd", str(AUDIENCE_REACTIONS_PER_SECOND), "--viewers", str(AUDIENCE_VIEWERS)]
     figures = ["--figures-file", str(directory / "audience.json")]
     process = Process(
@@ -101,7 +101,7 @@ def _audience(tiers: Topology, directory: Path, warm_up_seconds: float) -> Itera
         process.stop()
 
 
-def _follow(tiers: Topology, seconds: float) -> dict[str, list[float]]:
+def _follow(tiers: RunningTiers, seconds: float) -> dict[str, list[float]]:
     witness = _Witness(tiers.subscriber_port)
     probes = _react(tiers.layout.ports.ingest, seconds)
     hops: dict[str, list[float]] = {}
@@ -131,9 +131,9 @@ def _react(port: int, seconds: float) -> list[_Probe]:
 def _trace(port: int, probe: _Probe) -> Any:
     """Return what the subscriber knows about the swarm that counts a record, once there is one.
 
-    Raises EmoStreamError if that takes longer than `_PATIENCE_SECONDS`.
+    Raises EmoStreamError if that takes longer than `_TIMEOUT_SECONDS`.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:
         connection = http.client.HTTPConnection(HOST, port)
         connection.request("GET", f"/v1/trace?partition={probe.partition}&offset={probe.offset}")
@@ -143,15 +143,15 @@ def _trace(port: int, probe: _Probe) -> Any:
         if answer.status == 200:
             return msgspec.json.decode(content)
         if time.monotonic() > deadline:
-            raise EmoStreamError(f"a reaction was not counted in {_PATIENCE_SECONDS} s: {content.decode()}")
+            raise EmoStreamError(f"a reaction was not counted in {_TIMEOUT_SECONDS} s: {content.decode()}")
         time.sleep(_PAUSE_SECONDS)
 
 
 def _seen_ms(witness: _Witness, sequence: int) -> float:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while sequence not in witness.seen_ms:
         if time.monotonic() > deadline:
-            raise EmoStreamError(f"the viewer had not got swarm {sequence} in {_PATIENCE_SECONDS} s.")
+            raise EmoStreamError(f"the viewer had not got swarm {sequence} in {_TIMEOUT_SECONDS} s.")
         time.sleep(_PAUSE_SECONDS)
     return witness.seen_ms[sequence]
 

@@ -12,7 +12,7 @@ from emostream.model import Reaction
 from emostream_lab.bench import machine, servers
 from emostream_lab.bench.figures import Figure, Findings, per_cpu_second
 from emostream_lab.bench.posts import Answers, Clients
-from emostream_lab.bench.servers import Tell, Topology
+from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST, free_port
 
@@ -54,7 +54,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     return Findings(figures=list(_figures(single, batched)))
 
 
-def post_single(tiers: Topology, connections: int, seconds: float) -> Answers:
+def post_single(tiers: RunningTiers, connections: int, seconds: float) -> Answers:
     """Return what our ingest answers to single reactions on this many connections."""
     return _post(_ours(tiers), single_reactions(1_000), connections, seconds)
 
@@ -77,7 +77,7 @@ def _reactions(number: int, seed: int = 7) -> list[Reaction]:
     ]
 
 
-def _ours(tiers: Topology) -> _Server:
+def _ours(tiers: RunningTiers) -> _Server:
     return _Server("EmoStream", tiers.layout.ports.ingest, tiers.pid("ingest"))
 
 
@@ -113,7 +113,7 @@ def _figure(
 
 
 @contextmanager
-def _textbook(tiers: Topology, directory: Path) -> Iterator[_Server]:
+def _textbook(tiers: RunningTiers, directory: Path) -> Iterator[_Server]:
     port = free_port()
     command = [sys.executable, "-m", "emostream_lab.bench.peers.textbook", str(port)]
     with _running("textbook", command, port, tiers, directory) as process:
@@ -121,7 +121,7 @@ def _textbook(tiers: Topology, directory: Path) -> Iterator[_Server]:
 
 
 @contextmanager
-def _acknowledged(tiers: Topology, directory: Path) -> Iterator[_Server]:
+def _acknowledged(tiers: RunningTiers, directory: Path) -> Iterator[_Server]:
     port = free_port()
     threads = ["--worker-class", "gthread", "--threads", str(CONNECTIONS), "--bind", f"{HOST}:{port}"]
     # There is a thread for each connection. All connections are kept for longer than the run.
@@ -132,7 +132,7 @@ def _acknowledged(tiers: Topology, directory: Path) -> Iterator[_Server]:
 
 
 @contextmanager
-def _running(name: str, command: list[str], port: int, tiers: Topology, directory: Path) -> Iterator[Process]:
+def _running(name: str, command: list[str], port: int, tiers: RunningTiers, directory: Path) -> Iterator[Process]:
     addresses = ",".join(tiers.kafka.bootstrap_servers)
     with servers.running(name, command, port, directory, KAFKA=addresses) as process:
         yield process

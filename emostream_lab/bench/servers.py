@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Topology:
+class RunningTiers:
     """Running tiers: their layout and their processes."""
 
     layout: Layout
@@ -45,7 +45,7 @@ def running_tiers(
     tell: Tell,
     settings: Mapping[str, str] | None = None,
     trigger_ms: int = 2_000,
-) -> Iterator[Topology]:
+) -> Iterator[RunningTiers]:
     """Run these tiers, and wait until they are ready.
 
     There is one cluster with one subscriber. Spark runs two threads in the aggregator's process.
@@ -53,24 +53,24 @@ def running_tiers(
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
     layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings or {})
     directory.mkdir(parents=True)
-    with _running_parts(layout, tiers, tell) as topology_:
-        yield topology_
+    with _running_parts(layout, tiers, tell) as running_:
+        yield running_
 
 
 @contextmanager
-def running_more(beside: Topology, tier: str, tell: Tell) -> Iterator[Topology]:
+def running_more(beside: RunningTiers, tier: str, tell: Tell) -> Iterator[RunningTiers]:
     """Run one more tier of a topology that is already running."""
-    with _running_parts(beside.layout, (tier,), tell) as topology_:
-        yield topology_
+    with _running_parts(beside.layout, (tier,), tell) as running_:
+        yield running_
 
 
 @contextmanager
-def _running_parts(layout: Layout, tiers: Sequence[str], tell: Tell) -> Iterator[Topology]:
+def _running_parts(layout: Layout, tiers: Sequence[str], tell: Tell) -> Iterator[RunningTiers]:
     parts = topology.select(topology.parts(layout), tuple(tiers))
     supervisor = Supervisor(parts, layout.directory / f"{tiers[0]}.json", tell)
     try:
         supervisor.run_until(supervisor.all_ready)
-        yield Topology(layout, parts)
+        yield RunningTiers(layout, parts)
     finally:
         supervisor.stop()
 

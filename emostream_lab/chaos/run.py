@@ -56,7 +56,7 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
 
     SIGINT or SIGTERM stops the injection early. The account is still made, but the run counts as failed.
     """
-    with demo.sole_owner(layout.directory), demo.stop_signals() as signals:
+    with demo.exclusive_use(layout.directory), demo.stop_signals() as signals:
         tell = Display(on_reader_gone=signals.stop).tell
         tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
         shutil.rmtree(layout.directory, ignore_errors=True)

@@ -15,7 +15,7 @@ from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
-from emostream_lab.demo import sole_owner
+from emostream_lab.demo import exclusive_use
 from emostream_lab.display import Display
 from emostream_lab.processes import servers, topology
 from emostream_lab.processes.supervisor import Supervisor
@@ -54,7 +54,7 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
     tell = Display().tell
     tell(f"Starting a pipeline for this run below {_STACK}.")
     layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
-    with sole_owner(layout.directory):
+    with exclusive_use(layout.directory):
         shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True)
         supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)

@@ -34,7 +34,7 @@ _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
 _NCHAN_MESSAGES = Path("/var/lib/nginx/body")
 NEEDED_DISK_GB = 4
 # How long to wait while another program, such as unattended-upgrades, locks apt.
-_APT_PATIENCE_SECONDS = 900
+_APT_TIMEOUT_SECONDS = 900
 _APT_RETRY_SECONDS = 5.0
 # The settings of pip that say how it reaches packages. Others, such as PIP_USER, belong to other installations.
 _PIP_KEPT = {
@@ -83,7 +83,7 @@ class Step:
     run: Callable[[], None]
 
 
-def plan(purpose: Purpose) -> list[Step]:
+def missing_steps(purpose: Purpose) -> list[Step]:
     """Return the steps that are still necessary on this machine, in the order in which they must run."""
     steps = []
     if packages := missing_packages(purpose):
@@ -124,8 +124,9 @@ def missing_packages(purpose: Purpose) -> list[str]:
         missing.append("fonts-noto-color-emoji")
     if "chromium" in missing and _os_release().get("ID") == "ubuntu":
         raise EmoStreamError(
-            "Ubuntu has Chromium as a snap only, which sees no folder of the tests: put another `chromium` and the "
-            "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` needs none."
+            "Ubuntu has Chromium as a snap only, which cannot see the tests' folders: put another `chromium` and the "
+            "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` works "
+            "without it."
         )
     return missing
 
@@ -161,7 +162,7 @@ def _apt_install(packages: Sequence[str]) -> None:
         )
     # The package lists may be old and name versions that the archive no longer has.
     _apt_update(remedy=line)
-    _run_as_root(f"{line} --quiet -o DPkg::Lock::Timeout={_APT_PATIENCE_SECONDS}", remedy=line)
+    _run_as_root(f"{line} --quiet -o DPkg::Lock::Timeout={_APT_TIMEOUT_SECONDS}", remedy=line)
 
 
 def _apt_update(remedy: str) -> None:
@@ -169,16 +170,14 @@ def _apt_update(remedy: str) -> None:
 
     apt itself waits only for the lock on the installation of packages.
     """
-    deadline = time.monotonic() + _APT_PATIENCE_SECONDS
+    deadline = time.monotonic() + _APT_TIMEOUT_SECONDS
     while True:
         try:
             return _run_as_root("apt-get update --quiet", remedy)
         except EmoStreamError:
             if "Could not get lock" not in _log_tail(5) or time.monotonic() > deadline:
                 raise
-        print(
-            f"apt is at work for somebody else ({_log_tail(2).splitlines()[0]}): waiting until it is done", flush=True
-        )
+        print(f"another process uses apt ({_log_tail(2).splitlines()[0]}): waiting until it is done", flush=True)
         time.sleep(_APT_RETRY_SECONDS)
 
 
@@ -186,7 +185,7 @@ def _run_as_root(line: str, remedy: str) -> None:
     """Run a command as root. If it fails, the error tells the user to run `remedy`."""
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and shutil.which("sudo") is None:
-        raise EmoStreamError(f"this needs root's rights, and there is no sudo: run `{remedy}` as root and start again.")
+        raise EmoStreamError(f"this needs root, and there is no sudo: run `{remedy}` as root and start again.")
     if as_root:
         # Ask for the password now, before progress output can overwrite the prompt.
         subprocess.run(["sudo", "--validate"], check=False)
@@ -207,7 +206,7 @@ def _pip_install(name: str) -> None:
     # A pip.conf with `user = true` would install the packages elsewhere.
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--no-user"]
     hashed = [*pip, "--require-hashes", "-r"]
-    failed = "pip could not install {}: is the network there, and room on the disk? Start again to go on."
+    failed = "pip could not install {}: is there a network, and free disk space? Start again to go on."
     # The tools that build wheels are pinned too.
     _run([*hashed, "requirements/build.txt"], failed.format("requirements/build.txt"), environment)
     requirements = f"requirements/{name}.txt"
@@ -325,20 +324,21 @@ def _check_disk(steps: Sequence[Step]) -> None:
     free_gb = shutil.disk_usage(REPOSITORY).free / 1e9
     if steps and free_gb < NEEDED_DISK_GB:
         raise EmoStreamError(
-            f"{REPOSITORY} has {free_gb:.1f} GB free and the set-up needs {NEEDED_DISK_GB}: make room and start again."
+            f"{REPOSITORY} has {free_gb:.1f} GB free and the set-up needs {NEEDED_DISK_GB}: free some space and start "
+            "again."
         )
 
 
 def prepare(purpose: Purpose) -> None:
     """Print and carry out the missing steps. If one fails, raises EmoStreamError with what the user can do."""
-    if not plan(purpose):
+    if not missing_steps(purpose):
         return
     build = LOG.parent
     checkout.check(REPOSITORY, [REPOSITORY, VENV, build, *build.glob("*")])
     build.mkdir(exist_ok=True)
     with _alone():
         # Another set-up may have carried out the steps in the meantime.
-        if steps := plan(purpose):
+        if steps := missing_steps(purpose):
             _carry_out(steps)
 
 
@@ -349,7 +349,7 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another set-up is at work in this checkout: waiting until it is done.", flush=True)
+            print("Another set-up is running in this checkout: waiting until it is done.", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -52,6 +52,6 @@ def check_writable(written: Iterable[Path]) -> None:
     if foreign:
         names = " ".join(map(str, foreign))
         raise EmoStreamError(
-            f"{names} cannot be written by this user, as after a start with sudo: run "
+            f"{names} cannot be written by this user, perhaps after a start with sudo: run "
             f"`sudo chown -R {os.geteuid()}:{os.getegid()} {names}` and start again."
         )

@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def _command(name: str) -> str:
@@ -42,7 +42,7 @@ class Browser(webdriver.Chrome):
         # Otherwise Selenium and other clients would connect to this browser through the proxy of the environment.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
         super().__init__(options, Service(_command("chromedriver"), env=environment))
-        self.set_script_timeout(PATIENCE_SECONDS)
+        self.set_script_timeout(TIMEOUT_SECONDS)
 
     def run_before_pages(self, script: str) -> None:
         """Run a script in each page of the current tab before the page's own scripts."""
@@ -65,7 +65,7 @@ class Browser(webdriver.Chrome):
     def text(self, selector: str) -> str:
         return str(self.find(selector).text)
 
-    def wait_until(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    def wait_until(self, condition: Callable[[], Any], seconds: float = TIMEOUT_SECONDS) -> Any:
         """Wait until the condition is true, and return its value. Raises TimeoutException after `seconds`."""
         return WebDriverWait(self, seconds, poll_frequency=0.1).until(lambda _: condition())
 

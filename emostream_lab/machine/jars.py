@@ -36,7 +36,7 @@ def fetch_all() -> None:
         if wrong := missing_or_wrong(name):
             raise EmoStreamError(
                 f"{JARS / name}: {', '.join(wrong)} missing, or not as {COORDINATES / name / 'SHA256SUMS'} says. "
-                "Delete the folder and try again; if it stays so, another file is served than the project pinned."
+                "Delete the folder and try again; if that does not help, the server does not have the pinned file."
             )
         (JARS / name / _MARKER).write_text(_sha256(COORDINATES / name / "SHA256SUMS") or "", encoding="utf-8")
         print(f"jars: {name} is complete", flush=True)
@@ -78,7 +78,7 @@ def _fetch(name: str) -> None:
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
     if subprocess.run([*command, *goal], check=False, env=maven_environment(os.environ)).returncode != 0:
         raise EmoStreamError(
-            f"Maven could not fetch the jars of {name}: is the network there, and room on the disk? Maven goes through "
+            f"Maven could not fetch the jars of {name}: is there a network, and free disk space? Maven goes through "
             "the proxy of https_proxy, or of ~/.m2/settings.xml where that has one."
         )
 

@@ -25,7 +25,7 @@ def java_home() -> Path:
         version = major_version(home)
         if version in SUPPORTED:
             return home
-        seen.append(f"{home} is {version or 'no Java'}")
+        seen.append(f"{home} is {version or 'not Java'}")
     raise EmoStreamError(
         "Java 17, 21 or 25 is missing"
         + (f" ({', '.join(seen)})" if seen else "")

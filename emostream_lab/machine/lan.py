@@ -30,7 +30,7 @@ def address(setting: str) -> str:
             probe.connect(_ELSEWHERE)
         except OSError as error:
             raise EmoStreamError(
-                f"this machine is on no network ({error.strerror}): connect it, or name its address with LAN=…"
+                f"this machine has no network ({error.strerror}): connect it, or name its address with LAN=…"
             ) from error
         found: str = probe.getsockname()[0]
         return found

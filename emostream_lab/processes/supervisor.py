@@ -90,7 +90,7 @@ class Supervisor:
         if part.runs_once:
             return self._watch_command(part)
         if not part.process.is_running():
-            return self._note_death(part)
+            return self._on_exit(part)
         if state is State.STARTING:
             return self._watch_start(part)
         return state
@@ -106,39 +106,39 @@ class Supervisor:
 
     def _watch_command(self, part: Part) -> State:
         if part.process.is_running():
-            return self._check_patience(part)
+            return self._check_start_time(part)
         if part.process.exit_status != 0:
             raise self._failure(part, f"failed with status {part.process.exit_status}")
         return State.READY
 
     def _watch_start(self, part: Part) -> State:
         if not part.process.is_ready():
-            return self._check_patience(part)
+            return self._check_start_time(part)
         seconds = time.monotonic() - self._started_at[part.name]
         again = " again" if part.name in self._were_ready else ""
         self._tell(f"{part.name} is ready{again} after {seconds:.1f} s")
         self._were_ready.add(part.name)
         return State.READY
 
-    def _check_patience(self, part: Part) -> State:
+    def _check_start_time(self, part: Part) -> State:
         waited_seconds = time.monotonic() - self._started_at[part.name]
         if part.name not in self._were_ready:
             if waited_seconds > _START_TIMEOUT_SECONDS:
                 raise self._failure(part, f"was not ready in {_START_TIMEOUT_SECONDS} s")
         elif waited_seconds > part.restart_timeout_seconds:
-            self._tell(f"{part.name} is not ready after {waited_seconds:.0f} s: it is started again")
-            return self._bury(part)
+            self._tell(f"{part.name} is not ready after {waited_seconds:.0f} s: restarting it")
+            return self._stop_and_wait(part)
         return State.STARTING
 
-    def _note_death(self, part: Part) -> State:
+    def _on_exit(self, part: Part) -> State:
         status = part.process.exit_status
         if part.name not in self._were_ready:
-            raise self._failure(part, f"ended with status {status} instead of getting ready")
+            raise self._failure(part, f"ended with status {status} before it was ready")
         if self._states[part.name] is State.READY:
-            self._tell(f"{part.name} ended with status {status}: it is started again")
-        return self._bury(part)
+            self._tell(f"{part.name} ended with status {status}: restarting it")
+        return self._stop_and_wait(part)
 
-    def _bury(self, part: Part) -> State:
+    def _stop_and_wait(self, part: Part) -> State:
         # The children of the old process must not run beside the new one.
         part.process.stop(timeout_seconds=0)
         self._died_at[part.name] = time.monotonic()

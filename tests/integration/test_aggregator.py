@@ -49,7 +49,7 @@ from tests.integration.viewers import wait_until
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 # Spark takes its time to start on a busy machine.
-PATIENCE_SECONDS = 240
+TIMEOUT_SECONDS = 240
 CLUSTERS = ClustersSettings(names=("cluster1",))
 
 
@@ -86,7 +86,7 @@ class Log:
         with log_reader(self.settings.bootstrap_servers, self.settings.max_record_bytes) as reader:
             reader.assign([partition])
             start, end = (ask([partition])[partition] for ask in (reader.beginning_offsets, reader.end_offsets))
-            return list(records_until(reader, partition, start, end, PATIENCE_SECONDS))
+            return list(records_until(reader, partition, start, end, TIMEOUT_SECONDS))
 
     def is_counted(self) -> bool:
         """Whether the last swarm covers all of `reactions`."""
@@ -101,7 +101,7 @@ class Log:
 
     def check(self) -> list[Swarm]:
         """Wait until all is counted; then each reaction is in exactly one swarm of one unbroken stream."""
-        wait_until(self.is_counted, PATIENCE_SECONDS, lambda: (self.swarms()[-1], self.ends()))
+        wait_until(self.is_counted, TIMEOUT_SECONDS, lambda: (self.swarms()[-1], self.ends()))
         swarms = self.swarms()
         counted: Counter[str] = Counter()
         for swarm in swarms:
@@ -151,7 +151,7 @@ class Aggregator:
         return self.process.is_ready() and metric(self.port, "emostream_aggregator_leader") == 1
 
     def wait_until_it_leads(self) -> None:
-        wait_until(lambda: self.leads() or not self.process.is_running(), PATIENCE_SECONDS, self.process.log_tail)
+        wait_until(lambda: self.leads() or not self.process.is_running(), TIMEOUT_SECONDS, self.process.log_tail)
         assert self.process.is_running(), self.process.log_tail()
 
     def family(self) -> list[psutil.Process]:
@@ -370,7 +370,7 @@ def test_it_refuses_to_start_where_going_on_would_lose_reactions(log: Log, start
     log.sent.clear()
     log.send("🔥")
     start()
-    wait_until(log.is_counted, PATIENCE_SECONDS)
+    wait_until(log.is_counted, TIMEOUT_SECONDS)
     assert log.swarms()[-1].counts == {"🔥": 1}
 
 
@@ -397,7 +397,7 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         assert executors
         standby = start(spark_master=f"spark://{servers.HOST}:{port}")
         # Each has a core, and so an executor of its own.
-        wait_until(lambda: _has_warmed_up(standby), PATIENCE_SECONDS, standby.process.log_tail)
+        wait_until(lambda: _has_warmed_up(standby), TIMEOUT_SECONDS, standby.process.log_tail)
         assert not standby.leads()
         family = standby.family()
         first.kill()

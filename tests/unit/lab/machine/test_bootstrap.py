@@ -40,7 +40,7 @@ def test_a_bare_machine_gets_the_java_that_its_distribution_has(
 ) -> None:
     monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": codename})
     assert bootstrap.missing_packages(PURPOSES["demo"]) == [package, "maven", "python3-venv"]
-    assert len(bootstrap.plan(PURPOSES["demo"])) == 4
+    assert len(bootstrap.missing_steps(PURPOSES["demo"])) == 4
 
 
 def test_a_machine_that_lists_fonts_but_has_none_for_emoji_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_machine_that_lists_fonts_but_has_none_for_emoji_gets_one(monkeypatch:
 def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
     with pytest.raises(EmoStreamError, match="put another `chromium` and the `chromedriver` of its version on PATH"):
-        bootstrap.plan(PURPOSES["browser"])
+        bootstrap.missing_steps(PURPOSES["browser"])
     assert "chromium" not in bootstrap.missing_packages(PURPOSES["test"])
 
 
@@ -86,7 +86,7 @@ def test_an_environment_is_complete_only_for_the_requirements_it_was_made_from(
     bootstrap._marker("dev").write_text(bootstrap._fingerprint("dev"))
     assert bootstrap._is_installed("dev")
     # The packages for the tests include those for the demo.
-    assert not any("Python" in step.what for step in bootstrap.plan(PURPOSES["demo"]))
+    assert not any("Python" in step.what for step in bootstrap.missing_steps(PURPOSES["demo"]))
     bootstrap._marker("dev").write_text("of an older file")
     assert not bootstrap._is_installed("dev")
 

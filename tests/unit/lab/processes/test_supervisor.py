@@ -70,7 +70,7 @@ def test_a_part_that_dies_is_started_again_with_its_children_gone(tmp_path: Path
         supervisor.run_until(lambda: any("ready again" in sentence for sentence in told))
         assert victim.process.pid != first_pid
         assert not is_alive(child_pid)
-        assert "victim ended with status -9: it is started again" in told
+        assert "victim ended with status -9: restarting it" in told
     finally:
         supervisor.stop()
 
@@ -103,7 +103,7 @@ def test_a_part_that_comes_back_and_does_not_get_ready_is_started_once_more(tmp_
         supervisor.run_until(lambda: note_pid() or supervisor.all_ready())
         os.kill(pids[0], signal.SIGKILL)
         supervisor.run_until(note_pid)
-        assert "stuck is not ready after 0 s: it is started again" in told
+        assert "stuck is not ready after 0 s: restarting it" in told
         assert not is_alive(pids[1])
     finally:
         supervisor.stop()
