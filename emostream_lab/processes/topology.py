@@ -201,7 +201,7 @@ def _servers(layout: Layout) -> Iterator[Part]:
         return
     spark = directory / "spark"
     yield Part("spark", servers.spark_master(spark, ports.spark_master), ports.spark_master)
-    # One core for the driver that works and one for its successor, whose executor starts before the old one is gone.
+    # One core for the leading driver and one for its successor, whose executor starts before the old one is gone.
     worker = servers.spark_worker(spark, ports.spark_master, cores=2, memory_mib=2_048)
     yield Part("spark", worker, needs=("spark-master",))
 

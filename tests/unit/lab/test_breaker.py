@@ -57,7 +57,7 @@ def test_a_victim_that_there_is_not_is_answered_with_those_that_there_are(state_
 
 
 def test_what_has_nothing_left_to_kill_is_not_killed(state_file: Path) -> None:
-    with pytest.raises(EmoStreamError, match="nothing of topics is at work"):
+    with pytest.raises(EmoStreamError, match="nothing of topics is running"):
         breaker.run(state_file, "topics", lambda rows: rows[0], print)
 
 

@@ -160,7 +160,7 @@ def test_two_set_ups_at_once_come_one_after_the_other(
     with bootstrap._alone():
         other = threading.Thread(target=second)
         other.start()
-        while "Another set-up is at work" not in capfd.readouterr().out:
+        while "Another set-up is running" not in capfd.readouterr().out:
             assert other.is_alive()
             entered.wait(0.01)
         order.append("first")
