@@ -1,0 +1,93 @@
+"""Two viewers, of whom one vanishes with its machine: the other one alone keeps its seat. For test_viewers_connections.
+
+Runs in a user and network namespace of its own, where any user may make networks, and raises where that does not hold.
+"""
+
+import asyncio
+import ctypes
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from emostream.subscriber import sockets
+from emostream.subscriber.connection import Handshake
+from tests.integration.test_viewers_connections import end, receive, watch
+from tests.unit.subscriber.rig import new_server, publish
+from tests.unit.subscriber.test_server import STREAM, WEBSOCKET, until
+
+_CLONE_NEWNET = 0x40000000
+SERVER_ADDRESS, VIEWER_ADDRESS = "10.0.0.1", "10.0.0.2"
+OPTIONS = {"max_unread_bytes": 65_536, "slow_viewer_timeout_ms": 1_000, "vanished_viewer_timeout_ms": 1_000}
+
+
+class Machine:
+    """Another machine: a network namespace that a thread of its own is in, at the other end of a cable."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "machine")
+        thread_id = self._do(self._leave)
+        _ip("link", "add", "here", "type", "veth", "peer", "there", "netns", str(thread_id))
+        _plug_in("here", SERVER_ADDRESS)
+        self._do(partial(_plug_in, "there", VIEWER_ADDRESS))
+
+    def socket(self) -> socket.socket:
+        """One that is on this machine's network, whoever uses it."""
+        return self._do(socket.socket)
+
+    def vanish(self) -> None:
+        """It has its address no longer, so nothing reaches it."""
+        self._do(partial(_ip, "addr", "flush", "dev", "there"))
+
+    def _do(self, function: Callable[[], Any]) -> Any:
+        return self._thread.submit(function).result(30)
+
+    @staticmethod
+    def _leave() -> int:
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        return threading.get_native_id()
+
+
+def _plug_in(end_of_cable: str, address: str) -> None:
+    _ip("addr", "add", f"{address}/30", "dev", end_of_cable)
+    _ip("link", "set", end_of_cable, "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, timeout=30)
+
+
+async def scenario(request: bytes) -> None:
+    machine = Machine()
+    _ip("link", "set", "lo", "up")
+    server = new_server(heartbeat_ms=200)
+    with (
+        socket.create_server((SERVER_ADDRESS, 0)) as listener,
+        machine.socket() as vanishing,
+        socket.socket() as staying,
+    ):
+        sockets.prepare(listener, **OPTIONS)
+        accepting = await asyncio.get_running_loop().create_server(lambda: Handshake(server), sock=listener)
+        sweeping = asyncio.create_task(server.sweep_forever())
+        try:
+            for connection in (vanishing, staying):
+                await watch(connection, listener.getsockname(), request)
+            assert len(server.audience) == 2
+            machine.vanish()
+            await until(lambda: len(server.audience) == 1, 60)
+            publish(server, 4)
+            await receive(staying, b'"id":"s-4"')
+        finally:
+            sweeping.cancel()
+            await end(server, accepting)
+
+
+if __name__ == "__main__":
+    uvloop.run(scenario({"sse": STREAM, "ws": WEBSOCKET}[sys.argv[1]] + b"\r\n"))
