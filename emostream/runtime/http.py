@@ -1,8 +1,9 @@
 """The HTTP server of the Flask tiers: Granian's server around a Flask app, in one process, on one event loop.
 
-A request is taken in whole before Flask sees it, and a view that must wait (for Kafka) returns a `Deferred` response.
-So no thread ever waits, for a client that does not finish its body as little as for a broker that does not answer, and
-/healthz is always answered at once.
+This is no plain WSGI server, because a WSGI app keeps a thread for as long as a request lasts. With as many slow clients
+or waiting requests as threads, no thread would be left to answer even /healthz. So Granian calls our `Edge` through its
+own interface RSGI, on the event loop. `Edge` receives the whole body before Flask sees the request, and a view that
+must wait (for Kafka) returns a `Deferred` response, which `Edge` awaits. No thread ever waits.
 """
 
 import asyncio
@@ -101,13 +102,15 @@ class Limits:
     """What the edge takes in.
 
     `body_bytes` and `body_timeout_seconds` are for each body; `receiving_bytes` is for all bodies on their way in
-    together, and one that would exceed it gets 503. Connections past `connections` wait to be accepted.
+    together, and one that would exceed it gets 503. Connections past `connections` wait to be accepted. A client that
+    takes nothing of its answer for `answer_timeout_seconds` is cut off.
     """
 
     body_bytes: int = 64 << 10
     body_timeout_seconds: float = 5
     connections: int = 5_000
     receiving_bytes: int = 8 << 20
+    answer_timeout_seconds: float = 30
 
 
 def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()) -> Flask:
@@ -202,6 +205,11 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
     Raises EmoStreamError where Granian ends before.
     """
     limits = limits or Limits()
+    if sys.platform == "linux":
+        # Granian would hold the answer to a client that does not read for as long as the connection lasts. The
+        # connections inherit this option, and Linux alone has it.
+        timeout_ms = int(1_000 * limits.answer_timeout_seconds)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
     server = _ListeningServer(
         RsgiApp(app, limits),
         listener,
@@ -373,7 +381,11 @@ class RsgiApp:
             body.write(piece)
 
     def _allow_origins(self, scope: Any, response: Response) -> None:
-        """Let pages of the allowed origins read the answer, whoever gave it."""
+        """Let pages of the allowed origins read the answer, whether Flask or `Edge` gave it.
+
+        Granian's own answers, to a head that is malformed (400) or too large (431), have no such headers: they do not
+        come by here, and Granian has no setting for them. A page sees a network error in their place.
+        """
         if not self._origins:
             return
         origin = scope.headers.get("origin")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
+import psutil
 import pytest
 from flask import Flask, Response, abort, request
 from prometheus_client import generate_latest
@@ -42,6 +43,10 @@ def make_app(readiness: Readiness) -> Flask:
     @app.get("/type")
     def content_type() -> Response:
         return Response(request.mimetype)
+
+    @app.get("/large")
+    def large() -> Response:
+        return Response(b"x" * (8 << 20))
 
     @app.get("/fails")
     def fails() -> Response:
@@ -429,6 +434,20 @@ def test_slow_senders_of_large_bodies_are_refused_past_the_budget_and_others_are
             if ask(port, "POST", "/echo", b"x" * body_bytes).status == 200:
                 return
         pytest.fail("the budget is still used up")
+
+
+def test_who_takes_nothing_of_an_answer_is_cut_off() -> None:
+    with serving(Readiness(), Limits(answer_timeout_seconds=1)) as port, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.connect((HOST, port))
+        client.sendall(b"GET /large HTTP/1.1\r\n" + CLOSE + b"\r\n")
+        wait_until(lambda: metric('emostream_http_requests_total{path="/large",status="200"}') == 1)
+        wait_until(lambda: client.getsockname() not in peers(port))
+
+
+def peers(port: int) -> list[tuple[str, int]]:
+    """The addresses of the clients whose connections to this server of ours are open."""
+    return [each.raddr for each in psutil.Process().net_connections("tcp") if each.laddr.port == port and each.raddr]
 
 
 def answers_of(connections: list[socket.socket], number: int) -> list[bytes]:
