@@ -1,9 +1,9 @@
 """The HTTP server of the Flask tiers: Granian's server around a Flask app, in one process, on one event loop.
 
-This is no plain WSGI server, because a WSGI app keeps a thread for as long as a request lasts. With as many slow clients
-or waiting requests as threads, no thread would be left to answer even /healthz. So Granian calls our `Edge` through its
-own interface RSGI, on the event loop. `Edge` receives the whole body before Flask sees the request, and a view that
-must wait (for Kafka) returns a `Deferred` response, which `Edge` awaits. No thread ever waits.
+This is no plain WSGI server, because a WSGI app keeps a thread for as long as a request lasts. With as many slow
+clients or waiting requests as threads, no thread would be left to answer even /healthz. So Granian calls our `Edge`
+through its own interface RSGI, on the event loop. `Edge` receives the whole body before Flask sees the request, and a
+view that must wait (for Kafka) returns a `Deferred` response, which `Edge` awaits. No thread ever waits.
 """
 
 import asyncio
