@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Carries out a fault on this host, as root, and takes it back. playbooks/chaos.yml runs `begin` as a unit of systemd with
-# `undo` as its ExecStopPost=, so that a fault is over in time although this script or the control node is killed.
+# Injects a fault on this host, as root, and undoes it. playbooks/chaos.yml runs `begin` as a systemd unit with
+# `undo` as its ExecStopPost=, so a fault ends in time even if this script or the control node is killed.
 #
 #   fault.sh begin kill|stop UNIT SECONDS
-#   fault.sh begin inbound|outbound ADDRESS SECONDS     this host's address in the cluster
-#   fault.sh begin disk MIB SECONDS                     how much memory the disk may take
-#   fault.sh undo KIND TARGET                           with the same two words; does nothing where nothing is left
+#   fault.sh begin inbound|outbound ADDRESS SECONDS     the address of this host
+#   fault.sh begin disk MIB SECONDS                     the memory for the small disk
+#   fault.sh undo KIND TARGET                           with the same KIND and TARGET; does nothing if the fault is over
 #   fault.sh await SECONDS UNIT...                      wait until all are active; prints those that are not
 set -euo pipefail
 
 table=emostream_chaos
 disk=/run/emostream-chaos-disk
 data=$(readlink --canonicalize-missing /var/lib/kafka/data)
-# What the small disk has beyond the data that are there.
+# Free space of the small disk, beyond the data.
 room_mib=32
 broker_stops_seconds=120
 broker_starts_seconds=180
@@ -25,7 +25,7 @@ kill_unit() {
     local unit=$1 pid
     pid=$(property "$unit" MainPID)
     systemctl kill --signal KILL "$unit"
-    # Until systemd has noticed, the unit is active still.
+    # The unit stays active until systemd notices the signal.
     while [ "$(property "$unit" MainPID)" = "$pid" ]; do
         sleep 0.1
     done
@@ -43,7 +43,7 @@ cut_off() {
         echo "no interface of this host has the address $address" >&2
         return 1
     fi
-    # Whoever works on this host by SSH is not cut off, by whichever interface he comes.
+    # SSH stays open, on every interface.
     if [ "$kind" = inbound ]; then
         nft "table inet $table { chain cut {
             type filter hook input priority filter; tcp dport 22 accept; iifname \"$interface\" drop; }; }"
@@ -54,7 +54,7 @@ cut_off() {
     sleep "$seconds"
 }
 
-# The host's own disk may be another's too, so the broker gets a small one, in memory, and that one is filled.
+# The host's disk may be shared, so the broker gets a small one in memory, and that one is filled.
 fill_disk() {
     local limit_mib=$1 seconds=$2 size_mib
     size_mib=$(($(du --summarize --block-size=1M "$data" | cut --fields=1) + room_mib))
@@ -86,7 +86,7 @@ has_restarted() {
     done
 }
 
-# The broker's data are whole in one place at any time: in the small disk until the bind mount is gone, then in the other.
+# The broker's data are always complete in one place: on the small disk until the bind mount is gone, then on the other.
 give_disk_back() {
     if mountpoint --quiet "$data"; then
         systemctl stop kafka

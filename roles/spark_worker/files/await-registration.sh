@@ -1,12 +1,12 @@
 #!/bin/bash
-# Returns once Spark's master knows the worker whose page is at this address and port; fails where it never will.
+# Returns once Spark's master knows the worker whose page is at this address and port. Fails if it never will.
 #
-# The worker's own word is not enough. Where both come back at the same time, the master tells each worker of its records
-# who leads. A worker that is new at such an address takes that for its registration, and asks for none any more; but the
-# master knows it under the identity that it had before its end, and soon drops that.
+# The worker's own state is not enough. If both restart at the same time, the master tells each worker on record
+# that it leads. A new worker at such an address takes this for its registration and does not register. But the
+# master knows only the worker's old identity, and soon drops it.
 set -uo pipefail
 
-# A master that comes back drops what it does not hear of after 10 s.
+# A restarted master drops workers that it has not heard from after 10 s.
 patience_seconds=20
 
 get_json() {
@@ -23,7 +23,7 @@ while true; do
         known=$(get_json "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}")
         [[ $worker =~ $id && $known == *"\"${BASH_REMATCH[1]}\""* ]] && exit 0
         if ((SECONDS - named_at > patience_seconds)); then
-            echo "The master does not know the worker that takes itself for registered: it must be started again." >&2
+            echo "The master does not know this worker, although the worker believes that it is registered: restart the worker." >&2
             exit 1
         fi
     fi
