@@ -87,7 +87,7 @@ def test_faults_of_hosts_and_units_lose_and_double_nothing(system: Hosts, say: S
     assert chaos.status == 0, chaos.output
     output = " ".join(chaos.output.split())
     assert "Every accepted reaction was counted exactly once, and seen by every viewer." in output
-    assert output.count("well again after") == 4
+    assert output.count("recovered after") == 4
     left = system.on_each(lambda _, host: host.run("nft list tables | grep chaos; findmnt | grep chaos").stdout)
     assert not any(left.values()), left
 

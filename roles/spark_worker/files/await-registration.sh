@@ -7,7 +7,7 @@
 set -uo pipefail
 
 # A restarted master drops workers that it has not heard from after 10 s.
-patience_seconds=20
+timeout_seconds=20
 
 get_json() {
     local address=$1 port=$2
@@ -22,7 +22,7 @@ while true; do
         named_at=${named_at:-$SECONDS}
         known=$(get_json "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}")
         [[ $worker =~ $id && $known == *"\"${BASH_REMATCH[1]}\""* ]] && exit 0
-        if ((SECONDS - named_at > patience_seconds)); then
+        if ((SECONDS - named_at > timeout_seconds)); then
             echo "The master does not know this worker, although the worker believes that it is registered: restart the worker." >&2
             exit 1
         fi
