@@ -85,7 +85,7 @@ class Committer:
         self._partitions: list[TopicPartition] = []
         self._refusal: str | None = None
         servers = ",".join(kafka.bootstrap_servers)
-        self._refuse("Kafka is not reached yet.", f"no broker of {servers} has answered yet")
+        self._refuse("Kafka has not been reached yet.", f"no broker of {servers} has answered yet")
         self._draining = False
         self._landed = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
@@ -106,12 +106,12 @@ class Committer:
         if self._refusal is not None:
             return NotAccepted(self._refusal)
         if self._is_overdue():
-            return NotAccepted("Kafka does not acknowledge what was sent before.")
+            return NotAccepted("Kafka does not acknowledge earlier reactions.")
         waiter: Waiter = self._loop.create_future()
         try:
             closed = self._groups.add(batch.counts, batch.payload, waiter)
         except NoRoomError:
-            return NotAccepted("As much is waiting for Kafka as may be.")
+            return NotAccepted("Too many reactions are waiting for Kafka.")
         for group in closed:
             self._send(group)
         if self._groups.has_open and self._linger is None:
@@ -134,7 +134,7 @@ class Committer:
         except TimeoutError:
             log.error("stopped with unacknowledged records", records=len(self._flights))
         for group in self._flights:
-            self._tell(group, OutcomeUnknown("This server stopped before Kafka acknowledged; it may still be there."))
+            self._tell(group, OutcomeUnknown("This server stopped before Kafka acknowledged; it may still arrive."))
         if self._producer is not None:
             closing = run_in_thread("close", partial(abandon, self._producer, _CLOSE_SECONDS))
             await asyncio.wait((closing,), timeout=2 * _CLOSE_SECONDS)
@@ -189,7 +189,7 @@ class Committer:
     def _give_up_waiting(self, group: Group[Waiter]) -> None:
         """The requests' time is over, the record's is not: it stays in flight, and counted, until it is resolved."""
         seconds = self._settings.deadline_ms / 1000
-        self._tell(group, OutcomeUnknown(f"Kafka did not acknowledge in {seconds:g} s; it may still get there."))
+        self._tell(group, OutcomeUnknown(f"Kafka did not acknowledge in {seconds:g} s; it may still arrive."))
 
     def _resolve(self, group: Group[Waiter], outcome: Outcome) -> None:
         self._flights.pop(group).deadline.cancel()
@@ -210,7 +210,7 @@ class Committer:
         log.warning("replacing the producer", error=repr(error))
         metrics.producers_replaced.inc()
         self._producer = None
-        self._refuse("Kafka is being reached anew.", f"Kafka is being reached anew, after a record failed: {error}")
+        self._refuse("The server is reconnecting to Kafka.", f"Reconnecting to Kafka, because a record failed: {error}")
         # What else it has in flight may still be acknowledged, for as long as its requests wait.
         run_in_thread("close", partial(abandon, producer, self._settings.deadline_ms / 1000))
         self._tasks = [task for task in self._tasks if not task.done()]
@@ -224,7 +224,7 @@ class Committer:
             except Exception as error:
                 if not isinstance(error, EmoStreamError):
                     log.error("connecting to Kafka failed unexpectedly", exc_info=error)
-                self._refuse("Kafka is away.", str(error) or repr(error))
+                self._refuse("Kafka does not answer.", str(error) or repr(error))
                 await asyncio.sleep(_RECONNECT_SECONDS)
             else:
                 self._refusal = None
@@ -241,7 +241,7 @@ class Committer:
         except KafkaError as error:
             abandon(producer, 0)
             raise EmoStreamError(
-                f"Kafka tells nothing of the topic {REACTIONS_TOPIC} ({error}): make it with `emostream topics apply`."
+                f"Kafka does not describe the topic {REACTIONS_TOPIC} ({error}): make it with `emostream topics apply`."
             ) from error
         self._partitions = [TopicPartition(REACTIONS_TOPIC, number) for number in numbers]
         self._producer = producer
@@ -255,23 +255,23 @@ class Committer:
         """Tell whether Kafka acknowledges and whether there is room, and keep the gauges."""
         while True:
             try:
-                await self._look_at_kafka()
+                await self._check_kafka()
             except Exception as error:
-                log.error("looking at Kafka failed unexpectedly", exc_info=error)
-                self._readiness.not_met("kafka", f"looking at Kafka failed: {error!r}")
+                log.error("checking Kafka failed unexpectedly", exc_info=error)
+                self._readiness.not_met("kafka", f"checking Kafka failed: {error!r}")
             if self._groups.is_full:
-                self._readiness.not_met("accepting", "as much is waiting for Kafka as may be")
+                self._readiness.not_met("accepting", "too many reactions are waiting for Kafka")
             else:
                 self._readiness.met("accepting")
             metrics.requests_in_flight.set(self._groups.requests_in_flight)
             metrics.bytes_in_flight.set(self._groups.bytes_in_flight)
             await asyncio.sleep(_WATCH_SECONDS)
 
-    async def _look_at_kafka(self) -> None:
+    async def _check_kafka(self) -> None:
         """What is in flight tells by its age; where nothing is, Kafka is asked."""
         if self._is_overdue():
             seconds = self._settings.deadline_ms / 1000
-            self._readiness.not_met("kafka", f"a record waits for {seconds:g} s and more; is kafka.service active?")
+            self._readiness.not_met("kafka", f"a record waits for {seconds:g} s or longer; is kafka.service active?")
         elif self._producer is not None:
             try:
                 if not self._flights:

@@ -4,11 +4,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 reactions_accepted = Counter("emostream_ingest_reactions_accepted_total", "Reactions that Kafka acknowledged.")
 unknown_reactions = Counter(
-    "emostream_ingest_reactions_unknown_total", "Reactions whose request was answered 504: Kafka may have them or not."
+    "emostream_ingest_reactions_unknown_total", "Reactions whose request got 504: Kafka may or may not have them."
 )
 group_requests = Histogram(
     "emostream_ingest_group_requests",
-    "Requests that shared a Kafka record.",
+    "Requests in one Kafka record.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 commit_seconds = Histogram(

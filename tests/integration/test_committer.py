@@ -85,7 +85,7 @@ def test_looking_at_kafka_that_fails_unexpectedly_is_told_and_goes_on(play: Play
         await until(readiness.is_ready)
         reader = committer._reader
         committer._reader = None
-        await until(lambda: "looking at Kafka failed" in readiness.reasons().get("kafka", ""))
+        await until(lambda: "checking Kafka failed" in readiness.reasons().get("kafka", ""))
         committer._reader = reader
         await until(readiness.is_ready)
 
@@ -112,9 +112,9 @@ def test_it_is_not_ready_while_its_producer_is_replaced_after_any_error_of_a_sen
         assert isinstance(await submit(committer), OutcomeUnknown)
         for _ in range(3):
             assert isinstance(await submit(committer), NotAccepted)
-            assert "reached anew" in readiness.reasons()["kafka"]
+            assert "Reconnecting to Kafka" in readiness.reasons()["kafka"]
             # What is asked of Kafka meanwhile does not make it ready.
-            await committer._look_at_kafka()
+            await committer._check_kafka()
         may_connect.set()
         await is_committed_again(committer)
         await until(readiness.is_ready)
