@@ -23,7 +23,7 @@ class Ledger:
 
     def __init__(self, start: Swarm) -> None:
         self._last = start
-        self._read_up_to = _offsets(start)
+        self._read_up_to = offsets_of(start)
         self._records: defaultdict[int, deque[tuple[int, Counts]]] = defaultdict(deque)
         self._swarms: deque[Swarm] = deque()
         self.accepted = sum(start.totals.values())
@@ -77,11 +77,11 @@ class Ledger:
             self._check(self._swarms.popleft())
 
     def _is_read(self, swarm: Swarm) -> bool:
-        return all(self.position(partition) >= end for partition, end in _offsets(swarm).items())
+        return all(self.position(partition) >= end for partition, end in offsets_of(swarm).items())
 
     def _check(self, swarm: Swarm) -> None:
         expected: Counter[str] = Counter()
-        for partition, end in _offsets(swarm).items():
+        for partition, end in offsets_of(swarm).items():
             records = self._records[partition]
             while records and records[0][0] < end:
                 expected.update(records.popleft()[1])
@@ -93,7 +93,11 @@ class Ledger:
         self._last = swarm
 
 
-def _offsets(swarm: Swarm) -> dict[int, int]:
+def offsets_of(swarm: Swarm) -> dict[int, int]:
+    """Return the offset up to which each partition of `reactions` is counted with this swarm.
+
+    Raises EmoStreamError if the swarm carries no progress.
+    """
     if not isinstance(swarm.progress, Progress):
         raise EmoStreamError(f"swarm {swarm.id} has no progress: it is not a record of {SWARMS_TOPIC}")
     return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}

@@ -15,8 +15,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     still on their way, those that a viewer did not get, and those that it got twice.
     The percentiles are the end-to-end latency (POST to viewer) in ms, of the newest swarm during the run and of all at
     the end.
-    `lost` and `doubled` count reactions by emoji, and `moves` lists each time that a viewer lost its subscriber. These
-    three are known only at the end.
+    Known only at the end: `lost` and `doubled` count reactions by emoji, `problems` says what is wrong, and `moves`
+    lists each time that a viewer lost its subscriber.
     """
 
     seconds: float
@@ -37,13 +37,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: int | None
     lost: dict[str, int] = {}
     doubled: dict[str, int] = {}
+    problems: list[str] = []
     moves: list[Move] = []
     is_final: bool = False
 
     @property
     def is_exact(self) -> bool:
         """Whether every reaction was counted once and every viewer saw every swarm once."""
-        return not (self.lost or self.doubled or self.missed or self.repeated or self.in_flight)
+        return not self.problems
 
 
 _decoder = msgspec.json.Decoder(Figures)
@@ -96,9 +97,7 @@ def summary(figures: Figures) -> str:
 def _verdict(figures: Figures) -> str:
     if figures.is_exact:
         return "Every accepted reaction was counted exactly once, and seen by every viewer."
-    if figures.in_flight:
-        return f"NOT EXACT: {figures.in_flight:,} accepted reactions had not come through when the time was over."
-    return "NOT EXACT: see lost, doubled, missed and repeated above; the logs tell what the parts did."
+    return f"NOT EXACT: {'; '.join(figures.problems)}. The logs tell what the parts did."
 
 
 def _by_emoji(counts: dict[str, int]) -> str:

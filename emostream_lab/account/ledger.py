@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -12,7 +12,7 @@ from emostream import model
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime import kafka
-from emostream_lab.account.account import sent_by_others
+from emostream.swarms.reactions import reactions_in
 
 _SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 _READ_TIMEOUT_SECONDS = 30
@@ -68,3 +68,9 @@ def _values(reader: KafkaConsumer, start: dict[int, int], end: dict[int, int]) -
 
 def _reader(settings: KafkaSettings) -> KafkaConsumer:
     return kafka.log_reader(settings.bootstrap_servers, settings.max_record_bytes)
+
+
+def sent_by_others(records: Iterable[bytes], our_prefix: str) -> Counter[str]:
+    """Count the emoji of users without our prefix in records of `reactions`. Invalid records do not count."""
+    reactions = (reaction for record in records for reaction in reactions_in(record))
+    return Counter(emoji for user_id, emoji in reactions if not user_id.startswith(our_prefix))

@@ -11,9 +11,8 @@ import random
 import resource
 import secrets
 import signal
-import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,20 @@ import msgspec
 import uvloop
 
 from emostream import config, model
-from emostream.client.outcome import Accepted, Unknown
+from emostream.audit.ledger import offsets_of
+from emostream.client.outcome import Refused, Unknown
 from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Viewer, ViewerState
+from emostream.model import Counts
 from emostream.runtime import logs
 from emostream_lab.account import figures
-from emostream_lab.account.account import Account, Latencies, Post
+from emostream_lab.account.account import Account
+from emostream_lab.account.end_to_end import EndToEndLatencies
 from emostream_lab.account.figures import Figures
+from emostream_lab.account.histogram import percentile_ms
 from emostream_lab.account.ledger import SwarmFollower, count_others
 from emostream_lab.account.moves import Moves
+from emostream_lab.account.tally import LogTally, Spectator, Tally
 from emostream_lab.audience.pace import Crowd
 from emostream_lab.display import Display
 
@@ -48,6 +52,8 @@ _CONNECTIONS = 256
 _MAX_IN_FLIGHT = 2_000
 # How long the last viewer may take to connect.
 _SEATS_SECONDS = 10
+# The reactions of a swarm are timed when all viewers have it, or after this long.
+_ARRIVAL_SECONDS = 60.0
 # How long it may take, after the last reaction, until all accepted reactions are counted and seen by every viewer.
 _SETTLE_TIMEOUT_SECONDS = 180
 
@@ -85,18 +91,21 @@ class _Audience:
         self._kafka = config.load(config.KafkaSettings)
         self._prefix = f"crowd-{secrets.token_hex(3)}-"
         self._people = Crowd(self._prefix, random.choice)
-        self._viewers: list[Viewer] = []
+        self._tally = Tally()
         self._moves = Moves()
         self._posts: set[asyncio.Task[None]] = set()
-        self._refused = 0
+        # The swarms whose reactions are not timed yet: sequence number, offsets covered, and when they were counted.
+        self._untimed: deque[tuple[int, dict[int, int], float]] = deque()
+        self._latencies: Counter[int] = Counter()
+        self._newest_latencies: Counter[int] = Counter()
         self._silenced = asyncio.Event()
 
     async def attend(self) -> int:
         loop = asyncio.get_running_loop()
         self._end_on(signal.SIGTERM, signal.SIGINT)
         follower = SwarmFollower(self._kafka)
-        self._account = Account(follower.last)
-        with follower.following(loop, self._account.count):
+        self._log = LogTally(follower.last)
+        with follower.following(loop, self._count):
             async with asyncio.TaskGroup() as group:
                 meanwhile = [group.create_task(self._watch())]
                 await self._take_seats()
@@ -110,7 +119,7 @@ class _Audience:
                 await self._settle()
                 for task in meanwhile:
                     task.cancel()
-        others = count_others(self._kafka, *self._account.progress, self._prefix)
+        others = count_others(self._kafka, *self._log.progress, self._prefix)
         final = self._final_figures(seconds, others)
         self._show(final)
         return 0 if final.is_exact else 1
@@ -125,11 +134,12 @@ class _Audience:
     async def _greet(self) -> None:
         """Send one reaction and wait until it is counted. The first batch of Spark is slow, so it is not measured."""
         async with ReactionSender(self._client.ingest_url) as sender:
-            while not self._account.accepted:
+            while not self._tally.accepted:
                 await self._post(sender, self._people.taps(0, _unix_ms()))
                 await asyncio.sleep(_TICK_SECONDS)
-        await _until(self._account.is_settled)
-        self._account.latencies = Latencies()
+        await _until(lambda: not self._tally.end_to_end.waiting)
+        self._tally.end_to_end = EndToEndLatencies()
+        self._untimed.clear()
 
     async def _tap(self) -> None:
         """Send reactions at a constant rate until the time is over, and wait for the last answers.
@@ -150,23 +160,18 @@ class _Audience:
     def _start_post(self, sender: ReactionSender, elapsed: float) -> None:
         reactions = self._people.taps(elapsed, _unix_ms())
         if len(self._posts) >= _MAX_IN_FLIGHT:
-            self._refused += len(reactions)
+            self._tally.sent(reactions, Refused("too many requests are open"), self._now())
             return
         task = asyncio.get_running_loop().create_task(self._post(sender, reactions))
         self._posts.add(task)
         task.add_done_callback(self._posts.discard)
 
     async def _post(self, sender: ReactionSender, reactions: list[model.Reaction]) -> None:
-        posted_ms = self._now_ms()
+        posted_at = self._now()
         outcome = await sender.send(reactions)
-        counts = dict(Counter(reaction.emoji_type for reaction in reactions))
-        if isinstance(outcome, Accepted):
-            self._account.accept(Post(outcome.record.partition, outcome.record.offset, posted_ms, counts))
-        elif isinstance(outcome, Unknown):
+        if isinstance(outcome, Unknown):
             log.warning("outcome unknown", reason=outcome.reason, reactions=len(reactions))
-            self._account.not_known(counts)
-        else:
-            self._refused += len(reactions)
+        self._tally.sent(reactions, outcome, posted_at)
 
     def _is_over(self) -> bool:
         is_late = self._plan.for_seconds is not None and self._elapsed() >= self._plan.for_seconds
@@ -185,7 +190,7 @@ class _Audience:
                     on_state=functools.partial(self._note, number),
                     protocol="ws" if number % _WEBSOCKET_SHARE == 0 else "sse",
                 )
-                self._viewers.append(viewer)
+                self._tally.spectators.append(Spectator(viewer.watcher))
                 group.create_task(viewer.run())
                 await asyncio.sleep(1 / _VIEWERS_PER_SECOND)
 
@@ -196,70 +201,89 @@ class _Audience:
                 await _until(lambda: self._seated() == self._plan.viewers)
 
     def _seated(self) -> int:
-        return sum(viewer.watcher.stream is not None for viewer in self._viewers)
+        return sum(spectator.watcher.stream is not None for spectator in self._tally.spectators)
 
     def _see(self, message: model.ViewerMessage) -> None:
         if isinstance(message, model.Swarm):
-            self._account.latencies.seen(message.sequence, self._now_ms())
+            self._tally.seen(message, self._now())
 
     def _note(self, viewer: int, state: ViewerState) -> None:
         self._moves.enter(viewer, state, time.monotonic())
 
     # The account.
 
+    def _count(self, swarm: model.Swarm) -> None:
+        self._log.take(swarm)
+        ends = offsets_of(swarm)
+        self._tally.end_to_end.counted(ends)
+        self._untimed.append((swarm.sequence, ends, self._now()))
+
+    def _time_swarms(self, patience_seconds: float = _ARRIVAL_SECONDS) -> None:
+        """Time the reactions of each swarm that every viewer has, or that was counted some time ago."""
+        while self._untimed:
+            sequence, ends, counted_at = self._untimed[0]
+            # A viewer that has no seat yet is not waited for.
+            is_awaited = any(0 <= each.watcher.sequence < sequence for each in self._tally.spectators)
+            if is_awaited and self._now() < counted_at + patience_seconds:
+                return
+            self._untimed.popleft()
+            newest: Counter[int] = Counter()
+            for each in self._tally.end_to_end.covered(sequence, ends, random.choice):
+                newest[int(each.latency_ms)] += each.reactions
+            self._latencies.update(newest)
+            self._newest_latencies = newest or self._newest_latencies
+
     async def _settle(self) -> None:
         """Wait until all accepted reactions are counted and every viewer has seen them, up to a limit."""
+        tally = self._tally
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_TIMEOUT_SECONDS):
-                await _until(lambda: self._account.is_settled() and not self._swarms_unseen())
-
-    def _swarms_unseen(self) -> int:
-        """Return the number of swarms that a viewer has not seen yet, summed over all viewers."""
-        return sum(max(0, self._account.sequence - viewer.watcher.sequence) for viewer in self._viewers)
+                await _until(lambda: not tally.end_to_end.waiting and not tally.behind(self._log.newest.sequence))
 
     async def _report(self) -> None:
         before = 0
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
-            self._account.match()
-            self._account.latencies.settle(self._now_ms())
-            accepted = self._account.accepted.total()
-            self._show(self._figures((accepted - before) / _REPORT_SECONDS))
+            self._time_swarms()
+            accepted = self._tally.accepted.total()
+            rate = (accepted - before) / _REPORT_SECONDS
+            self._show(self._figures(self._account(), self._newest_latencies, self._elapsed(), rate))
             before = accepted
 
-    def _figures(self, reactions_per_second: float) -> Figures:
-        account, watchers = self._account, [viewer.watcher for viewer in self._viewers]
+    def _account(self, others: Counts | None = None) -> Account:
+        return self._tally.account(self._log.newest.sequence) + self._log.account(others or {})
+
+    def _figures(self, account: Account, latencies: Counter[int], seconds: float, rate: float) -> Figures:
+        newest = self._log.newest.sequence
         return Figures(
-            seconds=self._elapsed(),
-            reactions_per_second=reactions_per_second,
-            accepted=account.accepted.total(),
-            counted=account.counted.total(),
+            seconds=seconds,
+            reactions_per_second=rate,
+            accepted=sum(account.accepted.values()),
+            counted=sum(account.by_totals.values()),
             in_flight=account.in_flight,
-            unknown=account.unknown.total(),
-            refused=self._refused,
-            viewers=self._seated(),
-            swarms=account.swarms,
-            delivered=sum(watcher.swarms for watcher in watchers),
-            unseen=self._swarms_unseen(),
-            missed=sum(watcher.lost + watcher.mismatches for watcher in watchers),
-            repeated=sum(watcher.repeats for watcher in watchers),
-            p50_ms=account.latencies.newest_percentile_ms(50),
-            p99_ms=account.latencies.newest_percentile_ms(99),
+            others=sum(account.others.values()),
+            unknown=sum(account.unknown.values()),
+            refused=sum(account.refused.values()),
+            viewers=account.viewers,
+            swarms=self._log.swarms,
+            delivered=account.delivered,
+            unseen=sum(max(0, newest - each.watcher.sequence) for each in self._tally.spectators),
+            missed=account.skipped + account.unequal,
+            repeated=account.repeats,
+            p50_ms=percentile_ms(latencies, 0.5),
+            p99_ms=percentile_ms(latencies, 0.99),
         )
 
-    def _final_figures(self, seconds: float, others: Counter[str]) -> Figures:
-        account = self._account
-        so_far = self._figures(account.accepted.total() / seconds)
-        account.latencies.settle(sys.maxsize)
+    def _final_figures(self, seconds: float, others: Counts) -> Figures:
+        self._time_swarms(patience_seconds=0)
+        account = self._account(others)
+        final = self._figures(account, self._latencies, seconds, self._tally.accepted.total() / seconds)
         return msgspec.structs.replace(
-            so_far,
-            seconds=seconds,
-            others=others.total(),
-            missed=so_far.missed + self._swarms_unseen(),
-            p50_ms=account.latencies.percentile_ms(50),
-            p99_ms=account.latencies.percentile_ms(99),
-            lost=dict(account.lost(others)),
-            doubled=dict(account.doubled(others)),
+            final,
+            missed=final.missed + final.unseen,
+            lost=dict(account.lost),
+            doubled=dict(account.doubled),
+            problems=account.problems(under_faults=True),
             moves=list(self._moves.made),
             is_final=True,
         )
@@ -267,8 +291,9 @@ class _Audience:
     def _elapsed(self) -> float:
         return asyncio.get_running_loop().time() - self._started
 
-    def _now_ms(self) -> int:
-        return int(asyncio.get_running_loop().time() * 1000)
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -11,13 +11,13 @@ from locust.env import Environment
 from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
 from emostream.model import Swarm, decode
-from emostream_lab.load.conservation import Report
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.report import DELIVERY, END_TO_END
 from emostream_lab.load.run import Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
+from emostream_lab.load.verdict import Report
 from emostream_lab.load.viewer import Viewer
 
 # Messages between the processes of a run.
@@ -68,9 +68,9 @@ class Generator:
         is_slow = self._draw.random() < run.shape.slow_share
         name = f"load-{self._draw.randrange(1_000_000_000)}"
         viewer = Viewer(kind, name, self._registry, self.record, self._replayed if is_slow else self._seen)
-        viewer.is_slow = is_slow
+        viewer.spectator.is_slow = is_slow
         viewer.mean_stay_seconds = run.shape.mean_stay_seconds
-        run.spectators.append(viewer)
+        run.tally.spectators.append(viewer.spectator)
         return viewer
 
     @property
@@ -95,9 +95,11 @@ class Generator:
         """Stop sending, wait until viewers have seen all accepted reactions, and report. The wait is bounded."""
         run = self._current
         run.stop_sending()
-        wait(lambda: not (run.in_flight or run.end_to_end.waiting or run.behind(self._head)), FINISH_SECONDS)
+        tally = run.tally
+        wait(lambda: not (run.in_flight or tally.end_to_end.waiting or tally.behind(self._head)), FINISH_SECONDS)
         runner = self._environment.runner
-        report = run.report(runner.client_id, self._head, self.record.failures)
+        account = tally.account(self._head, self.record.failures)
+        report = Report(worker=runner.client_id, sequence=self._head, account=account, clock=str(run.clock))
         runner.send_message(REPORT, msgspec.to_builtins(report))
 
     def _end(self, **_: Any) -> None:
@@ -111,7 +113,7 @@ class Generator:
     @property
     def _head(self) -> int:
         """The newest swarm that the witness has seen. The witness watches during the whole run."""
-        return self._witness.watcher.sequence
+        return self._witness.session.watcher.sequence
 
     def _open(self) -> None:
         """Start sending once the palette is known and the witness is connected, then time the swarms."""
@@ -133,7 +135,7 @@ class Generator:
         while True:
             sequence += 1
             wait(lambda: self._head >= sequence)  # noqa: B023 (it is called before the next round)
-            wait(lambda: not run.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
+            wait(lambda: not run.tally.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
             trace = self._trace(sequence)
             if trace is not None:
                 self._time(run, sequence, trace)
@@ -141,10 +143,10 @@ class Generator:
     def _time(self, run: Run, sequence: int, trace: _Trace) -> None:
         """Record the latency of each reaction in this swarm, from its due time to the swarm's arrival at a viewer."""
         last_due = float("-inf")
-        for latency in run.end_to_end.covered(sequence, trace.counted, self._draw.choice):
+        for latency in run.tally.end_to_end.covered(sequence, trace.counted, self._draw.choice):
             last_due = max(last_due, latency.due_seconds)
             self.record.timed(END_TO_END, latency.latency_ms, latency.reactions)
-        if arrivals := run.end_to_end.arrivals(sequence):
+        if arrivals := run.tally.end_to_end.arrivals(sequence):
             run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
 
     def _trace(self, sequence: int) -> _Trace | None:
@@ -164,12 +166,12 @@ class Generator:
     def _seen(self, swarm: Swarm, came_seconds: float, opened_seconds: float) -> None:
         run = self._current
         window_end_ms = swarm.window.end - run.clock.correction_ms
-        is_live = run.seen(swarm, came_seconds, opened_seconds)
+        is_live = run.tally.seen(swarm, came_seconds, opened_seconds)
         self.record.timed(DELIVERY, came_seconds * 1_000 - window_end_ms if is_live else None)
 
     def _replayed(self, swarm: Swarm, came_seconds: float, _: float) -> None:
         """Count a swarm that a slow viewer got. Its arrival says nothing about how long a swarm takes."""
-        self._current.seen(swarm, came_seconds, float("inf"))
+        self._current.tally.seen(swarm, came_seconds, float("inf"))
         self.record.timed(DELIVERY, None)
 
 

@@ -14,13 +14,14 @@ from locust.runners import STATE_INIT, MasterRunner
 
 from emostream.client.errors import NoAnswerError
 from emostream.model import Swarm
-from emostream_lab.load.conservation import Count, Report, Verdict, judge
+from emostream_lab.account.account import Account
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
 from emostream_lab.load.shapes import SHAPES
+from emostream_lab.load.verdict import Report, Verdict, judge
 from emostream_lab.load.viewer import Viewer
 
 _CONNECT_SECONDS = 15.0
@@ -47,28 +48,29 @@ class _Observer:
 
     def __init__(self, registry_url: str, record: Record) -> None:
         registry = Endpoint(f"{registry_url}/v1/assignments")
-        self._viewer = Viewer("sse", "load-judge", registry, record, self._take)
+        viewer = Viewer("sse", "load-judge", registry, record, self._take)
+        self._watcher = viewer.session.watcher
         self._totals_before: Counter[str] = Counter()
         self._by_swarms: Counter[str] = Counter()
-        self._watching = gevent.spawn(keep, self._viewer)
+        self._watching = gevent.spawn(keep, viewer)
 
     @property
     def is_watching(self) -> bool:
-        return self._viewer.watcher.stream is not None
+        return self._watcher.stream is not None
 
     @property
     def sequence(self) -> int:
-        return self._viewer.watcher.sequence
+        return self._watcher.sequence
 
     def begin(self) -> None:
         """Start counting now."""
-        self._totals_before = Counter(self._viewer.watcher.totals)
+        self._totals_before = Counter(self._watcher.totals)
         self._by_swarms.clear()
 
-    def count(self) -> Count:
+    def counted(self) -> Account:
         """Return what was counted since `begin`."""
-        by_totals = Counter(self._viewer.watcher.totals) - self._totals_before
-        return Count(dict(by_totals), dict(self._by_swarms))
+        by_totals = Counter(self._watcher.totals) - self._totals_before
+        return Account(by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))
 
     def stop(self) -> None:
         self._watching.kill(block=False)
@@ -160,7 +162,7 @@ class Judge:
         wait(lambda: observer.sequence >= last, _CONNECT_SECONDS)
         gevent.sleep(_STATISTICS_SECONDS)
         lost = sorted(self._workers - {report.worker for report in self.reports})
-        self._conclude(judge(self.reports, observer.count(), lost))
+        self._conclude(judge(self.reports, observer.counted(), lost))
         observer.stop()
 
     # The workers. A single process counts as its own worker.

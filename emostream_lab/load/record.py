@@ -3,7 +3,7 @@
 import locust.stats
 from locust.env import Environment
 
-from emostream_lab.load.histogram import bucket_ms
+from emostream_lab.account.histogram import bucket_ms
 from emostream_lab.load.run import now_seconds
 
 

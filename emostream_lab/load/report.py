@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from emostream_lab.load.conservation import Report, Verdict
-from emostream_lab.load.histogram import Counts, difference, percentile_ms
+from emostream_lab.account.histogram import Counts, difference, percentile_ms
+from emostream_lab.load.verdict import Report, Verdict
 
 if TYPE_CHECKING:
     # Importing Locust patches the standard library.

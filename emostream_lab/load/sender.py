@@ -1,14 +1,13 @@
 """Sends a share of the crowd's reactions: each request when it is due, independently of the other requests."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from emostream.client.errors import NoAnswerError
-from emostream.client.outcome import Accepted, Outcome, Refused, Unknown, outcome_of
+from emostream.client.outcome import Accepted, Outcome, outcome_of
 from emostream.model import Reaction, encode
 from emostream_lab.load.arrivals import next_due
 from emostream_lab.load.http import Endpoint
@@ -56,20 +55,12 @@ class Sender:
     def send(self, due_seconds: float) -> None:
         """Send the request that is due, and record its outcome."""
         reactions = [self._reaction(due_seconds) for _ in range(self._batch)]
-        counts = Counter(reaction.emoji_type for reaction in reactions)
         self._run.in_flight += 1
         try:
             outcome = self._post(encode(reactions if self._batch > 1 else reactions[0]))
         finally:
             self._run.in_flight -= 1
-        match outcome:
-            case Accepted(_, place):
-                self._run.accepted.update(counts)
-                self._run.end_to_end.accepted(place.partition, place.offset, due_seconds, self._batch)
-            case Refused():
-                self._run.refused.update(counts)
-            case Unknown():
-                self._run.unknown.update(counts)
+        self._run.tally.sent(reactions, outcome, due_seconds)
         error = None if isinstance(outcome, Accepted) else f"{type(outcome).__name__.lower()}: {outcome.reason}"
         self._record.request("POST", self._name, due_seconds, error=error)
 

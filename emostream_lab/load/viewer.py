@@ -13,6 +13,7 @@ from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
 from emostream.client.watcher import Verdict
 from emostream.model import Reset, Swarm, ViewerMessage
+from emostream_lab.account.tally import Spectator
 from emostream_lab.load.http import READ_BYTES, Endpoint, connect
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
@@ -37,9 +38,7 @@ class Viewer:
     def __init__(self, kind: Kind, name: str, registry: Endpoint, record: Record, on_swarm: OnSwarm) -> None:
         self._draw = Random(name)  # noqa: S311 (no secret)
         self.session = Session(name, kind, self._draw.random)
-        self.watcher = self.session.watcher
-        self.is_connected = False
-        self.is_slow = False
+        self.spectator = Spectator(self.session.watcher, is_connected=False)
         self.mean_stay_seconds: float | None = None
         self._kind = kind
         self._registry = registry
@@ -53,14 +52,14 @@ class Viewer:
             assignment = self.session.assigned(self._ask_registry())
             self._watch(self.session.stream(assignment), started, pause)
         except StreamLostError as loss:
-            if not self.is_slow:
+            if not self.spectator.is_slow:
                 self._record.failed("STREAM", self._entry, loss.reason)
             return self.session.lost(loss)
         return self._draw.expovariate(1 / _AWAY_SECONDS)
 
     @property
     def _entry(self) -> str:
-        return f"{'connect' if self.watcher.stream is None else 'resume'} ({self._kind})"
+        return f"{'connect' if self.session.watcher.stream is None else 'resume'} ({self._kind})"
 
     def _ask_registry(self) -> Response | NoAnswerError:
         started = now_seconds()
@@ -83,7 +82,7 @@ class Viewer:
         except OSError as error:
             raise StreamLostError(f"the stream broke: {error}") from error
         finally:
-            self.is_connected = False
+            self.spectator.is_connected = False
             connection.close()
 
     def _read(self, connection: socket.socket, stream: Stream, started: float, pause: Pause) -> None:
@@ -91,7 +90,7 @@ class Viewer:
         leaves = (
             None if self.mean_stay_seconds is None else started + self._draw.expovariate(1 / self.mean_stay_seconds)
         )
-        if self.is_slow:
+        if self.spectator.is_slow:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER_BYTES)
         while leaves is None or now_seconds() < leaves:
             connection.settimeout(stream.silence_timeout_seconds)
@@ -104,11 +103,11 @@ class Viewer:
                 connection.sendall(answer)
             if opened is None:
                 opened = came
-                self.is_connected = True
+                self.spectator.is_connected = True
                 self._record.request("STREAM", entry, started)
             for message in messages:
                 self._take(message, came, opened)
-            if self.is_slow:
+            if self.spectator.is_slow:
                 pause(_SLOW_SECONDS)
 
     def _take(self, message: ViewerMessage, came: float, opened: float) -> None:
@@ -116,5 +115,5 @@ class Viewer:
             self._record.failed("DELIVERY", "swarm", "repeat")
         elif isinstance(message, Swarm):
             self._on_swarm(message, came, opened)
-        elif isinstance(message, Reset) and not self.is_slow:
+        elif isinstance(message, Reset) and not self.spectator.is_slow:
             self._record.failed("DELIVERY", "swarm", "reset: swarms were missed")

@@ -10,7 +10,7 @@ from emostream import palette
 from emostream.audit.ledger import counts_of
 from emostream.model import Reaction, encode
 from emostream.swarms.reactions import is_emoji, reactions_in
-from emostream_lab.account.account import sent_by_others
+from emostream_lab.account.ledger import sent_by_others
 from emostream_lab.chaos.junk import JUNK, ODD
 
 

@@ -1,130 +1,113 @@
-"""Tests the account of every reaction, and the percentiles over all reactions at all viewers."""
+"""An account is exact only if every reaction is counted once and every viewer saw every swarm once."""
 
-from collections import Counter
+from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream import model
-from emostream_lab.account.account import HORIZON_MS, Account, Latencies, Post, sent_by_others
+from emostream_lab.account.account import Account
+
+counts = st.dictionaries(st.sampled_from("🔥❤😂👏"), st.integers(1, 1_000_000), min_size=1)
+GOOD = Account(
+    accepted={"🔥": 100}, by_totals={"🔥": 100}, by_swarms={"🔥": 100}, viewers=10, delivered=500, expected=500
+)
 
 
-def swarm(sequence: int, offsets: dict[str, int], counts: dict[str, int]) -> model.Swarm:
-    return model.Swarm(
-        id=f"s-{sequence}",
-        sequence=sequence,
-        window=model.Window(0, 0),
-        reactions=sum(counts.values()),
-        counts=counts,
-        swarm={},
-        totals=counts,
-        progress=model.Progress("topic", offsets),
-    )
+def counted(counts: dict[str, int]) -> Account:
+    return Account(by_totals=counts, by_swarms=counts)
 
 
-def post(offset: int, counts: dict[str, int], *, partition: int = 0, posted_ms: int = 0) -> Post:
-    return Post(partition, offset, posted_ms, counts)
+def but(**wrong: Any) -> Account:
+    return msgspec.structs.replace(GOOD, **wrong)
 
 
 def test_what_was_accepted_and_counted_is_neither_lost_nor_doubled() -> None:
-    account = Account(swarm(7, {"0": 10}, {"🔥": 99}))
-    account.accept(post(10, {"🔥": 2}))
-    account.accept(post(11, {"🎉": 1}))
-    account.count(swarm(8, {"0": 12}, {"🔥": 2, "🎉": 1}))
-    account.match()
-    assert account.in_flight == 0
-    assert not account.lost(Counter())
-    assert not account.doubled(Counter())
+    account = Account(accepted={"🔥": 2, "🎉": 1}) + counted({"🔥": 2, "🎉": 1})
+    assert not account.lost
+    assert not account.doubled
+    assert account.problems() == []
 
 
-def test_loss_of_one_emoji_does_not_hide_behind_a_surplus_of_another() -> None:
-    account = Account(swarm(0, {}, {}))
-    account.accept(post(0, {"🔥": 2}))
-    account.count(swarm(1, {"0": 1}, {"🎉": 2}))
-    assert account.lost(Counter()) == Counter({"🔥": 2})
-    assert account.doubled(Counter()) == Counter({"🎉": 2})
+@given(counts, counts, st.integers(1, 4), st.data())
+def test_it_is_exact_where_all_accepted_and_at_most_the_unknown_besides_are_counted(
+    accepted: dict[str, int], unknown: dict[str, int], workers: int, data: st.DataObject
+) -> None:
+    parts = [Account(accepted=accepted, unknown=unknown, refused={"🔥": 5}) for _ in range(workers)]
+    total = {
+        emoji: workers * accepted.get(emoji, 0) + data.draw(st.integers(0, workers * unknown.get(emoji, 0)))
+        for emoji in accepted | unknown
+    }
+    whole = sum(parts, counted({emoji: count for emoji, count in total.items() if count}))
+    assert whole.problems() == []
 
 
-def test_an_unknown_outcome_may_be_counted_or_not() -> None:
-    for counted in (0, 1):
-        account = Account(swarm(0, {}, {}))
-        account.not_known({"🔥": 1})
-        account.count(swarm(1, {"0": 1}, {"🔥": counted}))
-        assert not account.lost(Counter())
-        assert not account.doubled(Counter())
+@given(counts, st.integers(1, 100), st.data())
+def test_one_emoji_lost_is_not_made_good_by_another_one_doubled(
+    accepted: dict[str, int], wrong: int, data: st.DataObject
+) -> None:
+    emoji = data.draw(st.sampled_from(sorted(accepted)))
+    moved = {**accepted, emoji: accepted[emoji] - min(wrong, accepted[emoji]), "🎉": min(wrong, accepted[emoji])}
+    whole = Account(accepted=accepted) + counted({key: count for key, count in moved.items() if count})
+    assert whole.lost == {emoji: min(wrong, accepted[emoji])}
+    assert whole.doubled == {"🎉": min(wrong, accepted[emoji])}
+    assert len(whole.problems()) == 2
 
 
 def test_what_others_sent_is_expected_too() -> None:
-    account = Account(swarm(0, {}, {}))
-    account.count(swarm(1, {"0": 1}, {"🔥": 3}))
-    assert account.doubled(Counter()) == Counter({"🔥": 3})
-    assert not account.doubled(Counter({"🔥": 3}))
-    assert account.lost(Counter({"🔥": 4})) == Counter({"🔥": 1})
+    assert counted({"🔥": 3}).doubled == {"🔥": 3}
+    assert not (counted({"🔥": 3}) + Account(others={"🔥": 3})).doubled
+    assert (counted({"🔥": 3}) + Account(others={"🔥": 4})).lost == {"🔥": 1}
 
 
-def test_a_record_that_no_swarm_covers_is_in_flight_and_an_answer_may_come_after_its_swarm() -> None:
-    account = Account(swarm(0, {"0": 0, "1": 0}, {}))
-    account.accept(post(5, {"🔥": 1}, partition=1))
-    account.count(swarm(1, {"0": 9, "1": 5}, {}))
-    account.match()
-    assert account.in_flight == 1
-    account.count(swarm(2, {"0": 9, "1": 6}, {"🔥": 1}))
-    account.accept(post(3, {"🔥": 1}, partition=0))
-    account.match()
-    assert account.in_flight == 0
+@given(st.lists(counts), st.lists(counts))
+def test_parts_add_up_in_any_grouping(some: list[dict[str, int]], more: list[dict[str, int]]) -> None:
+    one, other = ([Account(accepted=each, viewers=1, gaps=2) for each in parts] for parts in (some, more))
+    whole = sum([*one, *other], Account())
+    assert sum(one, Account()) + sum(other, Account()) == whole
+    assert (whole.viewers, whole.gaps) == (len(some) + len(more), 2 * (len(some) + len(more)))
+    assert sum(whole.accepted.values()) == sum(sum(each.values()) for each in [*some, *more])
 
 
-def test_a_reaction_is_timed_by_the_swarm_that_covers_its_record() -> None:
-    account = Account(swarm(0, {"0": 0}, {}))
-    account.count(swarm(1, {"0": 5}, {}))
-    account.count(swarm(2, {"0": 10}, {}))
-    account.accept(post(4, {"🔥": 1}, posted_ms=1_000))
-    account.match()
-    account.latencies.seen(1, 2_500)
-    account.latencies.seen(2, 9_000)
-    account.latencies.settle(20_000)
-    assert account.latencies.percentile_ms(100) == 1_500
-
-
-@given(
-    posts=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2_000)), min_size=1),
-    arrivals=st.lists(st.tuples(st.integers(1, 3), st.integers(2_000, 4_000)), min_size=1),
-    settle_after=st.integers(0, 20),
-    percent=st.sampled_from([1, 50, 99, 100]),
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"repeats": 2}, "a second time"),
+        ({"unequal": 1}, "not the same for all"),
+        ({"behind": 3}, "did not get the last"),
+        ({"in_flight": 7}, "7 accepted reactions were never seen by a viewer"),
+        ({"by_swarms": {"🔥": 99}}, "in no swarm"),
+    ],
 )
-def test_percentiles_are_those_of_every_pair_whenever_swarms_are_settled(
-    posts: list[tuple[int, int]], arrivals: list[tuple[int, int]], settle_after: int, percent: float
-) -> None:
-    latencies = Latencies()
-    for index, (sequence, at_ms) in enumerate(arrivals):
-        latencies.seen(sequence, at_ms)
-        if index == settle_after:
-            latencies.settle(now_ms=10_000)
-    for sequence, at_ms in posts:
-        latencies.posted(sequence, at_ms, reactions=1)
-    latencies.settle(now_ms=10_000)
-    every_pair = sorted(seen - posted for s, seen in arrivals for p, posted in posts if s == p)
-    if every_pair:
-        rank = max(0, -int(-len(every_pair) * percent // 100) - 1)
-        assert latencies.percentile_ms(percent) == every_pair[rank]
-    else:
-        assert latencies.percentile_ms(percent) is None
+def test_whatever_is_wrong_under_faults_too_is_a_problem(wrong: dict[str, Any], said: str) -> None:
+    for under_faults in (False, True):
+        [problem] = but(**wrong).problems(under_faults=under_faults)
+        assert said in problem
 
 
-def test_an_arrival_past_the_horizon_counts_as_that_late() -> None:
-    latencies = Latencies()
-    latencies.posted(1, 0, reactions=1)
-    latencies.seen(1, 100)
-    latencies.settle(HORIZON_MS + 1_000)
-    latencies.seen(1, HORIZON_MS + 5_000)
-    assert latencies.percentile_ms(50) == 100
-    assert latencies.percentile_ms(100) == HORIZON_MS
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"accepted": {}, "by_totals": {}, "by_swarms": {}}, "no reaction was accepted"),
+        ({"gaps": 1}, "after one that never came"),
+        ({"resets": 1}, "told that it had missed"),
+        ({"delivered": 499}, "got 499 swarms, and 500 lie"),
+        ({"failures": 2}, "2 requests or streams failed"),
+    ],
+)
+def test_what_faults_explain_is_a_problem_of_a_calm_run_alone(wrong: dict[str, Any], said: str) -> None:
+    [problem] = but(**wrong).problems()
+    assert said in problem
+    assert but(**wrong).problems(under_faults=True) == []
 
 
-def test_only_strangers_are_counted_as_others_and_junk_is_nobodys() -> None:
-    records = [
-        model.encode([model.Reaction("crowd-1-7", "🔥", 1), model.Reaction("ada", "🎉", 1)]),
-        b"junk",
-        b'{"user_id": "ada"}',
-    ]
-    assert sent_by_others(records, "crowd-1-") == Counter({"🎉": 1})
+def test_swarms_that_a_reset_skipped_are_a_problem_in_any_run() -> None:
+    assert len(but(resets=1, skipped=3).problems()) == 1
+    [problem] = but(resets=1, skipped=3).problems(under_faults=True)
+    assert "3 swarms were skipped" in problem
+
+
+def test_more_counted_than_sent_names_the_emoji() -> None:
+    [problem] = (GOOD + counted({"🔥": 1})).problems()
+    assert problem == "1 reactions were counted although nobody of this run sent them: 🔥 1"

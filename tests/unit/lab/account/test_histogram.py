@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream_lab.load.histogram import bucket_ms, difference, percentile_ms
+from emostream_lab.account.histogram import bucket_ms, difference, percentile_ms
 
 latencies = st.floats(0, 3_600_000)
 

@@ -1,0 +1,120 @@
+"""The parts of the account as they are made: what a process sent and saw, and what the log counted. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emostream.audit.ledger import offsets_of
+from emostream.client.outcome import Accepted, Outcome, Refused, Unknown
+from emostream.client.watcher import Watcher
+from emostream.model import Counts, Reaction, Swarm
+from emostream_lab.account.account import Account
+from emostream_lab.account.end_to_end import EndToEndLatencies
+
+# A viewer can lag this many swarms behind another one and still be compared with it.
+_SWARMS_COMPARED = 1_000
+
+
+@dataclass
+class Spectator:
+    """What the account needs of a viewer. One that is connected and not slow should have every swarm."""
+
+    watcher: Watcher
+    is_connected: bool = True
+    is_slow: bool = False
+
+
+class Tally:
+    """The part of the account that one process makes. It is used from one thread only. Times are in seconds."""
+
+    def __init__(self) -> None:
+        self.accepted: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.end_to_end = EndToEndLatencies()
+        self.spectators: list[Spectator] = []
+        self._unequal = 0
+        # For each sequence number, what the first viewer that got the swarm got, and when.
+        self._first: dict[int, tuple[Counts, float]] = {}
+
+    def sent(self, reactions: Sequence[Reaction], outcome: Outcome, due_seconds: float) -> None:
+        """Note the outcome of a request that was due at this time."""
+        counts = Counter(reaction.emoji_type for reaction in reactions)
+        match outcome:
+            case Accepted(_, record):
+                self.accepted.update(counts)
+                self.end_to_end.accepted(record.partition, record.offset, due_seconds, len(reactions))
+            case Refused():
+                self.refused.update(counts)
+            case Unknown():
+                self.unknown.update(counts)
+
+    def seen(self, swarm: Swarm, came_seconds: float, opened_seconds: float = float("-inf")) -> bool:
+        """Note that a viewer got a swarm. Returns whether it got the swarm live.
+
+        `opened_seconds` is when the viewer connected. The server replays swarms that other viewers saw before that
+        time. A replay says nothing about how long a swarm takes.
+        """
+        counts, first_seconds = self._first.setdefault(swarm.sequence, (swarm.counts, came_seconds))
+        while len(self._first) > _SWARMS_COMPARED:
+            del self._first[next(iter(self._first))]
+        if counts != swarm.counts:
+            self._unequal += 1
+        if first_seconds < opened_seconds:
+            return False
+        self.end_to_end.seen(swarm.sequence, came_seconds)
+        return True
+
+    def behind(self, sequence: int) -> int:
+        """Return how many viewers should have the swarm of this sequence number, and do not."""
+        return sum(
+            each.is_connected and not each.is_slow and each.watcher.sequence < sequence for each in self.spectators
+        )
+
+    def account(self, sequence: int, failures: int = 0) -> Account:
+        """Return the account of this process. `sequence` is the last swarm that its viewers should have got."""
+        watchers = [each.watcher for each in self.spectators if each.watcher.stream is not None]
+        # A viewer that does not read is meant to miss swarms, because its buffer is bounded.
+        readers = [each.watcher for each in self.spectators if not each.is_slow]
+        return Account(
+            accepted=dict(self.accepted),
+            unknown=dict(self.unknown),
+            refused=dict(self.refused),
+            in_flight=self.end_to_end.waiting,
+            viewers=len(watchers),
+            expected=sum(watcher.expected for watcher in watchers),
+            delivered=sum(watcher.swarms for watcher in watchers),
+            skipped=sum(watcher.lost for watcher in readers),
+            gaps=sum(watcher.gaps for watcher in watchers),
+            repeats=sum(watcher.repeats for watcher in watchers),
+            unequal=self._unequal + sum(watcher.mismatches for watcher in watchers),
+            resets=sum(watcher.resets for watcher in readers),
+            behind=self.behind(sequence),
+            failures=failures,
+        )
+
+
+class LogTally:
+    """The part of the account that the log of swarms makes. `start` is the last swarm before the run."""
+
+    def __init__(self, start: Swarm) -> None:
+        self.newest = start
+        self.swarms = 0
+        self._start = start
+        self._by_swarms: Counter[str] = Counter()
+
+    def take(self, swarm: Swarm) -> None:
+        """Take the next record of `swarms`."""
+        self._by_swarms.update(swarm.counts)
+        self.newest = swarm
+        self.swarms += 1
+
+    @property
+    def progress(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The start and end offsets of the counted records of `reactions`, by partition."""
+        return offsets_of(self._start), offsets_of(self.newest)
+
+    def account(self, others: Counts) -> Account:
+        """Return what was counted. `others` are the reactions of clients outside of the run that are among it."""
+        by_totals = Counter(self.newest.totals) - Counter(self._start.totals)
+        return Account(others=dict(others), by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))

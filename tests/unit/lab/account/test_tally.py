@@ -1,0 +1,121 @@
+"""A process notes what each of its viewers saw. From this, the account finds a dropped, doubled or changed swarm."""
+
+import pytest
+
+from emostream.client.outcome import Accepted, Record, Refused, Unknown
+from emostream.client.watcher import Watcher
+from emostream.model import Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
+from emostream_lab.account.account import Account
+from emostream_lab.account.tally import LogTally, Spectator, Tally
+
+
+def swarm(sequence: int, count: int = 3) -> Swarm:
+    total = (sequence - 10) * 3
+    return Swarm(
+        message_id("s", sequence),
+        sequence,
+        Window(0, 1),
+        count,
+        {"🔥": count},
+        {"🔥": 1},
+        {"🔥": total - 3 + count},
+        Progress("topic", {"0": sequence}),
+    )
+
+
+@pytest.fixture
+def tally() -> Tally:
+    return Tally()
+
+
+def watch(tally: Tally, *sequences: int) -> Spectator:
+    """Add a viewer. It gets a snapshot with sequence number 10, and then these swarms."""
+    spectator = Spectator(Watcher())
+    spectator.watcher.take(Snapshot(message_id("s", 10), 10, {}))
+    for sequence in sequences:
+        spectator.watcher.take(swarm(sequence))
+        tally.seen(swarm(sequence), 1_010 + sequence, 1_000)
+    tally.spectators.append(spectator)
+    return spectator
+
+
+def problems(tally: Tally, last: int = 14, *, under_faults: bool = False) -> list[str]:
+    log = Account(by_totals={"🔥": 12}, by_swarms={"🔥": 12})
+    return (tally.account(last) + Account(accepted={"🔥": 12}) + log).problems(under_faults=under_faults)
+
+
+def test_viewers_that_saw_all_are_no_problem(tally: Tally) -> None:
+    watch(tally, 11, 12, 13, 14)
+    watch(tally, 11, 12, 13, 14)
+    assert problems(tally) == []
+    account = tally.account(14)
+    assert (account.viewers, account.delivered, account.expected) == (2, 8, 8)
+
+
+def test_a_swarm_dropped_on_purpose_is_found(tally: Tally) -> None:
+    watch(tally, 11, 12, 13, 14)
+    watch(tally, 11, 13, 14)
+    assert "after one that never came" in problems(tally)[0]
+    assert problems(tally, under_faults=True) != []
+
+
+def test_a_viewer_that_resumed_after_a_gap_missed_nothing(tally: Tally) -> None:
+    watch(tally, 11, 13, 12, 13, 14)
+    assert "after one that never came" in problems(tally)[0]
+    assert problems(tally, under_faults=True) == []
+
+
+def test_a_swarm_doubled_on_purpose_is_found(tally: Tally) -> None:
+    watch(tally, 11, 12, 12, 13, 14)
+    assert problems(tally) == ["1 swarms came a second time"]
+
+
+def test_a_swarm_that_differs_is_found(tally: Tally) -> None:
+    watch(tally, 11, 12, 13, 14)
+    tally.seen(swarm(12, count=4), 1_030, 1_000)
+    assert problems(tally) == ["1 swarms were not the same for all viewers"]
+
+
+def test_a_viewer_that_stays_behind_is_found_unless_it_left(tally: Tally) -> None:
+    watch(tally, 11, 12, 13, 14)
+    late = watch(tally, 11, 12, 13)
+    assert problems(tally) == ["1 viewers were connected to the end and did not get the last swarm"]
+    late.is_connected = False
+    assert problems(tally) == []
+
+
+def test_only_a_viewer_that_does_not_read_may_be_reset(tally: Tally) -> None:
+    spectator = watch(tally, 11)
+    spectator.watcher.take(Reset(message_id("s", 14), 14, {}))
+    spectator.is_slow = True
+    assert problems(tally) == []
+    spectator.is_slow = False
+    assert problems(tally) == ["1 times a viewer was told that it had missed swarms"]
+
+
+def test_a_replay_tells_nothing_of_how_long_a_swarm_takes(tally: Tally) -> None:
+    assert tally.seen(swarm(11), came_seconds=1_011, opened_seconds=1_000)
+    assert tally.seen(swarm(11), came_seconds=1_012, opened_seconds=1_010)
+    assert not tally.seen(swarm(11), came_seconds=1_030, opened_seconds=1_029)
+    assert tally.end_to_end.arrivals(11) == [1_011, 1_012]
+
+
+def test_a_request_is_noted_by_its_outcome_and_what_is_accepted_waits_for_its_swarm(tally: Tally) -> None:
+    reactions = [Reaction("u1", "🔥", 0), Reaction("u2", "🎉", 0), Reaction("u3", "🔥", 0)]
+    tally.sent(reactions, Accepted(3, Record(0, 7, 0)), 1.0)
+    tally.sent(reactions[:1], Refused("full"), 1.0)
+    tally.sent(reactions[1:2], Unknown("no answer"), 1.0)
+    account = tally.account(0)
+    assert (account.accepted, account.refused, account.unknown) == ({"🔥": 2, "🎉": 1}, {"🔥": 1}, {"🎉": 1})
+    assert account.in_flight == 3
+    tally.end_to_end.counted({0: 8})
+    assert tally.account(0).in_flight == 0
+
+
+def test_the_log_counts_what_came_after_its_start() -> None:
+    log = LogTally(swarm(11))
+    log.take(swarm(12))
+    log.take(swarm(13))
+    assert log.account({"🎉": 1}) == Account(others={"🎉": 1}, by_totals={"🔥": 6}, by_swarms={"🔥": 6})
+    assert log.progress == ({0: 11}, {0: 13})
+    assert (log.newest.sequence, log.swarms) == (13, 2)
