@@ -1,5 +1,6 @@
 """The command `emostream-lab`: runs EmoStream on one machine, simulates an audience, injects faults and measures."""
 
+import math
 import secrets
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from emostream import config
 from emostream.cli import Command, start_tier
 from emostream.errors import EmoStreamError
-from emostream_lab.load.shapes import SHAPES
+from emostream_lab.audience.shapes import SHAPES, Audience
 
 
 @click.group("emostream-lab", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,7 +97,7 @@ def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | 
     start_tier("crowd")
     from emostream_lab.audience import crowd as local_crowd  # noqa: PLC0415
 
-    sys.exit(local_crowd.run(local_crowd.Plan(for_seconds, rate, viewers), figures_file))
+    sys.exit(local_crowd.run(Audience(viewers, rate, for_seconds or math.inf), figures_file))
 
 
 @main.command()

@@ -1,1 +1,1 @@
-"""The simulated audience of the demo and of chaos runs: it sends reactions and watches swarms."""
+"""The simulated audience: when it comes and reacts, what it sends, and the crowd of the demo and of chaos runs."""

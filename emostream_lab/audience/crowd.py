@@ -14,7 +14,6 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -35,7 +34,8 @@ from emostream_lab.account.histogram import percentile_ms
 from emostream_lab.account.ledger import SwarmFollower, count_others
 from emostream_lab.account.moves import Moves
 from emostream_lab.account.tally import LogTally, Spectator, Tally
-from emostream_lab.audience.pace import Crowd
+from emostream_lab.audience.pace import People
+from emostream_lab.audience.shapes import Audience
 from emostream_lab.display import Display
 
 log = logs.get(__name__)
@@ -58,39 +58,31 @@ _ARRIVAL_SECONDS = 60.0
 _SETTLE_TIMEOUT_SECONDS = 180
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The size and duration of the audience. If `for_seconds` is None, it runs until SIGINT."""
-
-    for_seconds: int | None
-    reactions_per_second: int
-    viewers: int
-
-
-def run(plan: Plan, figures_file: str | None = None) -> int:
+def run(audience: Audience, figures_file: str | None = None) -> int:
     """Run the audience; returns 0 if every accepted reaction was counted and seen exactly once, else 1.
 
-    SIGINT ends it with an account. SIGTERM ends it at once. The figures go to `figures_file`, or to the terminal if
-    that is None. Raises EmoStreamError if Kafka does not answer or `swarms` is empty.
+    It stays for `audience.seconds`, which may be infinite. SIGINT ends it with an account. SIGTERM ends it at once. The
+    figures go to `figures_file`, or to the terminal if that is None. Raises EmoStreamError if Kafka does not answer or
+    `swarms` is empty.
     """
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     show = functools.partial(figures.write, Path(figures_file)) if figures_file else _show_on(Display())
     try:
-        status: int = uvloop.run(_Audience(plan, show).attend())
+        status: int = uvloop.run(_Crowd(audience, show).attend())
     except asyncio.CancelledError:
         return 0
     return status
 
 
-class _Audience:
-    def __init__(self, plan: Plan, show: Callable[[Figures], None]) -> None:
-        self._plan = plan
+class _Crowd:
+    def __init__(self, audience: Audience, show: Callable[[Figures], None]) -> None:
+        self._audience = audience
         self._show = show
         self._client = config.load(config.ClientSettings)
         self._kafka = config.load(config.KafkaSettings)
         self._prefix = f"crowd-{secrets.token_hex(3)}-"
-        self._people = Crowd(self._prefix, random.choice)
+        self._people = People(self._prefix, random.choice)
         self._tally = Tally()
         self._moves = Moves()
         self._posts: set[asyncio.Task[None]] = set()
@@ -109,7 +101,7 @@ class _Audience:
             async with asyncio.TaskGroup() as group:
                 meanwhile = [group.create_task(self._watch())]
                 await self._take_seats()
-                if self._plan.reactions_per_second:
+                if self._audience.reactions_per_second:
                     await self._greet()
                 self._started = loop.time()
                 loop.add_signal_handler(signal.SIGINT, self._silenced.set)
@@ -150,7 +142,7 @@ class _Audience:
         async with ReactionSender(self._client.ingest_url, _CONNECTIONS) as sender:
             while not self._is_over():
                 elapsed = self._elapsed()
-                for _ in range(due, due := int(elapsed * self._plan.reactions_per_second)):
+                for _ in range(due, due := int(elapsed * self._audience.reactions_per_second)):
                     self._start_post(sender, elapsed)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._silenced.wait(), _TICK_SECONDS)
@@ -174,15 +166,14 @@ class _Audience:
         self._tally.sent(reactions, outcome, posted_at)
 
     def _is_over(self) -> bool:
-        is_late = self._plan.for_seconds is not None and self._elapsed() >= self._plan.for_seconds
-        return is_late or self._silenced.is_set()
+        return self._elapsed() >= self._audience.seconds or self._silenced.is_set()
 
     # Viewers.
 
     async def _watch(self) -> None:
         """Start the viewers a few at a time, and keep them connected."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self._plan.viewers):
+            for number in range(self._audience.viewers):
                 viewer = Viewer(
                     self._client.registry_url,
                     f"{self._prefix}{number}",
@@ -197,8 +188,8 @@ class _Audience:
     async def _take_seats(self) -> None:
         """Wait until all viewers are connected, up to a limit. An audience is there before a match begins."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SEATS_SECONDS + self._plan.viewers / _VIEWERS_PER_SECOND):
-                await _until(lambda: self._seated() == self._plan.viewers)
+            async with asyncio.timeout(_SEATS_SECONDS + self._audience.viewers / _VIEWERS_PER_SECOND):
+                await _until(lambda: self._seated() == self._audience.viewers)
 
     def _seated(self) -> int:
         return sum(spectator.watcher.stream is not None for spectator in self._tally.spectators)

@@ -22,7 +22,7 @@ def is_goal(elapsed_seconds: float) -> bool:
     return since_first >= 0 and since_first % _SECONDS_BETWEEN_GOALS < _JOY_SECONDS
 
 
-class Crowd:
+class People:
     """Makes the reactions of people whose names start with `prefix`, which sets them apart from real users."""
 
     def __init__(self, prefix: str, choose: Callable[[tuple[str, ...]], str]) -> None:

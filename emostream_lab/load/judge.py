@@ -15,12 +15,12 @@ from locust.runners import STATE_INIT, MasterRunner
 from emostream.client.errors import NoAnswerError
 from emostream.model import Swarm
 from emostream_lab.account.account import Account
+from emostream_lab.audience.shapes import SHAPES
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
-from emostream_lab.load.shapes import SHAPES
 from emostream_lab.load.verdict import Report, Verdict, judge
 from emostream_lab.load.viewer import Viewer
 

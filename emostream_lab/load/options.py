@@ -9,7 +9,7 @@ from locust.env import Environment
 
 from emostream import config
 from emostream.config import ClientSettings
-from emostream_lab.load.shapes import SHAPES, Audience
+from emostream_lab.audience.shapes import SHAPES, Audience
 
 
 def add_to(parser: LocustArgumentParser) -> None:

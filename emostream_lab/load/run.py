@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 
 from emostream_lab.account.tally import Tally
+from emostream_lab.audience.shapes import SHAPES, Audience
 from emostream_lab.load.clock import ClockDifference
-from emostream_lab.load.shapes import SHAPES, Audience
 
 _EPOCH_SECONDS = time.time() - time.monotonic()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emostream.client.errors import NoAnswerError
 from emostream.client.outcome import Accepted, Outcome, outcome_of
 from emostream.model import Reaction, encode
-from emostream_lab.load.arrivals import next_due
+from emostream_lab.audience.arrivals import next_due
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.run import Run, now_seconds
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from emostream_lab.load.shapes import SHAPES
+from emostream_lab.audience.shapes import SHAPES
 from emostream_lab.processes import servers
 from tests.stand_in import FAULTS, stand_in
 

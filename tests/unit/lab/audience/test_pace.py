@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream_lab.audience.pace import Crowd, is_goal
+from emostream_lab.audience.pace import People, is_goal
 
 
 def first(choices: tuple[str, ...]) -> str:
@@ -16,16 +16,16 @@ def test_goals_fall_now_and_then_and_are_celebrated_for_three_seconds() -> None:
 
 
 def test_in_joy_one_person_sends_five_taps_of_one_emoji_at_once() -> None:
-    crowd = Crowd("crowd-1-", first)
-    assert len(crowd.taps(5, now_ms=0)) == 1
-    joy = crowd.taps(11, now_ms=0)
+    people = People("crowd-1-", first)
+    assert len(people.taps(5, now_ms=0)) == 1
+    joy = people.taps(11, now_ms=0)
     assert len(joy) == 5
     assert len({tap.emoji_type for tap in joy}) == 1
 
 
 @given(moments=st.lists(st.floats(0, 60), max_size=200))
 def test_user_and_timestamp_tell_each_reaction_from_all_others(moments: list[float]) -> None:
-    crowd = Crowd("crowd-1-", first)
-    taps = [tap for moment in moments for tap in crowd.taps(moment, now_ms=int(moment * 1000))]
+    people = People("crowd-1-", first)
+    taps = [tap for moment in moments for tap in people.taps(moment, now_ms=int(moment * 1000))]
     assert len({(tap.user_id, tap.timestamp) for tap in taps}) == len(taps)
     assert all(tap.user_id.startswith("crowd-1-") for tap in taps)

@@ -1,7 +1,7 @@
 """A run sends at the rate of its shape."""
 
+from emostream_lab.audience.shapes import Audience
 from emostream_lab.load.run import Run
-from emostream_lab.load.shapes import Audience
 
 
 def test_the_rate_follows_the_shape_from_the_start_of_the_run() -> None:

@@ -3,9 +3,9 @@
 from random import Random
 from typing import TYPE_CHECKING, cast
 
+from emostream_lab.audience.shapes import Audience
 from emostream_lab.load.run import Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
-from emostream_lab.load.shapes import Audience
 
 if TYPE_CHECKING:
     from emostream_lab.load.http import Endpoint

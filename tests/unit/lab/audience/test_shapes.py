@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream_lab.load.shapes import SHAPES, Audience, Shape
+from emostream_lab.audience.shapes import SHAPES, Audience, Shape
 
 audiences = st.builds(
     Audience,

@@ -10,7 +10,7 @@ _JOINS_PER_SECOND = 100
 
 @dataclass(frozen=True)
 class Audience:
-    """The requested audience: its most viewers, its reactions per second at the peak, and how many seconds it stays."""
+    """A requested audience: its most viewers, its reactions per second at the peak, and how many seconds it stays."""
 
     viewers: int
     reactions_per_second: float

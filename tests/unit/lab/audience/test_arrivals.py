@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream_lab.load.arrivals import next_due
+from emostream_lab.audience.arrivals import next_due
 
 
 @given(st.floats(0, 1_000), st.floats(0, 1_000), st.floats(0, 10_000), st.floats(1e-6, 50, allow_nan=False))
