@@ -5,7 +5,7 @@ Each subcommand imports its tier only when it runs, so that no tier needs what a
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -209,6 +209,97 @@ def topics_apply(check: bool, new_stream: bool) -> None:
     click.echo(f"changed={len(sentences)}")
     if check and sentences:
         sys.exit(1)
+
+
+@main.group("events")
+def events_group() -> None:
+    """Open and close events, each with counts, a palette and an end of its own."""
+
+
+def _operator(timeout_seconds: float) -> Any:
+    from emostream.operate import events  # noqa: PLC0415
+
+    start_tier("events")
+    return events.operator(config.load(config.ZooKeeperSettings), config.load(config.KafkaSettings), timeout_seconds)
+
+
+_TIMEOUT = click.option(
+    "--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most."
+)
+
+
+@events_group.command("open")
+@click.argument("event")
+@click.option("--title", help="What viewers are shown; a known event keeps its own.")
+@click.option("--palette", help="Allowed emoji, comma-separated, or `default`; a known event keeps its own.")
+@click.option("--listed/--unlisted", default=None, help="Whether viewers are told that it is there.")
+@_TIMEOUT
+def events_open(event: str, title: str | None, palette: str | None, listed: bool | None, timeout_seconds: int) -> None:
+    """Open EVENT, or change what an open one is; return once every process has applied it."""
+    from emostream.operate.events import Wish  # noqa: PLC0415
+
+    words = None if palette is None else [word.strip() for word in palette.split(",") if word.strip()]
+    with _operator(timeout_seconds) as operator:
+        operator.open(event, Wish(title, words, listed))
+    click.echo(f"{event} is open")
+
+
+@events_group.command("close")
+@click.argument("event")
+@_TIMEOUT
+def events_close(event: str, timeout_seconds: int) -> None:
+    """Close EVENT; return once all that was taken for it is counted, and its viewers are told of the end."""
+    with _operator(timeout_seconds) as operator:
+        operator.close(event)
+    click.echo(f"{event} is closed")
+
+
+@events_group.command("archive")
+@click.argument("event")
+@click.option("--force", is_flag=True, help="Also while Kafka holds its reactions: a late one is a dead letter then.")
+@_TIMEOUT
+def events_archive(event: str, force: bool, timeout_seconds: int) -> None:
+    """Take EVENT, which is closed, out of the records; its totals are gone."""
+    with _operator(timeout_seconds) as operator:
+        operator.archive(event, force=force)
+    click.echo(f"{event} is archived")
+
+
+@events_group.command("apply")
+@click.argument("file", type=click.File("rb"))
+@click.option("--check", is_flag=True, help="Change nothing; say what would change, and exit 1 if anything would.")
+@_TIMEOUT
+def events_apply(file: BinaryIO, check: bool, timeout_seconds: int) -> None:
+    """Open and close events as the JSON list in FILE says (`-`: standard input); the last line is `changed=N`."""
+    from emostream.operate import events  # noqa: PLC0415
+
+    wanted = events.read_list(file.read())
+    with _operator(timeout_seconds) as operator:
+        sentences = events.apply(operator, wanted, check=check)
+    for sentence in sentences:
+        click.echo(sentence)
+    click.echo(f"changed={len(sentences)}")
+    if check and sentences:
+        sys.exit(1)
+
+
+@events_group.command("list")
+def events_list() -> None:
+    """Print one line for each event."""
+    from emostream.operate import events  # noqa: PLC0415
+
+    with _operator(1) as operator:
+        click.echo("\n".join(events.lines(operator.table())))
+
+
+@events_group.command("show")
+@click.argument("event")
+def events_show(event: str) -> None:
+    """Print the definition of EVENT as JSON."""
+    from emostream.operate import events  # noqa: PLC0415
+
+    with _operator(1) as operator:
+        click.echo(events.describe(event, operator.table()))
 
 
 @main.group("broker")

@@ -175,7 +175,10 @@ class KafkaSettings(Section):
         description="Size above which `swarms` and each cluster's topic lose their oldest records.",
     )
     max_record_bytes: int = Field(
-        2 << 20, ge=1 << 20, description="Largest record of any topic; a larger one is refused by the broker."
+        4 << 20,
+        ge=1 << 20,
+        description="Largest record of any topic; a larger one is refused by the broker. It bounds how many events may "
+        "be open: the default has room for 1,000 of 32 emoji.",
     )
 
 
@@ -473,6 +476,7 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "client": (ClientSettings, LogSettings),
     "status": (ClientSettings, ClustersSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, LogSettings),
+    "events": (ZooKeeperSettings, KafkaSettings, LogSettings),
     "crowd": (ClientSettings, KafkaSettings, LogSettings),
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))

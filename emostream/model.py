@@ -24,6 +24,9 @@ EVENT_COUNTS_HEADER = "event-counts"
 
 MAX_REACTIONS_PER_REQUEST = 1_000
 
+# The code with which a WebSocket is closed when its event has ended: nothing more will come.
+CLOSE_ENDED = 4410
+
 MAX_USER_ID_CHARACTERS = 64
 UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 """The id of a user who reacts or watches: any text without control characters."""
@@ -209,10 +212,10 @@ ViewerMessage = Swarm | Snapshot | Reset | Goodbye
 SignOfLife = Hello | Heartbeat
 """Messages without an id, sent only to viewers that ask for them. A client may ignore them."""
 
+StreamMessage = ViewerMessage | SignOfLife | End
+
 _encoder = msgspec.json.Encoder()
-_stream_message_decoder: msgspec.json.Decoder[ViewerMessage | SignOfLife] = msgspec.json.Decoder(
-    ViewerMessage | SignOfLife
-)
+_stream_message_decoder: msgspec.json.Decoder[StreamMessage] = msgspec.json.Decoder(StreamMessage)
 _swarm_decoder = msgspec.json.Decoder(Swarm)
 
 
@@ -258,7 +261,7 @@ def decode_swarm(value: bytes) -> Swarm:
 
 
 @with_one_error
-def decode_stream_message(data: bytes | str) -> ViewerMessage | SignOfLife:
+def decode_stream_message(data: bytes | str) -> StreamMessage:
     """Decode one SSE `data:` or WebSocket frame to a viewer. Raises msgspec.DecodeError if it is not a message."""
     return _stream_message_decoder.decode(data)
 

@@ -33,6 +33,7 @@ hypothesis.settings.load_profile("any speed")
 # three are too many for two cores. The five files that use the fixture `pipeline` share one.
 SPARK_GROUPS = {
     "tests/integration/test_aggregator.py": "aggregator",
+    "tests/integration/test_events.py": "pipelines",
     "tests/integration/test_local_demo.py": "pipelines",
     "tests/integration/test_load_pipeline.py": "pipelines",
     "tests/integration/test_class_archives.py": "pipelines",

@@ -12,20 +12,24 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kazoo.client import KazooClient
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream.aggregator import metrics, query, session, streaming
+from emostream.aggregator.events import EventKeeper
 from emostream.aggregator.preparation import Preparation, in_background
 from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
+from emostream.events.steps import Seen
+from emostream.events.store import Follower
 from emostream.model import REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
@@ -34,11 +38,14 @@ from emostream.runtime.readiness import Readiness
 from emostream.swarms.log import DeadLetter, SwarmLog, describe_reactions
 from emostream.swarms.rules import (
     Batch,
+    Changes,
     Compression,
+    changed_swarm,
     next_swarm,
     offsets_planned,
     offsets_without_record,
     starting_offsets,
+    unknown_events,
 )
 
 log = logs.get(__name__)
@@ -69,18 +76,41 @@ def run(
         readiness.met("zookeeper")
         registration = Registration(client, f"/services/aggregator/{listener.name}", identity)
         election = Election(client, "/elections/aggregator", identity)
-        facts = {"url": listener.url, "admin_url": listener.url}
-        registration.update({**facts, "leader": False})
+        registered = _Registered(registration, listener.url)
+        follower = Follower(client, registered.follow)
+        follower.start()
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)
         if not election.win(stop, on_waiting=lambda: _stand_by(preparation, readiness)):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")
-        registration.update({**facts, "leader": True})
+        registered.lead()
         metrics.LEADER.set(1)
-        _aggregate(settings, kafka, preparation, scratch, _Term(election, readiness, stop))
+        _aggregate(settings, kafka, preparation, scratch, _Term(election, readiness, stop, client, follower))
     log.info("aggregator ends")
+
+
+class _Registered:
+    """What this process tells in its registration: whether it leads, and which table of events it follows."""
+
+    def __init__(self, registration: Registration, url: str) -> None:
+        self._registration = registration
+        self._content: dict[str, Any] = {"url": url, "admin_url": url, "leader": False, "events": 0}
+        # The follower tells in a thread of its own.
+        self._lock = threading.Lock()
+        self._tell()
+
+    def follow(self, seen: Seen) -> None:
+        self._tell(events=seen.revision)
+
+    def lead(self) -> None:
+        self._tell(leader=True)
+
+    def _tell(self, **changed: object) -> None:
+        with self._lock:
+            self._content = {**self._content, **changed}
+            self._registration.update(self._content)
 
 
 def _stand_by(preparation: Preparation, readiness: Readiness) -> None:
@@ -96,6 +126,8 @@ class _Term:
     election: Election
     readiness: Readiness
     stop: threading.Event
+    client: KazooClient
+    follower: Follower
 
     def continues_after(self, seconds: float) -> bool:
         """Wait; False if told to stop. Raises EmoStreamError if the election is lost."""
@@ -133,12 +165,18 @@ def _aggregate(
         )
         running = streaming.start(spark, kafka, options, writer)
         monitor = _QueryMonitor(spark, running, settings, term.readiness)
+        keeper = EventKeeper(
+            term.client, term.follower, lambda: writer.last, writer.change, lambda: describe_reactions(kafka).ends
+        )
+        has_ended = threading.Event()
+        threading.Thread(target=keeper.run, args=(has_ended,), name="events", daemon=True).start()
         try:
             while term.continues_after(_POLL_SECONDS):
                 if writer.failure is not None:
                     raise EmoStreamError(f"a batch failed: {_first_line(writer.failure)}") from writer.failure
                 monitor.check()
         finally:
+            has_ended.set()
             _stop_spark(running, writer, spark)
 
 
@@ -149,36 +187,55 @@ class _Writer:
         self._settings = settings
         self._compression = Compression(settings.compression_ratio, settings.compression_rule)
         self._swarms = swarms
-        self._last = last
+        self.last = last
         self._checkpoint = checkpoint
+        # Batches and changes of events take turns.
+        self._turn = threading.Lock()
         self.is_writing = threading.Lock()
         self.failure: Exception | None = None
         metrics.SEQUENCE.set(last.sequence)
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Spark calls this for one batch after the other, in a thread of its own."""
+        with self._turn, metrics.BATCH.time():
+            self._attempt(lambda: self._write_batch(frame, batch_id))
+
+    def change(self, changes: Changes) -> bool:
+        """Write a record that counts nothing, and makes these changes to the events. Returns whether it is written."""
+        with self._turn:
+            swarm = changed_swarm(self.last, changes, int(time.time() * 1000), self._settings.trigger_ms)
+            return self._attempt(lambda: self._write(swarm, (), unused_offsets=0))
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Return whether it was done."""
         if self.failure is not None:
-            return
+            return False
         try:
-            with metrics.BATCH.time():
-                self._write_next(frame, batch_id)
+            write()
         except Exception as error:
             # Spark would log it at a length of some hundred lines, and end the query; `_QueryMonitor` ends it as well.
             self.failure = error
+            return False
+        return True
 
-    def _write_next(self, frame: DataFrame, batch_id: int) -> None:
+    def _write_batch(self, frame: DataFrame, batch_id: int) -> None:
         began_ms = int(time.time() * 1000)
         ends = _planned_ends(self._checkpoint, batch_id)
-        groups, letters = query.count(frame, offsets_planned(self._last, ends))
+        groups, letters = query.count(frame, offsets_planned(self.last, ends))
+        if unknown := unknown_events(self.last, groups):
+            letters += query.late_reactions(frame, unknown)
         batch = Batch(ends, groups, len(letters))
-        swarm = next_swarm(self._last, batch, began_ms, self._settings.trigger_ms, self._compression)
-        if swarm.progress == self._last.progress:
+        swarm = next_swarm(self.last, batch, began_ms, self._settings.trigger_ms, self._compression)
+        if swarm.progress == self.last.progress:
             return
+        self._write(swarm, letters, offsets_without_record(self.last, batch))
+
+    def _write(self, swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
         timeout_seconds = self._settings.transaction_timeout_ms / 1000 + _WRITE_GRACE_SECONDS
         with self.is_writing, outcome_known_within(timeout_seconds), metrics.COMMIT.time():
             self._swarms.append(swarm, letters)
-        _report(swarm, letters, offsets_without_record(self._last, batch))
-        self._last = swarm
+        _report(swarm, letters, unused_offsets)
+        self.last = swarm
 
 
 def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
@@ -191,7 +248,7 @@ def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) ->
     metrics.UNUSED_OFFSETS.inc(unused_offsets)
     metrics.SEQUENCE.set(swarm.sequence)
     metrics.SWARMS.inc()
-    metrics.REACTIONS.inc(swarm.reactions)
+    metrics.REACTIONS.inc(swarm.reactions + sum(sum(part.counts.values()) for part in swarm.parts.values()))
     metrics.DEAD_LETTERS.inc(len(letters))
 
 

@@ -42,7 +42,8 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         client = new_client(zookeeper)
         cleanup.callback(client.stop)
         client.start_async()
-        content = {"url": listener.url, "admin_url": listener.url, "leader": False}
+        # It reads records with events, and follows no table of them.
+        content = {"url": listener.url, "admin_url": listener.url, "leader": False, "events": 0}
         Registration(client, f"/services/audit/{listener.name}", identity).update(content)
         reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
         _Auditor(reader, readiness).follow(stop)

@@ -6,13 +6,20 @@ It shares with the aggregator only the rule about which records count. It adds t
 from collections import Counter, defaultdict, deque
 
 from emostream.errors import EmoStreamError
-from emostream.model import SWARMS_TOPIC, Counts, Progress, Swarm, parse_message_id
-from emostream.swarms.reactions import reactions_in
+from emostream.model import MAIN, SWARMS_TOPIC, Counts, Progress, Swarm, parse_message_id
+from emostream.swarms.reactions import judged
 
 
 def counts_of(record: bytes | None) -> Counts:
-    """Return the count of each emoji in a record of `reactions`. A record that is not a list of reactions has none."""
-    return Counter(emoji for _, emoji in reactions_in(record))
+    """Return the count of each emoji in a record of `reactions`. A record that is not a list of reactions has none.
+
+    An emoji of another event than `main` stands as `<event>/<emoji>`.
+    """
+    return Counter(_key(event, emoji) for _, emoji, event in judged(record))
+
+
+def _key(event: str, emoji: str) -> str:
+    return emoji if event == MAIN else f"{event}/{emoji}"
 
 
 class Ledger:
@@ -26,8 +33,10 @@ class Ledger:
         self._read_up_to = offsets_of(start)
         self._records: defaultdict[int, deque[tuple[int, Counts]]] = defaultdict(deque)
         self._swarms: deque[Swarm] = deque()
-        self.accepted = sum(start.totals.values())
-        """The number of reactions in `reactions` since the stream began."""
+        self.counted = sum(_totals(start).values())
+        """The number of reactions that the swarms counted up to the last one that was checked."""
+        self.accepted = self.counted
+        """The number of reactions in `reactions` since the stream began, without those that were set aside."""
         self.lost: Counter[str] = Counter()
         """By emoji: reactions that a swarm should have counted but did not count."""
         self.doubled: Counter[str] = Counter()
@@ -37,11 +46,6 @@ class Ledger:
     def checked(self) -> Swarm:
         """The last swarm that was checked."""
         return self._last
-
-    @property
-    def counted(self) -> int:
-        """The number of reactions in the totals of the last swarm that was checked."""
-        return sum(self._last.totals.values())
 
     @property
     def waiting(self) -> int:
@@ -85,9 +89,13 @@ class Ledger:
             records = self._records[partition]
             while records and records[0][0] < end:
                 expected.update(records.popleft()[1])
+        # An event that the swarm before does not hold was archived: the aggregator sets reactions to it aside.
+        for key in [key for key in expected if "/" in key and key.partition("/")[0] not in self._last.parts]:
+            self.accepted -= expected.pop(key)
         # Compare with the growth of the totals, because viewers see the totals.
-        grown = Counter(swarm.totals)
-        grown.subtract(self._last.totals)
+        grown = _totals(swarm)
+        grown.subtract(_totals(self._last, of=swarm))
+        self.counted += grown.total()
         self.lost += expected - grown
         self.doubled += grown - expected
         self._last = swarm
@@ -101,6 +109,16 @@ def offsets_of(swarm: Swarm) -> dict[int, int]:
     if not isinstance(swarm.progress, Progress):
         raise EmoStreamError(f"swarm {swarm.id} has no progress: it is not a record of {SWARMS_TOPIC}")
     return {int(partition): offset for partition, offset in swarm.progress.offsets.items()}
+
+
+def _totals(swarm: Swarm, of: Swarm | None = None) -> Counter[str]:
+    """The totals of all events, or of those that `of` holds in the same opening."""
+    found = Counter(swarm.totals)
+    for event, part in swarm.parts.items():
+        other = part if of is None else of.parts.get(event)
+        if other is not None and other.stream == part.stream:
+            found.update({_key(event, emoji): count for emoji, count in part.totals.items()})
+    return found
 
 
 def _stream(swarm: Swarm) -> str:

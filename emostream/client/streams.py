@@ -81,7 +81,7 @@ class _Messages:
         if isinstance(message, model.Hello):
             # Allow for one lost or late heartbeat.
             self.silence_timeout_seconds = 2 * message.heartbeat_ms / 1_000 + _GRACE_SECONDS
-        elif not isinstance(message, model.Heartbeat):
+        elif not isinstance(message, model.Heartbeat | model.End):
             yield message
 
 

@@ -26,6 +26,18 @@ class View(NamedTuple):
     version: int
 
 
+class Seen(NamedTuple):
+    """The table as it was read last.
+
+    `revision` grows with each change, and every process tells in its registration which one it follows. `is_current`
+    is whether ZooKeeper still tells of each change.
+    """
+
+    view: View
+    revision: int
+    is_current: bool
+
+
 class Steward:
     """The aggregator's side of the protocol, during one term as leader.
 

@@ -18,6 +18,12 @@ MAX_PALETTE = 64
 # ZooKeeper takes 1 MiB for a node, and a little more than the table is in each message.
 MAX_TABLE_BYTES = 1_000_000
 
+# What a record has besides the events, however many emoji are sent to `main`.
+_MAIN_BYTES = 512 << 10
+# A part without its emoji: names, braces, the stream, and the largest sequence.
+_PART_BYTES = 150
+_COUNT_DIGITS = 12
+
 State = Literal["opening", "open", "closing", "closed", "archiving"]
 """The aggregator turns `opening` into `open` and `closing` into `closed`, and takes an archived event out."""
 
@@ -41,9 +47,11 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
 Table = Mapping[str, Definition]
 
 
-def encode(table: Table) -> bytes:
-    """Encode the table as JSON, in the order of names."""
-    return model.encode(dict(sorted(table.items())))
+def encode(table: Table, before: bytes = b"") -> bytes:
+    """Encode the table as JSON, in the order of names, with the entries of `before` that cannot be read."""
+    readable, _ = decode(before)
+    unreadable = {event: raw for event, raw in _entries(before).items() if event not in readable}
+    return model.encode(dict(sorted({**unreadable, **table}.items())))
 
 
 def decode(content: bytes) -> tuple[dict[str, Definition], list[str]]:
@@ -52,13 +60,17 @@ def decode(content: bytes) -> tuple[dict[str, Definition], list[str]]:
     Raises msgspec.DecodeError if the whole is no table.
     """
     found, problems = {}, []
-    for event, raw in model.decode(content or b"{}", dict[str, msgspec.Raw]).items():
+    for event, raw in _entries(content).items():
         try:
             check_id(event)
             found[event] = model.decode(bytes(raw), Definition)
         except (EmoStreamError, msgspec.DecodeError) as error:
             problems.append(f"the event {event[:MAX_EVENT_CHARACTERS]!r} is defined by something else: {error}")
     return found, problems
+
+
+def _entries(content: bytes) -> dict[str, msgspec.Raw]:
+    return model.decode(content or b"{}", dict[str, msgspec.Raw])
 
 
 def check_id(event: str) -> None:
@@ -85,6 +97,26 @@ def opened(table: Table, event: str, wish: Definition, now_ms: int) -> Table:
     if known.state not in {"opening", "open"}:
         raise EmoStreamError(f"the event {event} is {known.state}: open it again when that is done.")
     return {**table, event: msgspec.structs.replace(wish, state=known.state, stream=known.stream)}
+
+
+def check_room(table: Table, max_record_bytes: int) -> None:
+    """Check that no record can outgrow its bound, however much is counted. Raises EmoStreamError: it says what fits."""
+    sizes = [largest_part_bytes(event, definition) for event, definition in table.items()]
+    room = max_record_bytes - _MAIN_BYTES
+    if sum(sizes) > room:
+        average = sum(sizes) / len(sizes)
+        raise EmoStreamError(
+            f"a record with {len(sizes)} events could have {sum(sizes) + _MAIN_BYTES} bytes, and Kafka takes "
+            f"{max_record_bytes}: {int(room / average)} events of this size fit. Archive events that have ended, or "
+            "raise EMOSTREAM_KAFKA_MAX_RECORD_BYTES for all tiers and apply the topics."
+        )
+
+
+def largest_part_bytes(event: str, definition: Definition) -> int:
+    """Return the largest size of an event's part in a record, in bytes."""
+    # The emoji, its quotes, a colon and a comma, and a count; in `counts`, `swarm` and `totals`.
+    emoji = sum(3 * (len(each.encode()) + 4 + _COUNT_DIGITS) for each in definition.palette)
+    return len(event) + _PART_BYTES + emoji
 
 
 def closed(table: Table, event: str) -> Table:

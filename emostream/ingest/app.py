@@ -1,7 +1,8 @@
 """The ingest API: POST /v1/reactions, GET /v1/palette, GET /v1/openapi.json, and what each service answers."""
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
@@ -10,7 +11,9 @@ from emostream import model, palette
 from emostream.config import IngestSettings
 from emostream.ingest import metrics, openapi
 from emostream.ingest.committer import Committed, NotAccepted, Outcome
+from emostream.ingest.doors import Doors, Refusal
 from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
+from emostream.model import MAIN
 from emostream.runtime import http
 from emostream.runtime.http import Deferred, problem
 from emostream.runtime.readiness import Readiness
@@ -21,8 +24,8 @@ _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
 
 
-def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -> Flask:
-    """The Flask app; `submit` takes a request or refuses it at once."""
+def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, doors: Doors) -> Flask:
+    """The Flask app; `submit` takes a request or refuses it at once. `doors` changes on the same thread alone."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
     buttons = palette.buttons(settings.palette)
@@ -30,10 +33,20 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -
 
     @app.post("/v1/reactions")
     def post_reactions() -> Response:
+        return _take(MAIN, spellings)
+
+    @app.post("/v1/events/<event>/reactions")
+    def post_event_reactions(event: str) -> Response:
+        if event == MAIN:
+            return _take(MAIN, spellings)
+        known = doors.find(event)
+        return _refuse(event, known) if isinstance(known, Refusal) else _take(event, _spellings(known.palette))
+
+    def _take(event: str, spellings: Mapping[str, str]) -> Response:
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json.")
         try:
-            batch = parse(request.get_data(), spellings)
+            batch = parse(request.get_data(), spellings, event)
         except NotJsonError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except InvalidError as error:
@@ -45,11 +58,29 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit) -
     def get_palette() -> Response:
         return jsonify(emoji=buttons, any="any" in settings.palette)
 
+    @app.get("/v1/events/<event>/palette")
+    def get_event_palette(event: str) -> Response:
+        if event == MAIN:
+            return get_palette()
+        known = doors.find(event)
+        return _refuse(event, known) if isinstance(known, Refusal) else jsonify(emoji=known.palette, any=False)
+
     @app.get("/v1/openapi.json")
     def get_openapi() -> Response:
         return jsonify(document)
 
     return app
+
+
+@functools.lru_cache(256)
+def _spellings(emoji: tuple[str, ...]) -> Mapping[str, str]:
+    """Many events have the same palette."""
+    return palette.accepted(emoji)
+
+
+def _refuse(event: str, refusal: Refusal) -> Response:
+    headers = _RETRY_AFTER if refusal.status is HTTPStatus.SERVICE_UNAVAILABLE else ()
+    return problem(refusal.status, refusal.detail, headers, event=event)
 
 
 async def _await(batch: Batch, outcome: asyncio.Future[Outcome]) -> Response:

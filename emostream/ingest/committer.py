@@ -109,7 +109,7 @@ class Committer:
             return NotAccepted("Kafka does not acknowledge earlier reactions.")
         waiter: Waiter = self._loop.create_future()
         try:
-            closed = self._groups.add(batch.counts, batch.payload, waiter)
+            closed = self._groups.add(batch.counts, batch.payload, waiter, batch.event)
         except NoRoomError:
             return NotAccepted("Too many reactions are waiting for Kafka.")
         for group in closed:
@@ -117,6 +117,10 @@ class Committer:
         if self._groups.has_open and self._linger is None:
             self._linger = self._loop.call_later(self._settings.linger_ms / 1000, self._linger_is_over)
         return waiter
+
+    def is_in_flight(self, event: str) -> bool:
+        """Whether a reaction to this event, which is not `main`, waits for Kafka."""
+        return self._groups.is_waiting(event) or any(event in group.event_counts for group in self._flights)
 
     async def drain(self) -> None:
         """Refuse what is new, and wait until what is in flight is acknowledged or `drain_timeout_ms` are over."""

@@ -1,11 +1,14 @@
 """Decides which events take reactions, and confirms that a closed one takes no more. Pure: no input or output."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
 
+from emostream.events.steps import Seen
 from emostream.events.table import Definition, Table
+from emostream.model import EVENT_PATTERN, MAX_EVENT_CHARACTERS
 
 
 class Refusal(NamedTuple):
@@ -27,12 +30,21 @@ class Doors:
     table: Table = field(default_factory=dict)
     is_current: bool = False
     is_registered: bool = False
+    revision: int = 0
+    """Of the table."""
+
+    def follow(self, seen: Seen) -> None:
+        """Take what a follower saw that was started after this ingest was registered."""
+        self.table, self.revision, self.is_current = seen.view.table, seen.revision, seen.is_current
+        self.is_registered = True
 
     def find(self, event: str) -> Definition | Refusal:
         """Return the definition of an event that takes reactions, or the refusal.
 
-        Without ZooKeeper, the events that were open stay open, and nothing is said to be unknown.
+        Without ZooKeeper, the events that were open stay open, and no well-formed id is said to be unknown.
         """
+        if not re.fullmatch(EVENT_PATTERN, event, re.ASCII):
+            return Refusal(HTTPStatus.NOT_FOUND, f"{event[: MAX_EVENT_CHARACTERS + 1]!r} is no id of an event.")
         known = self.table.get(event)
         if known is None and self.is_current and self.is_registered:
             return Refusal(HTTPStatus.NOT_FOUND, f"There is no event {event}.")

@@ -3,7 +3,7 @@
 Pure: no input or output.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,19 +23,25 @@ class Group(Generic[Waiter]):
     payloads: list[bytes] = field(default_factory=list)
     waiters: list[Waiter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    """The reactions to `main` by emoji."""
+    event_counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """The reactions to other events, by event and emoji."""
     size_bytes: int = 0
 
     @property
     def reactions(self) -> int:
-        return self.counts.total()
+        return self.counts.total() + sum(map(Counter.total, self.event_counts.values()))
 
     def record(self) -> bytes:
         """Return the record's value: one JSON list of all reactions."""
         return b"[" + b",".join(self.payloads) + b"]"
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Return the record's headers: the count of each emoji in its list."""
-        return [(model.COUNTS_HEADER, model.encode(self.counts))]
+        """Return the record's headers: the count of each emoji in its list, and the same for other events."""
+        found = [(model.COUNTS_HEADER, model.encode(self.counts))]
+        if self.event_counts:
+            found.append((model.EVENT_COUNTS_HEADER, model.encode(self.event_counts)))
+        return found
 
 
 class Groups(Generic[Waiter]):
@@ -63,11 +69,11 @@ class Groups(Generic[Waiter]):
         """Whether a group waits for more requests."""
         return self._open is not None
 
-    def add(self, counts: model.Counts, payload: bytes, waiter: Waiter) -> list[Group[Waiter]]:
+    def add(self, counts: model.Counts, payload: bytes, waiter: Waiter, event: str = model.MAIN) -> list[Group[Waiter]]:
         """Add a request to the open group. Returns the groups that are now closed, in the order in which to send them.
 
-        `counts` are the counts of the reactions in `payload`. A request is never split: if it does not fit into the
-        open group, it begins the next one. Raises NoRoomError if the request is refused.
+        `counts` are the counts of the reactions in `payload`, which are all to one event. A request is never split: if
+        it does not fit into the open group, it begins the next one. Raises NoRoomError if the request is refused.
         """
         if self.is_full:
             raise NoRoomError
@@ -82,13 +88,18 @@ class Groups(Generic[Waiter]):
         group = self._open
         group.payloads.append(payload)
         group.waiters.append(waiter)
+        counted = group.counts if event == model.MAIN else group.event_counts[event]
         for emoji, count in counts.items():
-            group.counts[emoji] += count
+            counted[emoji] += count
         group.size_bytes += len(payload)
         if group.size_bytes >= self._max_group_bytes:
             closed.append(group)
             self._open = None
         return closed
+
+    def is_waiting(self, event: str) -> bool:
+        """Whether the open group has a reaction to this event, which is not `main`."""
+        return self._open is not None and event in self._open.event_counts
 
     def close(self) -> Group[Waiter] | None:
         """Close the open group and return it, or return None if there is none. Called when the group's time is over."""

@@ -16,6 +16,10 @@ def document(settings: IngestSettings, spellings: Iterable[str]) -> dict[str, An
     paths = {
         "/v1/reactions": {"post": _post_reactions(settings)},
         "/v1/palette": {"get": openapi.get("The emoji that are allowed, for buttons.", _PALETTE)},
+        "/v1/events/{event}/reactions": {"post": _of_event(_post_reactions(settings), "Send reactions to one event.")},
+        "/v1/events/{event}/palette": {
+            "get": _of_event(openapi.get("", _PALETTE), "The emoji that are allowed for one event.")
+        },
     }
     return openapi.document("EmoStream ingest", paths, {"Reaction": reaction, "Problem": _PROBLEM})
 
@@ -82,6 +86,17 @@ _PALETTE = {
         "any": {"type": "boolean", "description": "Whether every other emoji is allowed too."},
     },
 }
+
+
+def _of_event(operation: dict[str, Any], summary: str) -> dict[str, Any]:
+    """The same for one event, which may be unknown or closed."""
+    refusals = {
+        "404": openapi.problem("There is no such event."),
+        "410": openapi.problem("The event is closed."),
+        "503": openapi.retry_later("Not accepted, or it is not known now whether there is such an event."),
+    }
+    responses = {**operation["responses"], **refusals}
+    return {**operation, "summary": summary, "parameters": [openapi.EVENT], "responses": responses}
 
 
 def _post_reactions(settings: IngestSettings) -> dict[str, Any]:

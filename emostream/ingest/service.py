@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
+from collections.abc import Mapping
 
 import uvloop
 
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
+from emostream.events.store import Follower
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
+from emostream.ingest.doors import Doors
 from emostream.runtime import coordination, http, logs, process
 from emostream.runtime.coordination import Registration, process_identity
 from emostream.runtime.http import Limits
@@ -15,6 +18,8 @@ from emostream.runtime.listener import Listener, listen_for_operators, listen_fo
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
+
+_REGISTRATION_SECONDS = 0.1
 
 
 def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
@@ -36,7 +41,8 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     readiness = Readiness("kafka", "accepting")
     committer = Committer(settings, kafka, readiness)
-    app = create_app(settings, readiness, committer.submit)
+    doors = Doors()
+    app = create_app(settings, readiness, committer.submit, doors)
     limits = Limits(
         settings.max_body_bytes,
         settings.body_timeout_ms / 1000,
@@ -50,15 +56,36 @@ async def _run(
     presence.start_async()
     identity = process_identity(listener.address)
     registration = Registration(presence, f"/services/ingest/{listener.name}", identity)
-    registration.update({"url": listener.url, "admin_url": admin.url, "leader": False})
+    loop = asyncio.get_running_loop()
+    follower = Follower(presence, lambda seen: loop.call_soon_threadsafe(doors.follow, seen))
+    facts = {"url": listener.url, "admin_url": admin.url, "leader": False}
+    registering = asyncio.create_task(_keep_registered(registration, follower, doors, committer, facts))
     process.collect_garbage_rarely()
     log.info("serving", url=listener.url, admin_url=admin.url)
     stopping = asyncio.create_task(told_to_stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, stopping, registering}, return_when=asyncio.FIRST_COMPLETED)
+    if registering.done():
+        registering.result()
     if not serving.done():
         await committer.drain()
     drained.set()
     await serving
+    registering.cancel()
     admin_server.stop()
     presence.stop()
     presence.close()
+
+
+async def _keep_registered(
+    registration: Registration, follower: Follower, doors: Doors, committer: Committer, facts: Mapping[str, object]
+) -> None:
+    """Tell in the registration which table of events is followed, and which closing events are confirmed."""
+    told = None
+    while True:
+        if registration.was_made:
+            follower.start()
+        content = {**facts, "events": doors.revision, "closed": doors.confirmed(committer.is_in_flight)}
+        if content != told:
+            registration.update(content)
+            told = content
+        await asyncio.sleep(_REGISTRATION_SECONDS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from emostream import model
-from emostream.model import MAX_REACTIONS_PER_REQUEST, Counts, UserId
+from emostream.model import MAIN, MAX_REACTIONS_PER_REQUEST, Counts, EventReaction, UserId
 
 MIN_TIMESTAMP_MS = 0  # 1970
 MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
@@ -46,7 +46,7 @@ class InvalidError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The reactions of one request.
+    """The reactions of one request, which are all to one event.
 
     `counts` is the number of reactions by emoji. `payload` is their JSON, joined by commas but without brackets, so
     that it can be put into a record's list.
@@ -54,13 +54,14 @@ class Batch:
 
     counts: Counts
     payload: bytes
+    event: str = MAIN
 
     @property
     def reactions(self) -> int:
         return sum(self.counts.values())
 
 
-def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
+def parse(body: bytes, palette: Mapping[str, str], event: str = MAIN) -> Batch:
     """Parse a request's body. `palette` maps each allowed spelling to the fully qualified emoji.
 
     Raises NotJsonError or InvalidError if any part is invalid. Then the whole request is refused.
@@ -77,7 +78,10 @@ def parse(body: bytes, palette: Mapping[str, str]) -> Batch:
     except (msgspec.DecodeError, KeyError):
         # The fast path stops at the first error. `_explain` parses again to find every error for the client.
         raise _explain(body, palette) from None
-    return Batch(counts, _encode(items)[1:-1])
+    if event == MAIN:
+        return Batch(counts, _encode(items)[1:-1])
+    named = [EventReaction(item.user_id, item.emoji_type, item.timestamp, event) for item in items]
+    return Batch(counts, _encode(named)[1:-1], event)
 
 
 def _wrong_number(number: int) -> InvalidError:

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from flask import Flask, Response, jsonify, request
 
 from emostream import model
 from emostream.config import RegistrySettings
-from emostream.model import UserId
+from emostream.model import MAIN, UserId
 from emostream.registry import metrics, openapi, page
+from emostream.registry.events import Events
 from emostream.registry.live import Collector
 from emostream.registry.openapi import MAX_EXCLUDED, MAX_NAME_CHARACTERS
 from emostream.registry.topology import Topology
@@ -25,9 +26,18 @@ _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 
 
+class Sources(NamedTuple):
+    """What the public app tells of."""
+
+    topology: Topology
+    collector: Collector
+    events: Events
+
+
 class _Request(msgspec.Struct):
     user_id: UserId
     exclude: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_EXCLUDED)] = ()
+    event: _Name = MAIN
 
 
 def create_admin_app(readiness: Readiness, topology: Topology, collector: Collector, now: Callable[[], float]) -> Flask:
@@ -45,11 +55,11 @@ def create_admin_app(readiness: Readiness, topology: Topology, collector: Collec
 def create_app(
     settings: RegistrySettings,
     readiness: Readiness,
-    topology: Topology,
-    collector: Collector,
+    sources: Sources,
     now: Callable[[], float],
 ) -> Flask:
-    """The public app over a topology that is kept up to date elsewhere, on the same thread; `now` is its clock."""
+    """The public app over what is kept up to date elsewhere, on the same thread; `now` is its clock."""
+    topology, collector, events = sources
     app = http.create_app("emostream.registry", readiness, settings.cors_origins)
     document = openapi.document(live_topology=settings.public_live_topology)
 
@@ -69,11 +79,17 @@ def create_app(
     def _assign(wanted: _Request) -> Response:
         if readiness.reasons():
             return _refuse("starting", "The registry has not reached ZooKeeper yet.")
-        assignment = topology.assign(now(), frozenset(wanted.exclude))
+        if wanted.event != MAIN and events.find(wanted.event) is None:
+            return _refuse_event(wanted.event, is_current=events.is_current and wanted.event not in events.table)
+        assignment = topology.assign(now(), frozenset(wanted.exclude), wanted.event)
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")
         metrics.ASSIGNMENTS.labels(assignment.cluster).inc()
         return _json(assignment)
+
+    @app.get("/v1/events")
+    def get_events() -> Response:
+        return Deferred(_list(events))
 
     @app.get("/v1/topology")
     def get_topology() -> Response:
@@ -102,6 +118,20 @@ def _add_live_topology(app: Flask, topology: Topology, collector: Collector) -> 
 async def _look(collector: Collector, topology: Topology) -> Response:
     look = {"stale_since": topology.stale_since_ms, "processes": await collector.look()}
     return Response(model.encode(look), content_type="application/json")
+
+
+async def _list(events: Events) -> Response:
+    return Response(model.encode({"events": await events.listed()}), content_type="application/json")
+
+
+def _refuse_event(event: str, *, is_current: bool) -> Response:
+    """Refuse a viewer of an event that is not there, or of which nothing is known now."""
+    if not is_current:
+        metrics.REFUSALS.labels("starting").inc()
+        detail = f"It is not known now whether there is an event {event}."
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER, event=event)
+    metrics.REFUSALS.labels("unknown event").inc()
+    return problem(HTTPStatus.NOT_FOUND, f"There is no event {event}.", event=event)
 
 
 def _refuse(reason: str, detail: str) -> Response:

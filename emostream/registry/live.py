@@ -5,8 +5,8 @@ Nothing is collected while nobody looks. However many do, each process is asked 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -34,23 +34,37 @@ class RegisteredProcess(msgspec.Struct, frozen=True):
     capacity: int = 0
 
 
+T = TypeVar("T")
+
+
+class OnceASecond(Generic[T]):
+    """What `make` makes, at most a second old, however many ask for it. To be used on one event loop."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._make = make
+        self._newest: asyncio.Task[T] | None = None
+        self._made_at = float("-inf")
+
+    async def get(self) -> T:
+        now = asyncio.get_running_loop().time()
+        if self._newest is None or (self._newest.done() and now - self._made_at >= _FRESH_SECONDS):
+            self._newest = asyncio.create_task(self._make())
+            self._made_at = now
+        # Somebody else may wait for the same: whoever gives up must not end it.
+        return await asyncio.shield(self._newest)
+
+
 class Collector:
     """Looks at all the processes that `registered` names at that moment. To be used on one event loop."""
 
     def __init__(self, registered: Callable[[], Sequence[RegisteredProcess]]) -> None:
         self._registered = registered
         self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
-        self._newest: asyncio.Task[list[dict[str, Any]]] | None = None
-        self._made_at = float("-inf")
+        self._newest = OnceASecond(self._collect)
 
     async def look(self) -> list[dict[str, Any]]:
         """Each process as registered, with `ready`, the `reason` if not, and `metrics`: a sum for each name."""
-        now = asyncio.get_running_loop().time()
-        if self._newest is None or (self._newest.done() and now - self._made_at >= _FRESH_SECONDS):
-            self._newest = asyncio.create_task(self._collect())
-            self._made_at = now
-        # Somebody else may wait for the same look: whoever gives up must not end it.
-        return await asyncio.shield(self._newest)
+        return await self._newest.get()
 
     async def _collect(self) -> list[dict[str, Any]]:
         return await asyncio.gather(*map(self._ask, self._registered()))
@@ -59,7 +73,8 @@ class Collector:
         found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
         async with self._turns:
             try:
-                readyz, metrics = await _get(f"{process.admin_url}/readyz"), await _get(f"{process.admin_url}/metrics")
+                readyz = await get_from(f"{process.admin_url}/readyz")
+                metrics = await get_from(f"{process.admin_url}/metrics")
             except (NoAnswerError, ValueError):
                 return found
         is_ready = readyz.status == _OK
@@ -70,7 +85,8 @@ class Collector:
             return found | {"reason": found["reason"] or "its /metrics cannot be read"}
 
 
-async def _get(url: str) -> Response:
+async def get_from(url: str) -> Response:
+    """Ask an admin listener. Raises NoAnswerError if it does not answer in time."""
     address = Address.of(url)
     return await ask(address, get(address, {"Connection": "close"}), _ANSWER_TIMEOUT_SECONDS)
 

@@ -17,6 +17,7 @@ def document(*, live_topology: bool) -> dict[str, Any]:
     """The whole document of the public listener (OpenAPI 3.1)."""
     paths = {
         "/v1/assignments": {"post": _POST_ASSIGNMENTS},
+        "/v1/events": {"get": openapi.get("The open events that are listed, `main` first.", _EVENTS)},
         "/v1/topology": {"get": openapi.get("Every live process, without addresses of the inside.", _TOPOLOGY)},
         "/v1/config": {"get": openapi.get("What a page needs to know.", _CONFIG)},
         "/": {"get": openapi.get("The web page.", _STRING, "text/html")},
@@ -42,8 +43,26 @@ _REQUEST = {
             "items": {"type": "string", "maxLength": MAX_NAME_CHARACTERS, "examples": ["cluster2/9005"]},
             "maxItems": MAX_EXCLUDED,
         },
+        "event": {
+            "type": "string",
+            "description": "The event to watch; `main` by default.",
+            "maxLength": MAX_NAME_CHARACTERS,
+            "examples": ["main"],
+        },
     },
 }
+_EVENTS = _object(
+    events={
+        "type": "array",
+        "items": _object(
+            event=_STRING,
+            title=_STRING,
+            viewers=_COUNT,
+            reactions={**_COUNT, "description": "Since it was opened."},
+            reactions_per_second={"type": "number", "minimum": 0, "description": "In the last ten seconds."},
+        ),
+    },
+)
 _STREAM_QUERY = (
     " The query takes `last_event_id=<id>`, to resume after that message, and `heartbeats=1`: "
     'then `{"type":"hello","heartbeat_ms":3000}` comes before the first message, and `{"type":"heartbeat"}` after each '
@@ -116,6 +135,7 @@ _POST_ASSIGNMENTS = {
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Assignment"}}},
         },
         "400": openapi.problem("The body is not JSON."),
+        "404": openapi.problem("There is no such event."),
         "408": openapi.problem("The body did not come in time."),
         "413": openapi.problem("The body is too large."),
         "415": openapi.problem("The body is not application/json."),

@@ -10,8 +10,11 @@ import msgspec
 import uvloop
 
 from emostream.config import RegistrySettings, ZooKeeperSettings
+from emostream.events.steps import Seen
+from emostream.events.store import Follower
 from emostream.registry import metrics
-from emostream.registry.app import create_admin_app, create_app
+from emostream.registry.app import Sources, create_admin_app, create_app
+from emostream.registry.events import Events
 from emostream.registry.live import Collector
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
@@ -50,12 +53,20 @@ async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings
     client.start_async()
     identity = process_identity(listener.address)
     registration = Registration(client, f"/services/registry/{listener.name}", identity)
-    registration.update({"url": listener.url, "admin_url": admin.url, "leader": False})
+    collector = Collector(topology.registered)
+    events = Events(topology.registered)
+
+    def follow(seen: Seen) -> None:
+        events.follow(seen)
+        content = {"url": listener.url, "admin_url": admin.url, "leader": False, "events": seen.revision}
+        registration.update(content)
+
+    registration.update({"url": listener.url, "admin_url": admin.url, "leader": False, "events": 0})
+    Follower(client, lambda seen: loop.call_soon_threadsafe(follow, seen)).start()
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
     log.info("registry listens", url=listener.url, admin_url=admin.url)
-    collector = Collector(topology.registered)
-    app = create_app(settings, readiness, topology, collector, time.monotonic)
+    app = create_app(settings, readiness, Sources(topology, collector, events), time.monotonic)
     # The topology is read where it is written: on this loop.
     admin_app = create_admin_app(readiness, topology, collector, time.monotonic)
     limits = Limits(connections=settings.max_connections, receiving_bytes=settings.max_receiving_bytes)

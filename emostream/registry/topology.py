@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from emostream import model
-from emostream.model import Assignment
+from emostream.model import MAIN, Assignment
 from emostream.registry.live import RegisteredProcess
 from emostream.registry.placement import Placement
 
@@ -92,14 +92,15 @@ class Topology:
         else:
             self._services.pop((group, name), None)
 
-    def assign(self, now: float, exclude: Collection[str]) -> Assignment | None:
-        """Where the next viewer goes; None where every subscriber that is not excluded is full."""
+    def assign(self, now: float, exclude: Collection[str], event: str = MAIN) -> Assignment | None:
+        """Where the next viewer of an event goes; None where every subscriber that is not excluded is full."""
         subscriber = self._placement.assign(now, exclude)
         if subscriber is None:
             return None
         cluster, _, name = subscriber.partition("/")
         url = self._subscribers[cluster, name].url.rstrip("/")
-        return Assignment(subscriber, cluster, f"{url}/v1/stream", f"ws{url.removeprefix('http')}/v1/ws")
+        base = f"{url}/v1" if event == MAIN else f"{url}/v1/events/{event}"
+        return Assignment(subscriber, cluster, f"{base}/stream", f"ws{base.removeprefix('http')}/ws")
 
     def view(self, now: float) -> TopologyView:
         """Everything, in the order of names, for operators."""

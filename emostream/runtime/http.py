@@ -12,12 +12,14 @@ import functools
 import io
 import json
 import os
+import re
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import uvloop
@@ -268,9 +270,20 @@ class ThreadedServer:
         await serve(self.app, self.listener, self._stop, self.limits)
 
 
-def serve_admin(name: str, readiness: Readiness, listener: socket.socket) -> ThreadedServer:
-    """Answer operators on this socket, beside the main thread, so that /metrics holds up nothing else."""
-    return ThreadedServer(create_admin_app(name, readiness), listener, Limits(connections=MAX_ADMIN_CONNECTIONS))
+def serve_admin(
+    name: str,
+    readiness: Readiness,
+    listener: socket.socket,
+    figures: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+) -> ThreadedServer:
+    """Answer operators on this socket, beside the main thread, so that /metrics holds up nothing else.
+
+    `figures` are more paths, each with what it answers as JSON. They are called in the server's thread.
+    """
+    app = create_admin_app(name, readiness)
+    for path, figure in figures.items():
+        app.add_url_rule(path, path, lambda figure=figure: jsonify(figure()))
+    return ThreadedServer(app, listener, Limits(connections=MAX_ADMIN_CONNECTIONS))
 
 
 class _RefusedError(Exception):
@@ -298,6 +311,9 @@ class RsgiApp:
         self._budget = BodyBudget(limits.receiving_bytes)
         # What anybody may make up is no label of a metric.
         self._paths = {rule.rule for rule in app.url_map.iter_rules()}
+        self._patterns = {
+            path: re.compile(path.replace("<event>", "[^/]+")) for path in self._paths if "<event>" in path
+        }
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         try:
@@ -309,12 +325,17 @@ class RsgiApp:
         except Exception as error:
             response = _failed(scope.method, scope.path, error)
         self._allow_origins(scope, response)
-        _requests.labels(scope.path if scope.path in self._paths else _OTHER_PATH, response.status_code).inc()
+        _requests.labels(self._label(scope.path), response.status_code).inc()
         headers = list(response.headers.items())
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)
         else:
             protocol.response_bytes(response.status_code, headers, response.get_data())
+
+    def _label(self, path: str) -> str:
+        if path in self._paths:
+            return path
+        return next((name for name, pattern in self._patterns.items() if pattern.fullmatch(path)), _OTHER_PATH)
 
     async def _respond(self, scope: Any, protocol: Any) -> Response:
         try:

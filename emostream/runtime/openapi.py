@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from emostream.model import MAX_USER_ID_CHARACTERS
+from emostream.model import EVENT_PATTERN, MAX_USER_ID_CHARACTERS
 
 Schema = dict[str, Any]
 
@@ -15,6 +15,14 @@ USER_ID: Schema = {
     "examples": ["u1"],
 }
 
+EVENT: Schema = {
+    "name": "event",
+    "in": "path",
+    "required": True,
+    "description": "The id of an event; `main` is always there.",
+    "schema": {"type": "string", "pattern": f"^{EVENT_PATTERN}$", "examples": ["main", "final"]},
+}
+
 PROBLEM: Schema = {
     "type": "object",
     "description": "An error, as RFC 9457 has it.",
@@ -24,6 +32,7 @@ PROBLEM: Schema = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What is wrong, in words."},
+        "event": {"type": "string", "description": "The event that is not known or closed."},
         "reasons": {
             "type": "object",
             "description": "With 503 of an admin listener's /readyz: each condition that is not met.",

@@ -48,8 +48,18 @@ class Viewer(Protocol):
     def say_goodbye(self, reason: model.GoodbyeReason) -> None:
         """Write the last message and close, once it is read."""
 
+    def finish(self) -> None:
+        """Close, once what was written is read: the event has ended."""
+
     def abort(self) -> None:
         """Cut the connection now."""
+
+
+class Seats:
+    """How many viewers all audiences of this subscriber have."""
+
+    def __init__(self) -> None:
+        self.taken = 0
 
 
 class _Paused(NamedTuple):
@@ -60,7 +70,7 @@ class _Paused(NamedTuple):
 
 
 class Audience:
-    """All viewers of this subscriber."""
+    """All viewers of one event at this subscriber."""
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
@@ -72,13 +82,16 @@ class Audience:
         replay_chunk_bytes: int,
         send: Callable[[int, bytes], int],
         soon: Callable[..., Any],
+        seats: Seats | None = None,
     ) -> None:
         """`replay_chunk_bytes` of the history are sent to one viewer before the others get their turn.
 
         `send(descriptor, data)` gives a connection, for which nothing waits, as much as it takes at once, and returns
         how many bytes that was: `os.write`. It raises OSError where the connection takes nothing.
         `soon(function, argument)` calls the function later, after what else is due: an event loop's `call_soon`.
+        `seats` counts the viewers of several audiences.
         """
+        self._seats = seats or Seats()
         self._history = history
         self._heartbeat_ms = heartbeat_ms
         self._slow_viewer_timeout_ms = slow_viewer_timeout_ms
@@ -95,6 +108,7 @@ class Audience:
         self._ahead: dict[Viewer, int | None] = {}  # and since when; None until first looked at
         self._paused: dict[Viewer, _Paused | None] = {}  # those that are paused; None until first looked at
         self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
+        self._now_ms = 0
 
     def __len__(self) -> int:
         return len(self._viewers) + len(self._leaving)
@@ -122,9 +136,10 @@ class Audience:
         of another stream, too far back or too far ahead gets a `reset`.
         """
         self._viewers.add(viewer)
+        self._seats.taken += 1
         self._counts[viewer.kind] += 1
         if last_id is None:
-            state = self._state
+            state = self._start
             viewer.position = state.position
             metrics.SNAPSHOTS.inc()
             self._write(viewer, preamble + state.snapshot[viewer.kind])
@@ -137,18 +152,31 @@ class Audience:
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer whose connection is gone or going; harmless when repeated."""
         self._forget(viewer)
-        self._leaving.pop(viewer, None)
+        if self._leaving.pop(viewer, None) is not None:
+            self._seats.taken -= 1
 
     def dismiss(self, viewer: Viewer, reason: model.GoodbyeReason, now_ms: int) -> None:
         """Tell a viewer to go elsewhere; if it does not, its connection is cut by a later `sweep`."""
         self._forget(viewer)
-        self._leaving[viewer] = now_ms + _GOODBYE_TIMEOUT_MS
+        self._leave_until(viewer, now_ms + _GOODBYE_TIMEOUT_MS)
         viewer.say_goodbye(reason)
 
-    def publish(self, entry: Entry, totals: model.Counts, now_ms: int) -> Change:
-        """Take the next swarm of the cluster's topic, and write it to every live viewer."""
+    def restart(self, state: State) -> Change:
+        """Let all viewers go on from this state, before which swarms are missing, unless it is a repeat."""
         before = self._history.state
-        change = self._history.append(entry, totals, now_ms)
+        change = self._history.restart(state)
+        if change is not Change.REPEAT and before is not None:
+            self._restart(before.position)
+        return change
+
+    def publish(self, entry: Entry, totals: model.Counts, now_ms: int, *, is_end: bool = False) -> Change:
+        """Take the next swarm of the cluster's topic, or the event's end, and write it to every live viewer.
+
+        After the end, each viewer is let go once it has read all.
+        """
+        before = self._history.state
+        self._now_ms = now_ms
+        change = self._history.append(entry, totals, now_ms, is_end=is_end)
         if change is Change.REPEAT:
             metrics.REPEATS.inc()
             return change
@@ -161,6 +189,9 @@ class Audience:
         for viewer in [viewer for viewer in self._ahead if not self._is_ahead(viewer)]:
             del self._ahead[viewer]
             self._advance(viewer)
+        if is_end:
+            for viewer in [viewer for live in self._live for viewer in live.values()]:
+                self._finish(viewer)
         return change
 
     def pause(self, viewer: Viewer) -> None:
@@ -180,6 +211,7 @@ class Audience:
 
     def sweep(self, now_ms: int) -> None:
         """Do what is due by time: heartbeats, resets, the end of those who do not read. Call it often in a second."""
+        self._now_ms = now_ms
         self._send_heartbeats(now_ms)
         for viewer, since_ms in list(self._ahead.items()):
             if since_ms is None:
@@ -197,7 +229,16 @@ class Audience:
                 self.dismiss(viewer, "slow", now_ms)
         for viewer in [viewer for viewer, deadline_ms in self._leaving.items() if now_ms >= deadline_ms]:
             del self._leaving[viewer]
+            self._seats.taken -= 1
             viewer.abort()
+
+    @property
+    def _start(self) -> State:
+        """The state from which a viewer begins that lacks the swarms before it."""
+        state = self._history.start
+        if state is None:
+            raise RuntimeError("viewers join only once there is a state")
+        return state
 
     @property
     def _state(self) -> State:
@@ -242,7 +283,9 @@ class Audience:
         if self._is_ahead(viewer):
             self._ahead[viewer] = None
         elif not viewer.is_paused:
-            if viewer.position == self._state.position:
+            if viewer.position == self._state.position and self._history.has_ended:
+                self._finish(viewer)
+            elif viewer.position == self._state.position:
                 viewer.position = None
                 self._live[viewer.kind][viewer.descriptor] = viewer
             else:
@@ -256,8 +299,18 @@ class Audience:
             metrics.DELIVERIES.inc(len(entries))
             self._write(viewer, b"".join([entry.frames[viewer.kind] for entry in entries]))
 
+    def _finish(self, viewer: Viewer) -> None:
+        """Let a viewer go that has read the end of the event."""
+        self._forget(viewer)
+        self._leave_until(viewer, self._now_ms + _GOODBYE_TIMEOUT_MS)
+        viewer.finish()
+
+    def _leave_until(self, viewer: Viewer, deadline_ms: int) -> None:
+        self._leaving[viewer] = deadline_ms
+        self._seats.taken += 1
+
     def _reset(self, viewer: Viewer) -> None:
-        state = self._state
+        state = self._start
         viewer.position = state.position
         metrics.RESETS.inc()
         self._write(viewer, state.reset[viewer.kind])
@@ -276,6 +329,7 @@ class Audience:
     def _forget(self, viewer: Viewer) -> None:
         if viewer in self._viewers:
             self._viewers.remove(viewer)
+            self._seats.taken -= 1
             self._counts[viewer.kind] -= 1
         # Another one may have its descriptor by now.
         if self._live[viewer.kind].get(viewer.descriptor) is viewer:

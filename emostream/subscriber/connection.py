@@ -61,6 +61,9 @@ class ViewerConnection(asyncio.Protocol, abc.ABC):
     @abc.abstractmethod
     def say_goodbye(self, reason: model.GoodbyeReason) -> None: ...
 
+    @abc.abstractmethod
+    def finish(self) -> None: ...
+
     def abort(self) -> None:
         self._transport.abort()
 
@@ -100,6 +103,9 @@ class SseViewer(ViewerConnection):
         self.write(frames.of(model.Goodbye(reason)).sse)
         self._transport.close()
 
+    def finish(self) -> None:
+        self._transport.close()
+
 
 class WebSocketViewer(ViewerConnection):
     """A viewer on a WebSocket. Outgoing frames are shared by all viewers; `websockets` handles incoming frames."""
@@ -123,9 +129,15 @@ class WebSocketViewer(ViewerConnection):
 
     def say_goodbye(self, reason: model.GoodbyeReason) -> None:
         self.write(frames.of(model.Goodbye(reason)).ws)
+        self._send_close(CloseCode.GOING_AWAY, reason)
+
+    def finish(self) -> None:
+        self._send_close(model.CLOSE_ENDED, "the event has ended")
+
+    def _send_close(self, code: int, reason: str) -> None:
         protocol = self._open_protocol()
         if protocol.state is State.OPEN:
-            protocol.send_close(CloseCode.GOING_AWAY, reason)
+            protocol.send_close(code, reason)
             self._flush(protocol)
 
     def pause_writing(self) -> None:
@@ -163,6 +175,7 @@ class Admission:
     preamble: bytes
     heartbeat: bytes
     last_id: str | None
+    event: str = model.MAIN
 
 
 class HandshakeOwner(Protocol):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,8 @@ _RETRY_SECONDS = 1.0
 
 # Processes the next swarm of the topic, with the totals of all emoji, and returns when it is done. So at most one swarm
 # is in progress, and the rest waits in Kafka.
-Sink = Callable[[Entry, model.Counts], None]
+# `parts` are the events other than `main`.
+Sink = Callable[[Entry, model.Counts, Mapping[str, model.EventPart]], None]
 
 
 class SwarmConsumer:
@@ -114,14 +115,15 @@ class SwarmConsumer:
             if self._stop.is_set():
                 return
             try:
-                entry, totals = read_record(record, received_ms)
+                swarm = model.decode_swarm(record.value or b"")
+                entry = _entry(swarm, record, received_ms)
             except (msgspec.DecodeError, ValueError, KeyError) as error:
                 metrics.UNREADABLE.inc()
                 log.error(
                     "a record is not a swarm and is skipped", topic=self._topic, offset=record.offset, error=repr(error)
                 )
                 continue
-            self._sink(entry, totals)
+            self._sink(entry, swarm.totals, swarm.parts)
 
     def _not_ready(self, reason: str) -> None:
         self._readiness.not_met(CONDITION, reason)
@@ -133,11 +135,15 @@ def read_record(record: Any, received_ms: int) -> tuple[Entry, model.Counts]:
     Raises msgspec.DecodeError, ValueError or KeyError if the record is not a swarm or contradicts itself.
     """
     swarm = model.decode_swarm(record.value or b"")
+    return _entry(swarm, record, received_ms), swarm.totals
+
+
+def _entry(swarm: model.Swarm, record: Any, received_ms: int) -> Entry:
     position = model.parse_message_id(swarm.id)
     if position is None or position[1] != swarm.sequence:
         raise ValueError(f"the id {swarm.id!r} is not that of sequence {swarm.sequence}")
     swarms_timestamp = dict(record.headers).get("swarms-timestamp")
-    entry = Entry(
+    return Entry(
         stream=position[0],
         sequence=swarm.sequence,
         frames=frames.of(swarm.for_viewers()),
@@ -146,8 +152,8 @@ def read_record(record: Any, received_ms: int) -> tuple[Entry, model.Counts]:
         cluster_timestamp=record.timestamp,
         received_timestamp=received_ms,
         counted=swarm.progress.offsets if isinstance(swarm.progress, model.Progress) else {},
+        window_start=swarm.window.start,
     )
-    return entry, swarm.totals
 
 
 def _now_ms() -> int:

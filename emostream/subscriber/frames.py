@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 
 from emostream import model
 
@@ -18,7 +18,7 @@ SSE, WS = range(2)
 KINDS = Frames._fields
 
 
-def of(message: model.ViewerMessage | model.SignOfLife) -> Frames:
+def of(message: model.StreamMessage) -> Frames:
     """Encode a message as an SSE event, which is named by the message's type, and as a WebSocket text frame."""
     data = model.encode(message)
     kind = message.__struct_config__.tag
@@ -36,7 +36,7 @@ HEARTBEAT = Frames(sse=b":\n\n", ws=Frame(Opcode.PING, b"").serialize(mask=False
 VISIBLE_HEARTBEAT = of(model.Heartbeat())
 
 
-def close(code: CloseCode, reason: str) -> bytes:
+def close(code: int, reason: str) -> bytes:
     """Encode a WebSocket close frame."""
     return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)
 

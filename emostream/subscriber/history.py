@@ -30,6 +30,7 @@ class Entry:
     received_timestamp: int
     # By partition of `reactions`: the offset after the last counted record.
     counted: Mapping[str, int] = field(default_factory=dict)
+    window_start: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -85,31 +86,53 @@ class History:
         # The counted offsets before the oldest entry. None if they are unknown.
         self._base_counted: Mapping[str, int] | None = None
         self.state: State | None = None
+        self.has_ended = False
+        """Whether the newest entry is the end of the event. It is kept until the history goes on or restarts."""
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def append(self, entry: Entry, totals: model.Counts, now_ms: int) -> Change:
-        """Add the newest swarm, which was received now. A repeat is not added.
+    @property
+    def start(self) -> State | None:
+        """The state from which a new viewer begins: the newest one, but before the end, which the viewer gets next."""
+        if self.state is None or not self.has_ended:
+            return self.state
+        return State(self.state.stream, self.state.sequence - 1, self.state.totals)
+
+    def append(self, entry: Entry, totals: model.Counts, now_ms: int, *, is_end: bool = False) -> Change:
+        """Add the newest swarm, which was received now, or the end of the event. A repeat is not added.
 
         `totals` holds the total of every emoji as of this swarm.
         """
-        change = self._change(entry)
+        change = self._change((entry.stream, entry.sequence))
         if change is Change.REPEAT:
             return change
         if change is not Change.NEXT:
-            self._entries.clear()
-            self._received_ms.clear()
-            self.size_bytes = 0
-            self._base = entry.sequence - 1
-            self._base_counted = None
+            self._clear(entry.sequence - 1)
         self._entries[entry.sequence] = entry
         self._received_ms.append(now_ms)
         self.size_bytes += entry.size_bytes
         self.state = State(entry.stream, entry.sequence, totals)
+        self.has_ended = is_end
         self._trim(now_ms)
         return change
+
+    def restart(self, state: State) -> Change:
+        """Go on from this state, unless it is a repeat. The history holds no swarm before it."""
+        change = self._change(state.position)
+        if change is not Change.REPEAT:
+            self._clear(state.sequence)
+            self.state, self.has_ended = state, False
+        return change
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest swarm, to make room for other events. Returns False if none may be dropped."""
+        oldest = self._entries.get(self._base + 1)
+        if oldest is None or self._is_last(oldest):
+            return False
+        self._drop(oldest)
+        return True
 
     def can_resume(self, position: Position | None) -> bool:
         """Return whether the history holds all swarms after `position`.
@@ -157,21 +180,37 @@ class History:
                 return entry
         return None
 
-    def _change(self, entry: Entry) -> Change:
-        if self.state is None or entry.stream > self.state.stream:
+    def _change(self, position: Position) -> Change:
+        stream, sequence = position
+        if self.state is None or stream > self.state.stream:
             return Change.NEW_STREAM
         # A swarm of an earlier stream is a repeat too: a publisher that was replaced may write late.
-        if entry.stream < self.state.stream or entry.sequence <= self.state.sequence:
+        if stream < self.state.stream or sequence <= self.state.sequence:
             return Change.REPEAT
-        return Change.NEXT if entry.sequence == self.state.sequence + 1 else Change.GAP
+        return Change.NEXT if sequence == self.state.sequence + 1 else Change.GAP
+
+    def _clear(self, base: int) -> None:
+        self._entries.clear()
+        self._received_ms.clear()
+        self.size_bytes = 0
+        self._base = base
+        self._base_counted = None
+
+    def _is_last(self, entry: Entry) -> bool:
+        """Whether this is the end of the event, which each new viewer still gets."""
+        return self.has_ended and self.state is not None and entry.sequence == self.state.sequence
 
     def _trim(self, now_ms: int) -> None:
         while self._entries:
             oldest = self._entries[self._base + 1]
-            if self._received_ms[0] >= now_ms - self._keep_ms and self.size_bytes <= self._max_bytes:
+            is_kept = self._received_ms[0] >= now_ms - self._keep_ms and self.size_bytes <= self._max_bytes
+            if is_kept or self._is_last(oldest):
                 break
-            del self._entries[oldest.sequence]
-            self._received_ms.popleft()
-            self.size_bytes -= oldest.size_bytes
-            self._base = oldest.sequence
-            self._base_counted = oldest.counted
+            self._drop(oldest)
+
+    def _drop(self, oldest: Entry) -> None:
+        del self._entries[oldest.sequence]
+        self._received_ms.popleft()
+        self.size_bytes -= oldest.size_bytes
+        self._base = oldest.sequence
+        self._base_counted = oldest.counted

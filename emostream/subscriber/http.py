@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 
 import httptools
 
+from emostream.model import MAIN
+
 Headers = Iterable[tuple[str, str]]
 
 
@@ -28,6 +30,8 @@ class Request:
     headers: list[tuple[str, str]]
     path: str = field(init=False)
     query: Mapping[str, str] = field(init=False)
+    event: str = field(init=False, default=MAIN)
+    """What the path is about; who routes the request sets it."""
 
     def __post_init__(self) -> None:
         if self.version == "1.1" and sum(name.lower() == "host" for name, _ in self.headers) != 1:
@@ -51,9 +55,9 @@ def answer(status: HTTPStatus, content_type: str, body: bytes, headers: Headers 
     return head(status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]) + body
 
 
-def problem(status: HTTPStatus, detail: str, headers: Headers = ()) -> bytes:
-    """An error as RFC 9457 has it."""
-    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+def problem(status: HTTPStatus, detail: str, headers: Headers = (), **more: str) -> bytes:
+    """An error as RFC 9457 has it; `more` are its extension members."""
+    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
     return answer(status, "application/problem+json", json.dumps(content).encode(), headers)
 
 

@@ -1,12 +1,15 @@
 """The server: which request gets which answer, how many connections there may be, and what is due by time."""
 
 import asyncio
+import heapq
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
@@ -16,10 +19,13 @@ from websockets.server import ServerProtocol
 
 from emostream import model
 from emostream.config import SubscriberSettings
+from emostream.events.table import Definition
+from emostream.model import MAIN, MAX_EVENT_CHARACTERS, EventPart
 from emostream.runtime import cors
 from emostream.runtime.readiness import NOT_READY, Readiness
 from emostream.subscriber import frames, http, metrics
-from emostream.subscriber.audience import Audience
+from emostream.subscriber.audience import Audience, Seats
+from emostream.subscriber.channel import Channel
 from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
 from emostream.subscriber.history import Change, Entry, History
 
@@ -38,17 +44,13 @@ class Server:
     def __init__(self, settings: SubscriberSettings, readiness: Readiness) -> None:
         self._settings = settings
         self._readiness = readiness
-        self.history = History(settings.history_seconds * 1_000, settings.max_history_bytes)
-        self.audience = Audience(
-            self.history,
-            heartbeat_ms=settings.heartbeat_ms,
-            slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
-            max_ahead_ms=settings.max_ahead_seconds * 1_000,
-            # A part of the buffer, so that a replay hardly overfills it.
-            replay_chunk_bytes=settings.max_viewer_buffer_bytes // 2,
-            send=os.write,
-            soon=asyncio.get_running_loop().call_soon,
-        )
+        self._seats = Seats()
+        main = self._new_channel()
+        self.history, self.audience = main.history, main.audience
+        # By event: `main`, and those of the newest record.
+        self.channels: dict[str, Channel] = {MAIN: main}
+        # The events as ZooKeeper has them.
+        self.definitions = dict[str, Definition]()
         self._hello = frames.of(model.Hello(settings.heartbeat_ms))
         self.is_draining = False
         # When each is to be expired; all have the same time, so the first is always the next.
@@ -62,16 +64,61 @@ class Server:
         }
         # These are read by the admin listener's thread, so each must be safe beside the event loop, and quick.
         for kind, name in enumerate(frames.KINDS):
-            metrics.VIEWERS.labels(name).set_function(partial(self.audience.count, kind))
-        metrics.BEHIND.set_function(self.audience.count_behind)
-        metrics.HISTORY_SWARMS.set_function(lambda: len(self.history))
-        metrics.HISTORY_BYTES.set_function(lambda: self.history.size_bytes)
+            metrics.VIEWERS.labels(name).set_function(partial(self._count, kind))
+        metrics.BEHIND.set_function(lambda: self._sum(lambda each: each.audience.count_behind()))
+        metrics.HISTORY_SWARMS.set_function(lambda: self._sum(lambda each: len(each.history)))
+        metrics.HISTORY_BYTES.set_function(lambda: self._sum(lambda each: each.history.size_bytes))
         metrics.CAPACITY.set(settings.capacity)
 
-    def publish(self, entry: Entry, totals: model.Counts) -> Change:
-        """Fan one swarm of the cluster's topic out, now."""
-        started = time.perf_counter()
-        change = self.audience.publish(entry, totals, _monotonic_ms())
+    def _sum(self, figure: Callable[[Channel], int]) -> int:
+        return sum(map(figure, list(self.channels.values())))
+
+    def _count(self, kind: int) -> int:
+        return self._sum(lambda each: each.audience.count(kind))
+
+    def _new_channel(self) -> Channel:
+        settings = self._settings
+        history = History(settings.history_seconds * 1_000, settings.max_history_bytes)
+        audience = Audience(
+            history,
+            heartbeat_ms=settings.heartbeat_ms,
+            slow_viewer_timeout_ms=settings.slow_viewer_timeout_ms,
+            max_ahead_ms=settings.max_ahead_seconds * 1_000,
+            # A part of the buffer, so that a replay hardly overfills it.
+            replay_chunk_bytes=settings.max_viewer_buffer_bytes // 2,
+            send=os.write,
+            soon=asyncio.get_running_loop().call_soon,
+            seats=self._seats,
+        )
+        return Channel(history, audience)
+
+    @property
+    def viewers(self) -> int:
+        """The viewers of all events, with those that are about to leave."""
+        return self._seats.taken
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Each event with its viewers, its reactions, and how fast they come. Any thread may ask."""
+        now_ms = _monotonic_ms()
+        return [
+            {
+                "event": event,
+                "viewers": sum(channel.audience.count(kind) for kind in range(len(frames.KINDS))),
+                "reactions": sum(state.totals.values()) if (state := channel.history.state) else 0,
+                "reactions_per_second": channel.reactions_per_second(now_ms),
+            }
+            for event, channel in list(self.channels.items())
+        ]
+
+    def publish(
+        self, entry: Entry, totals: model.Counts, parts: Mapping[str, EventPart] = MappingProxyType({})
+    ) -> Change:
+        """Fan one record of the cluster's topic out, now: the swarm of `main`, and the `parts` of the other events."""
+        started, now_ms = time.perf_counter(), _monotonic_ms()
+        change = self.audience.publish(entry, totals, now_ms)
+        if change is not Change.REPEAT:
+            self.channels[MAIN].count(totals, now_ms)
+            self._publish_parts(entry, parts, now_ms)
         metrics.FAN_OUT.observe(time.perf_counter() - started)
         if change is not Change.REPEAT:
             metrics.HEAD.set(entry.sequence)
@@ -80,27 +127,63 @@ class Server:
                 metrics.AGE.observe(max(0.0, time.time() - entry.window_end / 1_000))
         return change
 
+    def _publish_parts(self, record: Entry, parts: Mapping[str, EventPart], now_ms: int) -> None:
+        window = model.Window(record.window_start, record.window_end)
+        for event, part in parts.items():
+            if event not in self.channels:
+                self.channels[event] = self._new_channel()
+            self.channels[event].take(part, record, window, now_ms)
+        for event in self.channels.keys() - parts.keys() - {MAIN}:
+            # It was archived.
+            audience = self.channels[event].audience
+            for viewer in audience.viewers():
+                audience.dismiss(viewer, "draining", now_ms)
+            if not len(audience):
+                del self.channels[event]
+        if len(self.channels) > 1:
+            self._share_memory()
+
+    def _share_memory(self) -> None:
+        """Let the largest histories forget first, so that a large event pushes out nothing of a small one."""
+        excess_bytes = self._sum(lambda each: each.history.size_bytes) - self._settings.max_history_bytes
+        if excess_bytes <= 0:
+            return
+        largest = [(-each.history.size_bytes, event) for event, each in self.channels.items()]
+        heapq.heapify(largest)
+        while excess_bytes > 0 and largest:
+            size_bytes, event = largest[0]
+            history = self.channels[event].history
+            if not history.drop_oldest():
+                heapq.heappop(largest)
+                continue
+            excess_bytes -= -size_bytes - history.size_bytes
+            heapq.heapreplace(largest, (-history.size_bytes, event))
+
     async def sweep_forever(self) -> None:
         """Do what is due by time: heartbeats, slow viewers, handshakes that take too long."""
         while True:
-            self.audience.sweep(_monotonic_ms())
+            now_ms = _monotonic_ms()
+            for channel in self.channels.values():
+                if len(channel.audience):
+                    channel.audience.sweep(now_ms)
             self._expire_handshakes(time.monotonic())
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def drain(self) -> None:
         """Say goodbye to all viewers, spread over the drain time, so that they do not all ask the registry at once."""
         self.is_draining = True
-        viewers = self.audience.viewers()
+        audiences = [channel.audience for channel in self.channels.values()]
+        viewers = [(viewer, audience) for audience in audiences for viewer in audience.viewers()]
         random.shuffle(viewers)
         started = time.monotonic()
-        for number, viewer in enumerate(viewers):
+        for number, (viewer, audience) in enumerate(viewers):
             due = started + self._settings.drain_timeout_ms / 1_000 * number / len(viewers)
             if (wait_seconds := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait_seconds)
-            if viewer in self.audience:
-                self.audience.dismiss(viewer, "draining", _monotonic_ms())
+            if viewer in audience:
+                audience.dismiss(viewer, "draining", _monotonic_ms())
         # The sweep cuts those that do not go.
-        while len(self.audience):  # noqa: ASYNC110 (the audience knows no event loop, so it can set no event)
+        while self.viewers:  # noqa: ASYNC110 (the audience knows no event loop, so it can set no event)
             await asyncio.sleep(_SWEEP_SECONDS)
 
     # What connections ask of their host.
@@ -119,12 +202,13 @@ class Server:
     def admit(self, transport: asyncio.Transport, admission: Admission) -> None:
         # A viewer is paused as soon as something waits to be sent: what may be unread is in the kernel's buffer.
         transport.set_write_buffer_limits(high=0)
-        viewer = admission.viewer_type(transport, self.audience, admission.heartbeat)
+        audience = self.channels[admission.event].audience
+        viewer = admission.viewer_type(transport, audience, admission.heartbeat)
         transport.set_protocol(viewer)
-        self.audience.join(viewer, admission.preamble, admission.last_id)
+        audience.join(viewer, admission.preamble, admission.last_id)
 
     def respond(self, request: http.Request) -> bytes | Admission:
-        route = self._routes.get(request.path)
+        route = self._route(request)
         if request.method == "HEAD":
             # As GET, but nobody takes a seat.
             answer = self._not_found(request) if route is None else route(request)
@@ -143,6 +227,36 @@ class Server:
 
     # The routes.
 
+    def _route(self, request: http.Request) -> Route | None:
+        """Find the route of a request, and the event that it is about."""
+        path = request.path
+        if path.startswith(_EVENTS_PREFIX):
+            request.event, _, kind = path.removeprefix(_EVENTS_PREFIX).partition("/")
+            path = f"/v1/{kind}" if kind in _EVENT_KINDS else ""
+        return self._routes.get(path)
+
+    def _missing_event(self, request: http.Request) -> bytes | None:
+        """Return the refusal if there is no such event here, else None."""
+        if request.event in self.channels:
+            return None
+        event = request.event[: MAX_EVENT_CHARACTERS + 1]
+        if request.event in self.definitions:
+            metrics.REFUSALS.labels("starting").inc()
+            headers = [("Retry-After", str(_RETRY_AFTER_SECONDS)), *self._cors(request)]
+            detail = f"The event {event} has not come to this subscriber yet."
+            return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers, event=event)
+        metrics.REFUSALS.labels("unknown event").inc()
+        detail = f"There is no event {event}."
+        return http.problem(HTTPStatus.NOT_FOUND, detail, self._cors(request), event=event)
+
+    def _is_over(self, request: http.Request) -> bool:
+        """Whether the viewer has seen the end of its event."""
+        history = self.channels[request.event].history
+        seen = model.parse_message_id(_last_id(request) or "")
+        if not history.has_ended or history.state is None or seen is None:
+            return False
+        return seen[0] == history.state.stream and seen[1] >= history.state.sequence
+
     def _not_found(self, request: http.Request) -> bytes:
         return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
 
@@ -152,6 +266,11 @@ class Server:
         if reason := self._refusal():
             headers = [("Retry-After", str(_RETRY_AFTER_SECONDS)), *self._cors(request)]
             return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers)
+        if missing := self._missing_event(request):
+            return missing
+        if self._is_over(request):
+            # This stops an EventSource.
+            return http.head(HTTPStatus.NO_CONTENT, self._cors(request))
         head = http.head(HTTPStatus.OK, [*_EVENT_STREAM, *self._cors(request)])
         delay_ms = int(self._settings.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
         return self._admission(request, SseViewer, head + frames.retry(delay_ms))
@@ -171,14 +290,21 @@ class Server:
         accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key)])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
+        if missing := self._missing_event(request):
+            return missing
+        if self._is_over(request):
+            return accepted + frames.close(model.CLOSE_ENDED, "the event has ended")
         return self._admission(request, WebSocketViewer, accepted)
 
     def _trace(self, request: http.Request) -> bytes:
+        if missing := self._missing_event(request):
+            return missing
+        history = self.channels[request.event].history
         query = {name: request.query.get(name, "") for name in ("sequence", "partition", "offset")}
         if _is_natural(query["sequence"]):
-            entry = self.history.at(int(query["sequence"]))
+            entry = history.at(int(query["sequence"]))
         elif _is_natural(query["partition"]) and _is_natural(query["offset"]):
-            entry = self.history.covering(str(int(query["partition"])), int(query["offset"]))
+            entry = history.covering(str(int(query["partition"])), int(query["offset"]))
         else:
             detail = (
                 "Name a record of `reactions`, /v1/trace?partition=0&offset=17, or a swarm, /v1/trace?sequence=812, "
@@ -212,8 +338,9 @@ class Server:
     ) -> Admission:
         kind = viewer_type.kind
         if request.query.get("heartbeats") != "1":
-            return Admission(viewer_type, preamble, frames.HEARTBEAT[kind], _last_id(request))
-        return Admission(viewer_type, preamble + self._hello[kind], frames.VISIBLE_HEARTBEAT[kind], _last_id(request))
+            return Admission(viewer_type, preamble, frames.HEARTBEAT[kind], _last_id(request), request.event)
+        visible = frames.VISIBLE_HEARTBEAT[kind]
+        return Admission(viewer_type, preamble + self._hello[kind], visible, _last_id(request), request.event)
 
     def _refusal(self) -> str:
         """Why no viewer is taken in now, counted; empty if one is."""
@@ -221,7 +348,7 @@ class Server:
             label, reason = "draining", "This subscriber is leaving; ask the registry for another one."
         elif self.history.state is None:
             label, reason = "starting", "This subscriber has not read its cluster's topic yet."
-        elif len(self.audience) >= self._settings.capacity:
+        elif self.viewers >= self._settings.capacity:
             label, reason = "full", "This subscriber is full; ask the registry for another one."
         else:
             return ""
@@ -262,6 +389,8 @@ _EVENT_STREAM = [
     ("X-Accel-Buffering", "no"),
 ]
 _METHODS = "GET, HEAD"
+_EVENTS_PREFIX = "/v1/events/"
+_EVENT_KINDS = {"stream", "ws", "trace"}
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # Only reads requests, so that one serves all: to make one for each, and its answer, took three times as long.
 _HANDSHAKES = ServerProtocol()

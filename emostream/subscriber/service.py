@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import uvloop
 
 from emostream import model
 from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
+from emostream.events.steps import Seen
+from emostream.events.store import Follower
 from emostream.runtime import http, logs, process
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.coordination import Registration, new_client, process_identity
@@ -54,13 +57,13 @@ async def _serve(
     readiness.met("drain")
     server = Server(settings, readiness)
 
-    async def publish(entry: Entry, totals: model.Counts) -> None:
-        server.publish(entry, totals)
+    async def publish(entry: Entry, totals: model.Counts, parts: Mapping[str, model.EventPart]) -> None:
+        server.publish(entry, totals, parts)
 
-    def publish_from_thread(entry: Entry, totals: model.Counts) -> None:
-        asyncio.run_coroutine_threadsafe(publish(entry, totals), loop).result()
+    def publish_from_thread(entry: Entry, totals: model.Counts, parts: Mapping[str, model.EventPart]) -> None:
+        asyncio.run_coroutine_threadsafe(publish(entry, totals, parts), loop).result()
 
-    admin_server = http.serve_admin("subscriber", readiness, listeners.admin.socket)
+    admin_server = http.serve_admin("subscriber", readiness, listeners.admin.socket, {"/v1/events": server.figures})
     swarm_consumer = SwarmConsumer(settings, kafka, readiness, publish_from_thread)
     presence = _Presence(settings, zookeeper, server, readiness, listeners)
     listener = listeners.public.socket
@@ -77,7 +80,7 @@ async def _serve(
         for part in parts:
             if part.done():
                 part.result()
-        log.info("subscriber drains", viewers=len(server.audience))
+        log.info("subscriber drains", viewers=server.viewers)
         readiness.not_met("drain", "the subscriber is leaving")
         registering.cancel()
         presence.withdraw()
@@ -113,12 +116,29 @@ class _Presence:
         self._client = new_client(zookeeper)
         path = f"/subscribers/{settings.cluster}/{settings.name or listeners.public.port}"
         self._registration = Registration(self._client, path, process_identity(listeners.public.address))
+        self._follower = Follower(self._client, self._follow)
+        self._newest = self._revision = 0
         self._hosts = ",".join(zookeeper.hosts)
         self._variable = settings.variable("name")
 
+    def _follow(self, seen: Seen) -> None:
+        self._loop.call_soon_threadsafe(self._take_table, seen)
+
+    def _take_table(self, seen: Seen) -> None:
+        self._server.definitions, self._newest = dict(seen.view.table), seen.revision
+
+    def _applied_revision(self) -> int:
+        """The newest table of which each open event has come to this subscriber by Kafka too."""
+        is_open = (event for event, each in self._server.definitions.items() if each.state == "open")
+        if all(event in self._server.channels for event in is_open):
+            self._revision = self._newest
+        return self._revision
+
     async def keep(self) -> None:
         """Register, and keep the number of clients up to date, until cancelled; ZooKeeper may come and go."""
+        self._loop = asyncio.get_running_loop()
         self._client.start_async()
+        self._follower.start()
         registered = None
         while True:
             if self._registration.holder:
@@ -129,7 +149,8 @@ class _Presence:
             elif registered is not None:
                 self._readiness.not_met(self.CONDITION, f"no ZooKeeper of {self._hosts} has answered yet")
             if self._server.history.state is not None and consumer.CONDITION not in self._readiness.reasons():
-                content = {**self._facts, "clients": len(self._server.audience)}
+                content = {**self._facts, "clients": self._server.viewers}
+                content["events"] = self._applied_revision()
                 if content != registered:
                     self._registration.update(content)
                     registered = content

@@ -6,8 +6,11 @@ aggregator uses this module. The tests run both on the records of `emostream_lab
 
 import functools
 import json
+import re
 import unicodedata
 from typing import Any
+
+from emostream.model import EVENT_PATTERN, MAIN
 
 MAX_EMOJI_CHARACTERS = 16
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -(2**63), 2**63 - 1
@@ -17,8 +20,13 @@ _ALWAYS = frozenset("#*0123456789ℹ")
 _decode_first = json.JSONDecoder().raw_decode
 
 
-def reactions_in(record: bytes | None) -> list[tuple[str, str]]:
-    """Return the user and the emoji of each reaction in a record. A record that is set aside has none.
+def reactions_in(record: bytes | None, event: str = MAIN) -> list[tuple[str, str]]:
+    """Return the user and the emoji of each reaction to an event in a record."""
+    return [(user, emoji) for user, emoji, of_event in judged(record) if of_event == event]
+
+
+def judged(record: bytes | None) -> list[tuple[str, str, str]]:
+    """Return the user, the emoji and the event of each reaction in a record. A record that is set aside has none.
 
     Like Spark's `from_json`, it accepts a user_id of any type except null. It ignores anything after the list, as long
     as the record ends with `]`.
@@ -32,7 +40,7 @@ def reactions_in(record: bytes | None) -> list[tuple[str, str]]:
         return []
     if not all(map(_is_reaction, items)):
         return []
-    return [(str(item["user_id"]), item["emoji_type"]) for item in items]
+    return [(str(item["user_id"]), item["emoji_type"], _event(item)) for item in items]
 
 
 def _is_reaction(item: Any) -> bool:
@@ -41,7 +49,14 @@ def _is_reaction(item: Any) -> bool:
     timestamp, emoji = item.get("timestamp"), item.get("emoji_type")
     # In Python, a bool is an instance of int, so the type is compared exactly.
     is_timed = type(timestamp) is int and _MIN_TIMESTAMP <= timestamp <= _MAX_TIMESTAMP
-    return is_timed and isinstance(emoji, str) and is_emoji(emoji)
+    is_counted = is_timed and isinstance(emoji, str) and is_emoji(emoji)
+    return is_counted and re.fullmatch(EVENT_PATTERN, _event(item), re.ASCII) is not None
+
+
+def _event(item: dict[str, Any]) -> str:
+    """The event that a reaction names, `main` if it names none. Other JSON than text is taken as the text it is."""
+    event = item.get("event")
+    return MAIN if event is None else event if isinstance(event, str) else json.dumps(event)
 
 
 @functools.lru_cache(4_096)

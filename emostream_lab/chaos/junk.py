@@ -40,6 +40,9 @@ JUNK = {
     '[{"user_id": "u", "emoji_type": {"1": "🔥"}, "timestamp": 1}]'.encode(): "an emoji_type is not an emoji",
     '[{"user_id": "u", "emoji_type": "🔥 🔥", "timestamp": 1}]'.encode(): "an emoji_type is not an emoji",
     '\n[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1}]'.encode(): "it is not a JSON list",
+    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1, "event": "A"}]'.encode(): "an event is not the id",
+    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1, "event": ""}]'.encode(): "an event is not the id",
+    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1, "event": ["a"]}]'.encode(): "an event is not the id",
 }
 """Maps each invalid record to the beginning of the reason that its dead letter gives."""
 
@@ -55,6 +58,8 @@ ODD = {
     b'[{"user_id": "u", "emoji_type": "\\ud83d\\udd25", "timestamp": 1}]': {"🔥": 1},
     '[{"user_id": "\\ud83d", "emoji_type": "🔥", "timestamp": 1}]'.encode(): {"🔥": 1},
     '[{"user_id": 1, "user_id": "u", "emoji_type": "🔥", "timestamp": 1}]'.encode(): {"🔥": 1},
+    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1, "event": null}]'.encode(): {"🔥": 1},
+    '[{"user_id": "u", "emoji_type": "🔥", "timestamp": 1, "event": "main"}]'.encode(): {"🔥": 1},
     f'[{{"user_id": "u", "emoji_type": "{"🔥" * 16}", "timestamp": 1}}]'.encode(): {"🔥" * 16: 1},
 }
 """Maps each valid record to its counts by emoji."""

@@ -81,7 +81,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
             # A killed broker cannot start again before its old session ends.
             "zookeeper.session.timeout.ms": 6000,
             "auto.create.topics.enable": "false",
-            "message.max.bytes": 2 << 20,
+            "message.max.bytes": 4 << 20,
             "offsets.topic.replication.factor": 1,
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,

@@ -317,7 +317,8 @@ def test_it_registers_itself_and_is_gone_when_it_ends(start: Start, zookeeper: S
         registered = json.loads(observer.get(path)[0])
         assert registered.pop("process")
         admin_url = f"http://{servers.HOST}:{ingest.admin_port}"
-        assert registered == {"url": url, "admin_url": admin_url, "leader": False}
+        expected = {"url": url, "admin_url": admin_url, "leader": False, "events": 0, "closed": {}}
+        assert registered == expected
         # A second process at this address ends before it registers itself.
         made = observer.get(path)[1]
         start_at_taken_port(ingest.port, "ingest", environment={"EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address})

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from emostream.audit.ledger import Ledger, counts_of
 from emostream.errors import EmoStreamError
-from emostream.model import Counts, Progress, Reaction, Swarm, Window, encode
+from emostream.model import Counts, EventPart, Progress, Reaction, Swarm, Window, encode
 
 BEGINNING = Swarm("s-0", 0, Window(0, 0), 0, {}, {}, {}, Progress("topic", {"0": 0, "1": 0}))
 
@@ -110,3 +110,29 @@ def _write_all(ledger: Ledger, records: list[tuple[int, Counts]]) -> None:
     for partition, counts in records:
         ledger.write(partition, ledger.position(partition), counts)
         ledger.read(partition, ledger.position(partition) + 1)
+
+
+def test_events_are_checked_apart() -> None:
+    opened = swarm_with_events({}, {"final": EventPart("e1", 0, {})})
+    ledger = Ledger(opened)
+    ledger.write(0, 0, {"🔥": 1, "final/🔥": 2, "gone/🔥": 5})
+    ledger.read(0, 1)
+    parts = {"final": EventPart("e1", 1, {"🔥": 1})}
+    ledger.count(swarm_with_events({"0": 1}, parts, sequence=1, totals={"🔥": 1}))
+    assert (dict(ledger.lost), dict(ledger.doubled)) == ({"final/🔥": 1}, {})
+    # What was set aside for its event is not accepted.
+    assert (ledger.accepted, ledger.counted) == (3, 2)
+
+
+def test_an_event_that_is_opened_again_or_archived_loses_nothing() -> None:
+    ledger = Ledger(swarm_with_events({}, {"final": EventPart("e1", 2, {"🔥": 7}, ended=True)}))
+    ledger.count(swarm_with_events({}, {"final": EventPart("e2", 0, {})}, sequence=1))
+    ledger.count(swarm_with_events({}, {}, sequence=2))
+    assert (ledger.lost.total(), ledger.doubled.total(), ledger.accepted, ledger.counted) == (0, 0, 7, 7)
+
+
+def swarm_with_events(
+    offsets: dict[str, int], events: dict[str, EventPart], sequence: int = 0, totals: dict[str, int] | None = None
+) -> Swarm:
+    progress = Progress("topic", offsets)
+    return Swarm(f"s-{sequence}", sequence, Window(0, 0), 0, {}, {}, totals or {}, progress, events)

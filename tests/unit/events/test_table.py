@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emostream import palette
+from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.events import table as events
 from emostream.events.table import Definition
+from emostream.model import EventPart
 
 WISH = Definition("India – Australia", ("🔥", "👏"), "opening", "0" * 11)
 HOUR_MS = 3_600_000
@@ -122,3 +125,25 @@ def test_junk_is_no_table(content: bytes) -> None:
     except msgspec.DecodeError:
         return
     assert found == {}
+
+
+def test_an_entry_that_cannot_be_read_is_not_lost_by_a_change_of_others() -> None:
+    before = events.encode(table(final="open"))[:-1] + b',"later":{"state":"of a later release"}}'
+    after = events.encode(table(final="closed", new="open"), before)
+    assert json.loads(after)["later"] == {"state": "of a later release"}
+    assert events.decode(after)[0] == table(final="closed", new="open")
+
+
+def test_a_thousand_events_of_32_emoji_have_room_in_a_record_and_one_too_many_is_refused() -> None:
+    definition = Definition("A match", palette.DEFAULT, "open", "00000000064")
+    thousand = {f"event-{number:042}": definition for number in range(1_000)}
+    events.check_room(thousand, KafkaSettings().max_record_bytes)
+    with pytest.raises(EmoStreamError, match=r"1000 events could have \d+ bytes, .* [1-9]\d+ events of this size fit"):
+        events.check_room(thousand, 1 << 20)
+
+
+def test_no_part_is_larger_than_the_room_that_is_kept_for_it() -> None:
+    definition = Definition("A match", palette.DEFAULT, "open", "f" * 11)
+    most = dict.fromkeys(palette.DEFAULT, 10**12 - 1)
+    part = EventPart("f" * 11, 2**63, most, most, most, ended=True)
+    assert len(msgspec.json.encode({"final": part})) <= events.largest_part_bytes("final", definition)

@@ -102,3 +102,17 @@ def test_each_request_taken_is_in_one_group_in_order_and_the_books_balance(steps
     for group in unresolved:
         groups.resolve(group)
     assert (groups.requests_in_flight, groups.bytes_in_flight) == (0, 0)
+
+
+def test_requests_for_several_events_share_a_record_that_counts_them_apart() -> None:
+    groups: Groups[str] = Groups(1_000, 10, 10_000)
+    groups.add({"🔥": 2}, item(1), "a")
+    groups.add({"🔥": 1}, item(2), "b", "final")
+    assert (groups.is_waiting("final"), groups.is_waiting("other")) == (True, False)
+    group = groups.close()
+    assert group is not None
+    assert (group.reactions, groups.is_waiting("final")) == (3, False)
+    assert group.headers() == [
+        (model.COUNTS_HEADER, '{"🔥":2}'.encode()),
+        (model.EVENT_COUNTS_HEADER, '{"final":{"🔥":1}}'.encode()),
+    ]

@@ -203,3 +203,11 @@ valid_reactions = builds(
 @given(lists(valid_reactions, min_size=1, max_size=20))
 def test_valid_reactions_are_stored_as_they_were_sent(reactions: list[model.Reaction]) -> None:
     assert stored(model.encode(reactions)) == reactions
+
+
+def test_a_reaction_to_an_event_names_it_whatever_the_client_says() -> None:
+    body = '{"user_id": "u", "emoji_type": "🔥", "timestamp": 5, "event": 7}'.encode()
+    batch = parse(body, {"🔥": "🔥"}, "final")
+    assert (batch.event, batch.counts) == ("final", {"🔥": 1})
+    assert json.loads(batch.payload) == {"user_id": "u", "emoji_type": "🔥", "timestamp": 5, "event": "final"}
+    assert "event" not in json.loads(parse(body, {"🔥": "🔥"}).payload)

@@ -1,0 +1,269 @@
+"""`emostream events`: opens, closes and archives events, and says which processes have not applied it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.handlers.threading import KazooTimeoutError
+
+from emostream import model
+from emostream import palette as palettes
+from emostream.config import KafkaSettings, ZooKeeperSettings
+from emostream.errors import EmoStreamError
+from emostream.events import store
+from emostream.events import table as tables
+from emostream.events.table import MAX_PALETTE, Definition, Table
+from emostream.model import MAIN
+from emostream.runtime.coordination import connect
+
+# The tiers whose registration names the revision that they follow. Publishers relay any record.
+_FOLLOWERS = {"ingest", "aggregator", "registry", "subscriber"}
+# It reads records with events, and follows no table.
+_READERS = {*_FOLLOWERS, "audit"}
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an operator asks for. None keeps what a known event has; a new one needs a title."""
+
+    title: str | None = None
+    palette: Sequence[str] | None = None
+    listed: bool | None = None
+
+
+class Operator:
+    """Changes the table of events, and waits until all registered processes have applied the change."""
+
+    def __init__(self, client: KazooClient, kafka: KafkaSettings, timeout_seconds: float) -> None:
+        self._client = client
+        self._kafka = kafka
+        self._timeout_seconds = timeout_seconds
+
+    def open(self, event: str, wish: Wish) -> None:
+        """Open an event. Raises EmoStreamError if a process is of an older release, or if a record has no room."""
+        self._refuse_older_processes()
+
+        def opened(table: Table) -> Table:
+            changed = tables.opened(table, event, _definition(event, wish, table.get(event)), _now_ms())
+            tables.check_room(changed, self._kafka.max_record_bytes)
+            return changed
+
+        self._change(event, opened, "open")
+
+    def close(self, event: str) -> None:
+        """Close an event: return once all that was taken for it is counted, and its end is told."""
+        self._change(event, lambda table: tables.closed(table, event), "closed")
+
+    def archive(self, event: str, *, force: bool) -> None:
+        """Take an event out of the records."""
+        retention_ms = self._kafka.reactions_retention_ms
+        self._change(event, lambda table: tables.archived(table, event, _now_ms(), retention_ms, force=force), None)
+
+    def bring_about(self, wanted: "Wanted") -> None:
+        """Open or close an event as a list of events wants it."""
+        if wanted.state == "closed":
+            self.close(wanted.event)
+        else:
+            self.open(wanted.event, wanted.wish)
+
+    def table(self) -> Table:
+        """Return the table as it is now."""
+        return store.read(self._client).view.table
+
+    def _change(self, event: str, how: Callable[[Table], Table], state: str | None) -> None:
+        """Raises EmoStreamError if not all is done in time."""
+        deadline = time.monotonic() + self._timeout_seconds
+        store.change(self._client, how)
+        revision = None
+        while True:
+            if revision is None:
+                seen = store.read(self._client)
+                known = seen.view.table.get(event)
+                if (known.state if known else None) == state:
+                    revision = seen.revision
+            late = [] if revision is None else self._not_at(revision)
+            if revision is not None and not late:
+                return
+            if time.monotonic() > deadline:
+                raise self._not_done(event, late)
+            time.sleep(_POLL_SECONDS)
+
+    def _not_done(self, event: str, late: Sequence[str]) -> EmoStreamError:
+        if late:
+            return EmoStreamError(
+                f"{event}: {', '.join(late)} did not apply the change in {self._timeout_seconds:g} s. It stays in "
+                "force, and they apply it as soon as they follow ZooKeeper again."
+            )
+        known = self.table().get(event)
+        return EmoStreamError(
+            f"{event} is still {known.state if known else 'gone'} after {self._timeout_seconds:g} s: does an "
+            "aggregator lead, and do all ingests reach ZooKeeper and Kafka? The change goes on without this command."
+        )
+
+    def _refuse_older_processes(self) -> None:
+        older = [name for tier, name, content in self._processes() if tier in _READERS and "events" not in content]
+        if older:
+            raise EmoStreamError(
+                f"{', '.join(older)}: of an earlier release, which knows no events. Upgrade them first."
+            )
+
+    def _not_at(self, revision: int) -> list[str]:
+        """The processes that follow an older table."""
+        return [
+            name
+            for tier, name, content in self._processes()
+            if tier in _FOLLOWERS and not content.get("events", 0) >= revision
+        ]
+
+    def _processes(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Each registered process: its tier, what an operator calls it, and its registration."""
+        for root in ("/services", "/subscribers"):
+            for group in self._children(root):
+                tier = group if root == "/services" else "subscriber"
+                for name in self._children(f"{root}/{group}"):
+                    shown = f"{tier} {name}" if root == "/services" else f"{tier} {group}/{name}"
+                    yield tier, shown, self._content(f"{root}/{group}/{name}")
+
+    def _children(self, path: str) -> list[str]:
+        try:
+            return sorted(self._client.get_children(path))
+        except NoNodeError:
+            return []
+
+    def _content(self, path: str) -> dict[str, Any]:
+        try:
+            content = json.loads(self._client.get(path)[0])
+        except NoNodeError:
+            # Gone by now, so there is nobody to wait for.
+            return {"events": 2**63}
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """An event as a list of events names it, with the fields of `emostream events open`."""
+
+    event: str
+    title: str | None = None
+    palette: list[str] | None = None
+    listed: bool = True
+    state: Literal["open", "closed"] = "open"
+
+    @property
+    def wish(self) -> Wish:
+        """What to open it with. A list says all of an event, so what it does not name is the default."""
+        return Wish(self.title or self.event, self.palette or ("default",), self.listed)
+
+
+def read_list(content: bytes) -> list[Wanted]:
+    """Decode a list of events. Raises EmoStreamError if it is none, or if it names an event twice."""
+    try:
+        wanted = model.decode(content, list[Wanted])
+    except msgspec.DecodeError as error:
+        raise EmoStreamError(f"this is no JSON list of events: {error}.") from error
+    names = [each.event for each in wanted]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EmoStreamError(f"the list names {', '.join(twice)} more than once.")
+    return wanted
+
+
+def apply(operator: Operator, wanted: Sequence[Wanted], *, check: bool) -> list[str]:
+    """Open and close events until all are as wanted, or with `check` only say what would be done: a sentence each.
+
+    Events that the list does not name stay as they are. Raises EmoStreamError like the single commands.
+    """
+    done = []
+    for each in wanted:
+        table = operator.table()
+        sentence = _difference(each, table)
+        if sentence:
+            done.append(sentence)
+            if not check:
+                operator.bring_about(each)
+    return done
+
+
+def _difference(wanted: Wanted, table: Table) -> str:
+    """What there is to do about an event; empty if it is as wanted."""
+    known = table.get(wanted.event)
+    if wanted.state == "closed":
+        return f"{wanted.event}: close it" if known is not None and known.state in {"opening", "open"} else ""
+    tables.check_id(wanted.event)
+    if known is None or known.state != "open":
+        return f"{wanted.event}: open it"
+    asked = _definition(wanted.event, wanted.wish, known)
+    fields = ("title", "palette", "listed")
+    changed = [name for name in fields if getattr(asked, name) != getattr(known, name)]
+    return f"{wanted.event}: set {', '.join(changed)}" if changed else ""
+
+
+@contextmanager
+def operator(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, timeout_seconds: float) -> Iterator[Operator]:
+    """Connect for one command. Raises EmoStreamError if ZooKeeper does not answer, then or later."""
+    client = connect(zookeeper)
+    try:
+        yield Operator(client, kafka, timeout_seconds)
+    except (KazooException, KazooTimeoutError) as error:
+        raise EmoStreamError(
+            f"ZooKeeper did not answer ({error!r}), so it is not known whether the change was made: run the command "
+            "again."
+        ) from error
+    finally:
+        client.stop()
+        client.close()
+
+
+def lines(table: Table) -> list[str]:
+    """Return the table for people: one line an event, `main` first."""
+    rows = [("EVENT", "STATE", "LISTED", "EMOJI", "TITLE"), (MAIN, "open", "yes", "", "")]
+    rows += [
+        (event, each.state, "yes" if each.listed else "no", str(len(each.palette)), each.title)
+        for event, each in sorted(table.items())
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def describe(event: str, table: Table) -> str:
+    """Return one event as JSON. Raises EmoStreamError if there is none."""
+    if event not in table:
+        raise EmoStreamError(f"there is no event {event}: `emostream events list` shows those that there are.")
+    fields = {"event": event, **{name: getattr(table[event], name) for name in Definition.__struct_fields__}}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _definition(event: str, wish: Wish, known: Definition | None) -> Definition:
+    title = wish.title if wish.title is not None else known.title if known else ""
+    if not 1 <= len(title) <= tables.MAX_TITLE_CHARACTERS:
+        raise EmoStreamError(
+            f"the event {event} needs a title of 1 to {tables.MAX_TITLE_CHARACTERS} characters: give it with --title."
+        )
+    listed = wish.listed if wish.listed is not None else known.listed if known else True
+    emoji = known.palette if wish.palette is None and known is not None else _emoji(wish.palette or ("default",))
+    return Definition(title, emoji, "opening", "0" * 11, listed)
+
+
+def _emoji(words: Sequence[str]) -> tuple[str, ...]:
+    """The palette's emoji, fully qualified. Raises EmoStreamError if a word is none, or if there are too many."""
+    if "any" in words:
+        raise EmoStreamError(f"the palette `any` is for {MAIN} alone: name at most {MAX_PALETTE} emoji.")
+    try:
+        palettes.accepted(words)
+    except ValueError as error:
+        raise EmoStreamError(f"the palette cannot be used: {error}.") from error
+    emoji = tuple(palettes.buttons(words))
+    if len(emoji) > MAX_PALETTE:
+        raise EmoStreamError(f"the palette has {len(emoji)} emoji, and an event may have {MAX_PALETTE}.")
+    return emoji
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
