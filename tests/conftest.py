@@ -22,7 +22,7 @@ from emostream_lab.processes.topology import Layout, Ports
 from tests.integration import asking
 from tests.pipeline import Pipeline
 
-# All that the tests talk to is on loopback, which no proxy reaches.
+# The tests talk only to loopback, which no proxy reaches.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 
 # No test may depend on the speed of the machine: hypothesis fails an example that takes longer than 200 ms by default.
@@ -95,7 +95,7 @@ class Server:
         return f"{servers.HOST}:{self.port}"
 
     def is_back(self) -> bool:
-        """Whether it is up again after its death; starts it where it does not run.
+        """Whether it is up again after its death. Starts it if it does not run.
 
         A broker ends at once for as long as ZooKeeper still holds the session of the one that was killed.
         """
@@ -166,7 +166,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 @dataclass(frozen=True)
 class Tier:
-    """A running process of ours; its two ports are the same where it has an admin listener alone."""
+    """A running process of EmoStream. Its two ports are the same if it has only an admin listener."""
 
     process: Process
     port: int
@@ -206,7 +206,7 @@ def run_tier(tmp_path: Path) -> Iterator[RunTier]:
 
 
 def start_at_taken_port(port: int, *arguments: str, environment: Mapping[str, str]) -> None:
-    """Run `emostream <arguments>` at the port of another process: it ends at once, and says why."""
+    """Run `emostream <arguments>` at the port of another process. It exits at once and says why."""
     ran = subprocess.run(
         [sys.executable, "-m", "emostream", *arguments, "--port", str(port)],
         env={**os.environ, **environment},

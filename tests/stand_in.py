@@ -1,4 +1,4 @@
-"""A pipeline in one small process that loses or doubles on request, which the real one refuses to do.
+"""A pipeline in one small process that loses or doubles reactions on request, as the real one never does.
 
 It answers as ingest, the registry and one subscriber do, and makes a swarm of what came four times a second. For tests
 of what checks the real one: `python -m tests.stand_in PORT [FAULT]`.
@@ -25,9 +25,9 @@ from emostream_lab.processes.servers import HOST, free_port
 TRIGGER_SECONDS = 0.25
 PALETTE = ["🔥", "❤️", "😂", "👏"]
 STREAM = "standin"
-# At this sequence a fault happens; one that wrongs a viewer, as soon after it as one of the audience watches.
+# The sequence at which a fault happens. A fault of a viewer waits until one of the audience watches.
 FAULTY_SEQUENCE = 8
-# Viewers that belong to the checks themselves; what one of the audience misses must be noticed too.
+# Viewers of the checks themselves. A loss at one of the audience must be noticed too.
 CHECKERS = {"/load-witness", "/load-judge"}
 
 FAULTS = {
@@ -52,7 +52,7 @@ def stand_in(directory: Path, fault: str = "none") -> tuple[Process, str]:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens; raises OSError where not."""
+    """Check that the server listens. Raises OSError if not."""
     with socket.create_connection((HOST, port), timeout=1):
         return True
 
@@ -97,7 +97,7 @@ class StandIn:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         target = urlsplit(request_line.split(" ")[1])
         query = dict(parse_qsl(target.query))
-        # Before the path of a stream stands who was sent there.
+        # The path of a stream begins with the viewer that was assigned to it.
         user_id, _, name = target.path.rpartition("/v1/")
         match f"/v1/{name}":
             case "/v1/palette":

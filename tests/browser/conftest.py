@@ -1,4 +1,4 @@
-"""Headless Chromium, and the page's files alone."""
+"""Headless Chromium, and a page with only the page's modules."""
 
 import functools
 import threading

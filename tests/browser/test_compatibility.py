@@ -108,7 +108,7 @@ def test_the_page_works_in_a_browser_of_2021(browser: Browser, pipeline: Pipelin
 
 
 def stay_with(pipeline: Pipeline) -> tuple[str, str]:
-    """The name of the first subscriber, and a script that makes a page ask for that one alone."""
+    """The name of the first subscriber, and a script that makes a page use only that one."""
     first, second = (f"cluster{number}/{ports[0]}" for number, ports in enumerate(pipeline.layout.ports.subscribers, 1))
     script = """
         const realFetch = window.fetch;

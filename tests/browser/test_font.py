@@ -1,4 +1,4 @@
-"""The emoji on a machine that has no emoji font, and on one that has."""
+"""The emoji on machines with and without an emoji font."""
 
 import os
 from collections.abc import Callable

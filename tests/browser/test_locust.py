@@ -16,7 +16,7 @@ from tests.stand_in import accepts, stand_in
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "only for this test"  # noqa: S105
-# Until nobody else sends, for the run itself, and until all of it was seen.
+# Time for the pipeline to get quiet, for the run, and for the last reactions to arrive.
 RUN_SECONDS = 60
 
 
@@ -45,7 +45,7 @@ def locust(directory: Path, fault: str = "none") -> Iterator[WebUi]:
         str(password_file),
     ]
     command += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
-    # Longer than the 5 s within which a stampede comes, so that its last viewers see something too.
+    # Longer than the 5 s of a stampede, so that its last viewers also see swarms.
     command += ["--seconds", "8", "--viewers", "30", "--reactions", "80", "--results", str(directory / "results")]
     ui = Process("locust", command, log_file=directory / "locust.log", probe=lambda: accepts(int(web_port)))
     ui.start()
@@ -71,7 +71,7 @@ def button(browser: Browser, text: str) -> Callable[[], WebElement | None]:
 def start(browser: Browser, shape: str) -> None:
     """Choose a shape in the form and press the button."""
     select = browser.wait_until(lambda: browser.find_elements("css selector", "select[name=shape]"))[0]
-    # A select of the UI's framework: it wants the event as a user's choice makes it.
+    # The select of the UI's framework needs the same event as a user's choice.
     browser.execute_script(
         "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', { bubbles: true }))",
         select,
@@ -81,7 +81,7 @@ def start(browser: Browser, shape: str) -> None:
 
 
 def _has_started(browser: Browser) -> bool:
-    """Whether a run has begun; presses the button if not. While the form fades in, a press goes to what covers it."""
+    """Whether a run has begun; presses the button if not. While the form fades in, something else may cover it."""
     if "No run yet" not in browser.text("#emostream .verdict"):
         return True
     pressable = button(browser, "Start")()

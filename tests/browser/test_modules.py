@@ -1,4 +1,4 @@
-"""The page's modules alone, in a browser without any server of ours behind them."""
+"""The page's modules on their own, in a browser without EmoStream's servers."""
 
 import json
 from typing import Any
@@ -315,7 +315,7 @@ def test_hops_sum_to_the_whole(modules: Browser) -> None:
 
 
 def test_hops_bear_a_clock_that_is_wrong(modules: Browser) -> None:
-    # The servers are an hour ahead: Kafka's time of the record is moved back to the answer, and theirs with it.
+    # The servers' clocks are an hour ahead: Kafka's time of the record becomes that of the answer; others shift with it.
     ahead = {name: at + 3_600_000 for name, at in THERE.items()}
     shifted = hops(modules, HERE, ahead)
     assert sum(shifted.values()) == 1500
@@ -323,7 +323,7 @@ def test_hops_bear_a_clock_that_is_wrong(modules: Browser) -> None:
 
 
 def test_hops_that_overlap_still_sum_to_the_whole(modules: Browser) -> None:
-    # The batch began before the answer was here.
+    # The batch began before the answer arrived.
     overlapping = hops(modules, HERE | {"answeredAt": 2100}, THERE)
     assert sum(overlapping.values()) == 1500
     assert overlapping["trigger"] == 0

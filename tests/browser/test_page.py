@@ -1,4 +1,4 @@
-"""The page in headless Chromium, before the real pipeline: what a person does, and what a person sees."""
+"""The page in headless Chromium, on the real pipeline: what a person does and sees."""
 
 import time
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def totals(browser: Browser) -> dict[str, int]:
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
-    """What these elements say, all at one time: the page replaces some of them each second."""
+    """The texts of these elements at one moment, because the page replaces some of them each second."""
     found: list[str] = browser.execute_script(
         "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)", selector
     )
@@ -55,7 +55,7 @@ def button(browser: Browser, emoji: str) -> Any:
 
 
 def has_drawn(browser: Browser) -> bool:
-    """Whether anything is to be seen on the canvas."""
+    """Whether anything is drawn on the canvas."""
     script = """
         const copy = new OffscreenCanvas(200, 200).getContext("2d");
         copy.drawImage(document.getElementById("sky"), 0, 0, 200, 200);

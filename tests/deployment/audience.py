@@ -1,4 +1,4 @@
-"""Viewers that watch through the gateway while reactions are sent, and what each of them saw."""
+"""Viewers that watch through the gateway while reactions are sent, and what each one saw."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ class Audience:
         return [viewer.watcher.totals.get(EMOJI, 0) for viewer in self.viewers]
 
     async def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
-        """Return once it holds. Fails the test where it does not in time."""
+        """Return once the condition holds. Fails the test if that takes too long."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, [viewer.state for viewer in self.viewers]

@@ -1,4 +1,4 @@
-"""The machines of the default inventory: made bare, deployed to once, shared by all tests, and destroyed in the end.
+"""The machines of the default inventory: created, deployed to once, shared by all tests, and destroyed at the end.
 
 Tests that break something mend it before they end, so that each finds a whole system. Those marked `quick` are the ones
 of `make test-deploy-quick`; each of them also works without the others.
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Say:
-    """Writes to the terminal at once: what happens here takes minutes."""
+    """Writes to the terminal at once, because each step takes minutes."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     capture = request.config.pluginmanager.get_plugin("capturemanager")
 

@@ -18,7 +18,7 @@ INVENTORIES = REPOSITORY / "inventory"
 BIN = Path(sys.executable).parent
 _SLOWEST_SHOWN = 12
 _ENVIRONMENT = {
-    # Ansible starts Python hundreds of times. None of it is ours to measure.
+    # Ansible starts Python hundreds of times, which must not be measured.
     **{name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
     "PATH": f"{BIN}:{os.environ['PATH']}",
     "ANSIBLE_NOCOLOR": "1",
@@ -38,7 +38,7 @@ def machines(inventory: str) -> dict[str, dict[str, Any]]:
 def run(
     command: Sequence[str | Path], *, seconds: float, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run it in the repository. Its two outputs come as one text, since what failed may stand in either."""
+    """Run it in the repository. Its two outputs are joined, because an error may be in either."""
     return subprocess.run(
         [str(part) for part in command],
         cwd=REPOSITORY,
@@ -53,14 +53,14 @@ def run(
 
 
 def succeed(command: Sequence[str | Path], *, seconds: float) -> str:
-    """Run it in the repository; its output. Fails the test, showing the output, where the command fails."""
+    """Run it in the repository and return its output. Fails the test, with the output, if the command fails."""
     done = run(command, seconds=seconds)
     assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout}"
     return done.stdout
 
 
 def timed(command: Sequence[str | Path], *, seconds: float) -> tuple[float, str]:
-    """Like `succeed`; the seconds that it took, and its output."""
+    """Like `succeed`. Returns the seconds that it took, and its output."""
     started = time.monotonic()
     output = succeed(command, seconds=seconds)
     return time.monotonic() - started, output
@@ -75,7 +75,7 @@ def created_machines() -> list[str]:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of a playbook as it went on one host: `[host] play: task`, and whether it neither changed nor failed."""
+    """The result of a task on one host: `[host] play: task`, and whether it neither changed nor failed."""
 
     name: str
     seconds: float
@@ -111,7 +111,7 @@ def play(playbook: str, *arguments: str, inventory: Path | None = None, seconds:
     if inventory:
         command += ["--inventory", str(inventory)]
     with tempfile.TemporaryDirectory() as folder:
-        # A report of tests, since that names each task, its time, and whether it changed anything.
+        # The format of test reports has each task, its time, and whether it changed anything.
         report = {
             "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit",
             "JUNIT_OUTPUT_DIR": folder,

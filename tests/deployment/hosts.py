@@ -1,4 +1,4 @@
-"""The hosts as testinfra sees them, and what should run on each: the default inventory, told a second time."""
+"""The hosts as testinfra sees them, and what should run on each: independent of the inventory."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ import testinfra
 
 from tests.deployment import control
 
-# Asks systemd and, where it has a port, the service itself, about each unit in its argument.
+# Asks systemd about each unit in its argument, and the service itself if it has a port.
 _LOOK = """
 import json, subprocess, sys, urllib.request
 def look(name, url):
@@ -38,7 +38,7 @@ EDGES = ("edge1", "edge2", "edge3")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit on a host: whether it is a JVM, and the port of its admin listener (0 for a foreign server)."""
+    """A unit on a host: whether it is a JVM, and the port of its admin listener (0 if it has none)."""
 
     host: str
     name: str
@@ -50,13 +50,13 @@ class Unit:
 
     @property
     def probe(self) -> str:
-        """The address that answers with 200 when the service can do its work; empty for a foreign server."""
+        """The address that answers 200 when the service is ready; empty if it has no admin listener."""
         return f"http://{MACHINES[self.host]['ansible_host']}:{self.port}/readyz" if self.port else ""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A unit now: its main process, 0 if it has none, and what it is not: `active`, or `ready` and why not."""
+    """The state of a unit: its main process (0 if none), and whether it is not active, or not ready and why."""
 
     pid: int
     lacks: str
@@ -88,7 +88,7 @@ class Hosts:
     def of_vagrant(cls, ssh_config: Path) -> "Hosts":
         """The machines that Vagrant made. Writes the ssh configuration by which they are reached."""
         ssh_config.write_text(control.succeed(["vagrant", "ssh-config"], seconds=300))
-        # Without connections that are kept: these hosts reboot.
+        # Without persistent connections, because these hosts reboot.
         options = f"ssh_config={ssh_config}&sudo=true&controlpersist=0"
         return cls({name: testinfra.get_host(f"ssh://{name}?{options}") for name in MACHINES})
 
@@ -99,7 +99,7 @@ class Hosts:
         return iter(self.by_name)
 
     def units(self) -> dict[Unit, Status]:
-        """How each unit is. Raises RuntimeError where a host cannot say."""
+        """The state of each unit. Raises RuntimeError if a host does not answer."""
 
         def look(name: str, host: Host) -> dict[Unit, Status]:
             units = [unit for unit in UNITS if unit.host == name]
@@ -112,13 +112,13 @@ class Hosts:
         return {unit: status for found in self.on_each(look).values() for unit, status in found.items()}
 
     def lacking(self) -> list[str]:
-        """The units that do not do their work, and why; a host that cannot say so."""
+        """The units that are not ready, and why, and the hosts that do not answer."""
         try:
             return [f"{unit} is not {status.lacks}" for unit, status in self.units().items() if status.lacks]
         except RuntimeError as error:
             return [str(error)]
 
     def on_each(self, ask: Callable[[str, Host], _Answer]) -> dict[str, _Answer]:
-        """What each host answers, all asked at the same time, by its name."""
+        """The answer of each host by name. All are asked at the same time."""
         with ThreadPoolExecutor(len(self.by_name)) as pool:
             return dict(zip(self.by_name, pool.map(ask, self.by_name, self.by_name.values()), strict=True))

@@ -11,7 +11,7 @@ NAMES = sorted(path.name for path in INVENTORIES.iterdir())
 
 
 def _asked(inventory: str, provider: str) -> dict[str, dict[str, Any]]:
-    """What the Vagrantfile asks of the provider, by machine."""
+    """What the Vagrantfile requests of the provider, by machine."""
     done = run(
         ["ruby", "tests/deployment/machines.rb", provider], seconds=120, environment={"EMOSTREAM_INVENTORY": inventory}
     )
@@ -61,7 +61,7 @@ def test_lxc_hosts_keep_hardware_addresses_of_their_own() -> None:
     machines = [dict(machine["customizations"]) for machine in _asked("vagrant", "lxc").values()]
     addresses = [machine[f"net.{number}.hwaddr"] for machine in machines for number in (0, 1)]
     assert len(set(addresses)) == len(addresses)
-    # Given locally, to one interface and not to a group of them.
+    # A locally administered unicast address.
     assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
 
 

@@ -1,4 +1,4 @@
-"""site.yml: from bare hosts to a verified system in one run, and nothing to do for a second one."""
+"""site.yml deploys a verified system on bare hosts in one run, and a second run changes nothing."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.deployment.hosts import EDGES, GATEWAY_URL, MACHINES
 
 @pytest.mark.usefixtures("hosts")
 def test_check_mode_passes_on_bare_hosts(say: Say) -> None:
-    # The first test of all, since the hosts are bare only then. It makes the archives, which the first run then finds.
+    # This test is the first, because later the hosts are not bare. It makes the archives for the first run.
     checked = control.play("site.yml", "--check", seconds=2_400)
     say(f"site.yml --check on bare hosts: {checked.summary}")
     assert checked.status == 0, checked.output

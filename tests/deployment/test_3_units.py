@@ -1,4 +1,4 @@
-"""Each tier is a unit that is ready, locked in, and no larger than its machine."""
+"""Each tier is a unit that is ready, sandboxed, and within the memory of its machine."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def test_it_starts_at_boot(system: Hosts, unit: Unit) -> None:
 def test_it_has_a_user_and_a_state_of_its_own(system: Hosts, unit: Unit) -> None:
     host = system[unit.host]
     pid = host.check_output(f"systemctl show --property MainPID --value {unit.name}")
-    # The kernel's number of the user: its name ends with the unit.
+    # The user id, because the name of a dynamic user is gone with its unit.
     user = int(host.check_output(f"stat --format %u /proc/{pid}"))
     assert 61_184 <= user <= 65_519, "it is not of systemd's range for users that exist while a unit runs"
     assert int(host.check_output(f"stat --dereference --format %u /var/lib/{unit.name}")) == user
@@ -45,7 +45,7 @@ def test_it_may_do_little_else_than_its_work(system: Hosts, unit: Unit) -> None:
 @pytest.mark.parametrize("unit", PYTHON_TIERS, ids=str)
 def test_it_logs_json(system: Hosts, unit: Unit) -> None:
     host = system[unit.host]
-    # Of the service itself: what is run before it, to check the settings, speaks to people.
+    # Only lines of the service itself, because the check of the settings before it prints text.
     pid = host.check_output(f"systemctl show --property MainPID --value {unit.name}")
     log = host.check_output(f"journalctl _PID={pid} --identifier {unit.name} --output cat --no-pager")
     assert log
@@ -64,7 +64,7 @@ def test_only_sparks_hosts_have_spark(system: Hosts) -> None:
 
 
 def test_each_host_uses_less_memory_than_its_machine_has(system: Hosts) -> None:
-    # Shared pages count once: each process answers for its proportional share.
+    # Shared pages count once, because each process counts its proportional share.
     command = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print int(sum / 1024) }'"
     used_mib = system.on_each(lambda _, host: int(host.check_output(f"sh -c {shlex.quote(command)}")))
     assert all(used_mib[name] <= machine["memory_mib"] for name, machine in MACHINES.items()), used_mib

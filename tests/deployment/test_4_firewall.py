@@ -1,4 +1,4 @@
-"""A host lets in only what its tier needs, and only from those that need it: each of the others is tried."""
+"""A host accepts only the connections that its tier needs. All others are tried."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("system")]
 
 ALL = set(MACHINES)
 PYTHON = {"spark-master1", "ingest1", "registry1", "publisher1", *EDGES}
-# Who reaches which port of which host; nobody else does.
+# Which hosts reach which port of which host. Nothing else does.
 REACHED_BY: dict[tuple[str, int], set[str]] = {
     ("zookeeper1", 2181): {"kafka1", *PYTHON},
     ("kafka1", 9092): {"spark-worker1", "loadgen1", *(PYTHON - {"registry1"})},
@@ -61,7 +61,7 @@ def test_every_host_reaches_what_it_needs_and_nothing_else(system: Hosts) -> Non
     command = f"python3 -c {shlex.quote(_TRY)} {shlex.quote(addresses)}"
     accepted = system.on_each(lambda _, host: json.loads(host.check_output(command)))
     for source, answers in accepted.items():
-        # A host may talk to itself.
+        # A host may connect to itself.
         reached = {port for port, accepts in zip(ports, answers, strict=True) if accepts and port[0] != source}
         assert reached == {port for port in ports if source in REACHED_BY[port] and port[0] != source}, source
 
@@ -75,7 +75,7 @@ def test_the_outside_reaches_what_is_for_viewers_and_operators() -> None:
 
 
 def test_a_viewer_can_not_come_in_by_the_providers_network(system: Hosts) -> None:
-    # Each service listens on its host's address in the inventory; the gateway alone is for everyone.
+    # Each service listens on its host's address in the inventory. Only the gateway listens on all.
     listening = system.on_each(
         lambda _, host: host.check_output("ss --tcp --listening --numeric --no-header").splitlines()
     )

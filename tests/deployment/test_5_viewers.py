@@ -1,4 +1,4 @@
-"""Viewers from outside: the page, and a stream that goes on wherever its subscriber goes."""
+"""Viewers from outside: the page, and a stream that survives the loss of its subscriber."""
 
 import asyncio
 import http.client
@@ -95,7 +95,7 @@ def test_viewers_see_everything_while_their_subscribers_are_restarted_one_by_one
 
 
 def _opens_locust(password: str) -> bool:
-    """Whether this password leads to Locust's page, and not back to the question for it."""
+    """Whether this password opens Locust's page, and does not lead back to the login."""
     form = urllib.parse.urlencode({"username": "emostream", "password": password}).encode()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     with opener.open(f"{LOCUST_URL}/login_submit", form, timeout=30) as answer:

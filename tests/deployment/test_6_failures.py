@@ -1,4 +1,4 @@
-"""What dies comes back by itself; what cannot be done stops a playbook, which says why, and the next run finishes."""
+"""What is killed comes back by itself. A failing task stops a playbook, which says why, and the next run finishes."""
 
 import json
 import os
@@ -75,12 +75,12 @@ def _has_lost(host: Host, path: str) -> bool:
     try:
         return not host.file(path).exists
     except RuntimeError:
-        # It cannot be reached now.
+        # The host cannot be reached now.
         return False
 
 
 def test_faults_of_hosts_and_units_lose_and_double_nothing(system: Hosts, say: Say) -> None:
-    # This seed breaks what comes back quickly. A full disk, the fifth kind, takes minutes: it is tried by hand.
+    # This seed gives faults with quick recoveries. A full disk, the fifth kind, takes minutes and is tried by hand.
     plan = "seed=15 faults=4 kinds=kill,stop,inbound,outbound"
     chaos = control.play("playbooks/chaos.yml", "--extra-vars", plan, seconds=1_200)
     say(f"playbooks/chaos.yml: {chaos.summary}")
@@ -94,7 +94,7 @@ def test_faults_of_hosts_and_units_lose_and_double_nothing(system: Hosts, say: S
 
 @pytest.fixture
 def damaged_archive() -> Iterator[Path]:
-    """An archive of the control node with a byte too many."""
+    """An archive of the control node with one byte added."""
     path = next(ARTIFACTS.glob("app-*.tar"))
     size = path.stat().st_size
     with path.open("ab") as archive:
@@ -135,7 +135,7 @@ def test_a_full_disk_stops_the_run_and_the_next_run_finishes(system: Hosts) -> N
     assert stopped.status == 2, stopped.output
     assert "[registry1]: FAILED!" in stopped.output
     assert "No space left on device" in stopped.output
-    # It came no further than that.
+    # The playbook stopped there.
     assert not any("Run ZooKeeper" in task.name for task in stopped.tasks)
     finished = control.play("site.yml", seconds=1_200)
     assert finished.status == 0, finished.output
@@ -150,13 +150,13 @@ def test_a_host_that_is_down_stops_the_run_before_anything_is_changed() -> None:
         control.succeed(["vagrant", "up", "edge3"], seconds=600)
     assert stopped.status == 2, stopped.output
     assert "edge3 cannot be reached" in stopped.output
-    # Nor does it go on to verify what it could not finish.
+    # It does not continue with the verification.
     assert not any("React" in task.name for task in stopped.tasks)
     assert stopped.changed == []
 
 
 def test_a_run_that_is_cut_off_is_finished_by_the_next(system: Hosts) -> None:
-    # Where a run for the first time would be: the release of one host is there in part, and two tiers are not.
+    # The state of an interrupted first run: one host has a part of its release, and two tiers are missing.
     system["ingest1"].check_output("systemctl stop emostream-ingest && rm -r /opt/emostream/base /etc/emostream")
     system["zookeeper1"].check_output("rm /etc/emostream/zookeeper.applied")
     _cut_off_after("Push release base")
@@ -169,7 +169,7 @@ def test_a_run_that_is_cut_off_is_finished_by_the_next(system: Hosts) -> None:
 
 
 def _cut_off_after(task: str) -> None:
-    """Run site.yml until it comes to this task, and kill it there with all that it has started."""
+    """Run site.yml until it reaches this task, and kill it there with all its processes."""
     command = [str(control.BIN / "ansible-playbook"), "site.yml"]
     run = subprocess.Popen(command, cwd=control.REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert run.stdout

@@ -1,4 +1,4 @@
-"""The playbooks beside site.yml. The last one takes everything off the hosts, so it comes last."""
+"""The playbooks beside site.yml. Teardown is last, because it removes everything from the hosts."""
 
 import pytest
 

@@ -13,7 +13,7 @@ def address(port: int, target: str) -> Address:
 
 
 def get(port: int, target: str, **headers: str) -> Response:
-    """The answer to a GET; underscores in the names of headers stand for dashes. Raises OSError where none comes."""
+    """The answer to a GET. Underscores in header names become dashes. Raises OSError if there is no answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return ask(port, http1.get(address(port, target), named))
 

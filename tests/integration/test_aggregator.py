@@ -1,4 +1,4 @@
-"""Every reaction is counted once, whatever is done to the aggregator; what is no reaction is set aside and told."""
+"""Every reaction is counted once, whatever happens to the aggregator. Invalid records become dead letters."""
 
 import random
 import shutil
@@ -48,21 +48,21 @@ from tests.integration.viewers import wait_until
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
-# Spark takes its time to start on a busy machine.
+# Spark starts slowly on a busy machine.
 TIMEOUT_SECONDS = 240
 CLUSTERS = ClustersSettings(names=("cluster1",))
 
 
 @pytest.fixture(scope="module")
 def broker(server_dir: Path) -> Iterator[Server]:
-    """A broker of our own: the topics' names are fixed, and each test here makes them anew."""
+    """A broker for this file, because the topics' names are fixed and each test recreates them."""
     with own_broker(server_dir / "aggregator") as broker:
         yield broker
 
 
 @dataclass
 class Log:
-    """The topics, made anew for a test; what was sent to `reactions`, and what came of it."""
+    """The topics, recreated for a test; what was sent to `reactions`, and the result."""
 
     settings: KafkaSettings
     producer: KafkaProducer
@@ -124,7 +124,7 @@ def log(broker: Server) -> Iterator[Log]:
 
 
 def _delete(settings: KafkaSettings, *names: str) -> None:
-    """Delete topics; once they are listed no more, their names may still be taken for a moment."""
+    """Delete topics. Their names may stay in use for a moment after they are gone from the list."""
 
     def is_gone(admin: KafkaAdminClient) -> bool:
         try:
@@ -155,11 +155,11 @@ class Aggregator:
         assert self.process.is_running(), self.process.log_tail()
 
     def family(self) -> list[psutil.Process]:
-        """Whatever it started, its JVM first of all."""
+        """The processes that it started, its JVM first."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def kill(self) -> None:
-        """SIGKILL; whatever it started must end by itself."""
+        """SIGKILL. The processes that it started must end by themselves."""
         family = self.family()
         self.process.send_signal(signal.SIGKILL)
         assert family
@@ -202,7 +202,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
                 "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
                 "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
                 "EMOSTREAM_AGGREGATOR_CLASS_ARCHIVE": str(class_archives.path("spark")),
-                # Quicker to start, and fast enough for what is counted here.
+                # Starts faster, and is fast enough for these tests.
                 "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
                 **{f"EMOSTREAM_AGGREGATOR_{key.upper()}": str(value) for key, value in values.items()},
             },
@@ -240,7 +240,7 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     wait_until(lambda: metric(aggregator.port, "emostream_aggregator_dead_letters_total") == len(letters))
     assert metric(aggregator.port, "emostream_aggregator_reactions_total") == log.sent.total()
     assert metric(aggregator.port, "emostream_aggregator_sequence") == last.sequence
-    # Empty lists alone give a swarm of nothing; nothing at all gives none.
+    # A batch of empty lists gives an empty swarm; an empty batch gives none.
     log.send_raw(b"[]")
     assert log.check()[-1].reactions == 0
     wait_until(lambda: metric(aggregator.port, "emostream_aggregator_lag_records") == 0)
@@ -261,7 +261,7 @@ def test_records_of_the_warm_up_are_not_counted(log: Log, start: Start) -> None:
 def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log: Log, start: Start) -> None:
     aggregator = start()
     one_reaction = encode([Reaction("u", "🔥", 1)])
-    # Told apart from its list on purpose.
+    # The counts differ from the list on purpose.
     log.send_raw(one_reaction, [(COUNTS_HEADER, '{"👏": 3, "🎉": 1}'.encode())])
     log.sent.update({"👏": 3, "🎉": 1})
     log.send("🔥")
@@ -273,9 +273,9 @@ def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log
         log.check()
     log.send_raw(one_reaction, [("another", b"{}"), (COUNTS_HEADER, b"{}")])
     log.sent["🔥"] += 1
-    # Nothing is in it, and nothing is counted of it.
+    # The record is empty, so nothing of it is counted.
     log.send_raw(b"[]", [(COUNTS_HEADER, b"{}")])
-    # Where one record is wrong, the others of its batch are counted as they are.
+    # If one record is invalid, the others of its batch are still counted.
     log.send_raw(one_reaction, [(COUNTS_HEADER, '{"🔥": 1}'.encode())])
     log.sent["🔥"] += 1
     log.send_raw(b"junk", [(COUNTS_HEADER, '{"🔥": 0}'.encode())])
@@ -293,12 +293,12 @@ def test_an_outage_is_caught_up_with_in_steps_and_new_partitions_are_found(log: 
     assert max(swarm.reactions for swarm in swarms) <= 2 * 300
     topics.apply(log.settings.model_copy(update={"reactions_partitions": 6}), CLUSTERS)
     log.sent["😂"] += 2
-    # A producer learns of partitions only every few minutes.
+    # A producer refreshes its partitions only every few minutes.
     with durable_producer(log.settings) as producer:
         for partition in (4, 5):
             producer.send(REACTIONS_TOPIC, model.encode([Reaction("u1", "😂", 1)]), partition=partition).get(60)
     log.check()
-    # A stream that is begun meanwhile fences the aggregator: it ends rather than add to the old one.
+    # A new stream fences the aggregator, so it exits and does not add to the old stream.
     topics.apply(log.settings, CLUSTERS, new_stream=True)
     log.send("🔥")
     assert aggregator.end() == EXIT_OUTCOME_UNKNOWN
@@ -396,7 +396,7 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         executors = psutil.Process(worker.pid).children(recursive=True)
         assert executors
         standby = start(spark_master=f"spark://{servers.HOST}:{port}")
-        # Each has a core, and so an executor of its own.
+        # Each aggregator has a core, and so its own executor.
         wait_until(lambda: _has_warmed_up(standby), TIMEOUT_SECONDS, standby.process.log_tail)
         assert not standby.leads()
         family = standby.family()

@@ -1,4 +1,4 @@
-"""Viewers on the real registry and subscribers: none misses a swarm or sees one twice, whoever dies or drains."""
+"""Viewers on the real registry and subscribers: none misses or repeats a swarm when a subscriber dies or drains."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ class Audience:
         ]
 
     def places(self) -> Counter[str]:
-        """How many are live at which subscriber."""
+        """How many viewers are live at each subscriber."""
         return Counter(viewer.state.subscriber for viewer in self.viewers if isinstance(viewer.state, Live))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:

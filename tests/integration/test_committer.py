@@ -1,4 +1,4 @@
-"""Ingest's committer on a real broker: whatever fails inside it, requests are answered, and it mends itself."""
+"""Ingest's committer on a real broker: after any failure inside it, requests are answered and it recovers."""
 
 import asyncio
 import threading
@@ -80,7 +80,7 @@ def test_connecting_that_fails_unexpectedly_is_tried_again(play: Play, monkeypat
     play(scene)
 
 
-def test_looking_at_kafka_that_fails_unexpectedly_is_told_and_goes_on(play: Play) -> None:
+def test_a_check_of_kafka_that_fails_unexpectedly_is_reported_and_repeated(play: Play) -> None:
     async def scene(committer: Committer, readiness: Readiness) -> None:
         await until(readiness.is_ready)
         reader = committer._reader
@@ -108,12 +108,12 @@ def test_it_is_not_ready_while_its_producer_is_replaced_after_any_error_of_a_sen
         await until(readiness.is_ready)
         monkeypatch.setattr(committing, "durable_producer", make_when_allowed)
         monkeypatch.setattr(committer._producer, "send", fail)
-        # The record may be with the client already.
+        # The client may already hold the record.
         assert isinstance(await submit(committer), OutcomeUnknown)
         for _ in range(3):
             assert isinstance(await submit(committer), NotAccepted)
             assert "Reconnecting to Kafka" in readiness.reasons()["kafka"]
-            # What is asked of Kafka meanwhile does not make it ready.
+            # A check of Kafka in the meantime does not make it ready.
             await committer._check_kafka()
         may_connect.set()
         await is_committed_again(committer)

@@ -1,4 +1,4 @@
-"""Elections pass on when a leader goes, and a registration survives the loss of its session."""
+"""An election has a new winner when the leader goes, and a registration survives the loss of its session."""
 
 import json
 import signal
@@ -101,7 +101,7 @@ def test_a_killed_contender_that_is_back_does_not_wait_for_its_own_session_to_en
 ) -> None:
     stop = threading.Event()
     killed, back, standby = (Election(connected(), "/election", name) for name in ("first", "first", "standby"))
-    # Its client goes on, as the session of a killed process does.
+    # Its session stays, as that of a killed process does.
     assert killed.win(stop)
     taking_over = threading.Thread(target=standby.win, args=(stop,))
     taking_over.start()
@@ -245,7 +245,7 @@ def test_a_killed_process_that_is_back_replaces_its_node_at_once(connected: Call
     killed, back = connected(), connected()
     killed.create("/services/a", json.dumps({"process": "first"}).encode(), ephemeral=True, makepath=True)
     Registration(back, "/services/a", "first").update({})
-    # The session of the killed one goes on.
+    # The session of the killed process stays.
     wait_until(lambda: back.get("/services/a")[1].ephemeralOwner == back.client_id[0])
 
 

@@ -1,4 +1,4 @@
-"""The edge around a Flask app: whatever a client does, others are answered, and each error is problem+json."""
+"""The HTTP server around a Flask app: whatever a client does, others are answered; each error is problem+json."""
 
 import asyncio
 import contextlib
@@ -203,7 +203,7 @@ def test_no_path_of_a_public_listener_leads_to_the_metrics(port: int, path: str)
 
 
 def metric(name: str) -> float:
-    """The value of a metric of this process with its labels, 0 where there is none yet."""
+    """The value of a metric of this process with its labels; 0 if it does not exist yet."""
     lines = generate_latest().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
@@ -287,7 +287,7 @@ def test_health_is_answered_while_many_bodies_hang(port: int) -> None:
     assert ask(port, "GET", "/healthz").status == 200
     for connection in hanging:
         connection.close()
-    # Each is counted, as gone or as too late, before the next test counts.
+    # Each one is counted, as disconnected or as too late, before the next test counts.
     wait_until(lambda: sum(map(metric, ends)) == before + 200)
 
 
@@ -429,7 +429,7 @@ def test_slow_senders_of_large_bodies_are_refused_past_the_budget_and_others_are
         assert ask(port, "POST", "/echo", b"x" * 4_096).status == 200
         for connection in slow:
             connection.close()
-        # What they held is free again, once the server has seen that they are gone.
+        # Their memory is free again once the server notices that they are gone.
         for _ in range(100):
             if ask(port, "POST", "/echo", b"x" * body_bytes).status == 200:
                 return

@@ -1,4 +1,4 @@
-"""What ingest answers is true, on a real broker: 202 is in Kafka once, 503 is not, whatever happens to the broker."""
+"""Ingest's answers are true on a real broker, whatever happens to it: 202 is in Kafka once, and 503 is not."""
 
 import contextlib
 import http.client
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass
 class Ingest:
-    """A running ingest, and how it is asked."""
+    """A running ingest, and requests to it."""
 
     process: Process
     port: int
@@ -121,7 +121,7 @@ Start = Callable[..., Ingest]
 
 @contextmanager
 def running(directory: Path, **environment: str) -> Iterator[Ingest]:
-    """An ingest that has been started, and is not waited for."""
+    """An ingest that was started; it may not be ready."""
     port, admin_port = servers.free_port(), servers.free_port()
     ingest = Ingest(
         Process(
@@ -167,7 +167,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def steady(broker: Server, zookeeper: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingest]:
-    """One ingest for all tests that leave it, and Kafka, as they are."""
+    """One ingest for all tests that change neither it nor Kafka."""
     environment = {"EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.address, "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address}
     with running(tmp_path_factory.mktemp("steady"), **environment) as ingest:
         ingest.process.wait_ready(30)
@@ -176,7 +176,7 @@ def steady(broker: Server, zookeeper: Server, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def pause(broker: Server) -> Iterator[Callable[[bool], None]]:
-    """Stops the broker's process, or lets it go on; it goes on in the end."""
+    """Stops the broker's process with SIGSTOP, or continues it. It is continued at the end."""
 
     def set_paused(is_paused: bool) -> None:
         broker.process.send_signal(signal.SIGSTOP if is_paused else signal.SIGCONT)
@@ -268,7 +268,7 @@ def test_slow_senders_of_large_bodies_leave_the_host_its_memory(start: Start) ->
     head = b"POST /v1/reactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     slow = [socket.create_connection((servers.HOST, ingest.port), timeout=30) for _ in range(senders)]
     for connection in slow:
-        # One that is refused may be cut off while it sends.
+        # A refused client may be cut off while it sends.
         with contextlib.suppress(ConnectionError):
             connection.sendall(head % body_bytes + b" " * (body_bytes - 1))
     assert ingest.ask("GET", "/healthz").status == 200
@@ -282,7 +282,7 @@ def test_slow_senders_of_large_bodies_leave_the_host_its_memory(start: Start) ->
 
 
 def _come(connection: socket.socket) -> bytes:
-    """What the other side has sent so far, left to be read again; nothing where it cut the connection."""
+    """What the other side has sent so far, without consuming it; empty if it cut the connection."""
     with contextlib.suppress(OSError):
         return connection.recv(4_096, socket.MSG_DONTWAIT | socket.MSG_PEEK)
     return b""
@@ -354,7 +354,7 @@ def test_it_does_what_its_document_says(steady: Ingest) -> None:
 
 
 def without_fractions(body: Any) -> Any:
-    """To JSON Schema 5.0 is an integer, as it cannot tell it from 5; ingest, as its document says, wants 5."""
+    """JSON Schema accepts 5.0 as an integer. Ingest requires 5, as its document says."""
     if isinstance(body, list):
         return [without_fractions(item) for item in body]
     if isinstance(body, dict):
@@ -380,7 +380,7 @@ def test_a_stopped_broker_means_504_then_503_and_nothing_is_lost_or_doubled(
     wait_until(lambda: not ingest.reasons())
     assert {answer.status for answer in ingest.post_together(after)} == {202}
     stored = times_stored(broker)
-    # A 504 leaves open what comes of it; here the record was delivered when the broker went on.
+    # After a 504 the outcome is unknown. Here the record was delivered when the broker continued.
     assert [stored[user] for user in (*before, *during, *after)] == [1] * 15
     assert ingest.metric("requests_in_flight") == 0
 
@@ -407,7 +407,7 @@ def test_at_the_bound_a_request_is_refused_at_once(
         wait_until(lambda: "accepting" in ingest.reasons())
         late = new_user()
         assert ingest.post(late).status == 503
-        # It was not told to wait with the others.
+        # This request was not refused with the others.
         assert not all(answer.done() for answer in waiting)
         assert ingest.ask("GET", "/healthz").status == 200
         pause(False)
@@ -435,7 +435,7 @@ def test_a_record_that_the_broker_refuses_is_never_called_not_accepted_and_the_n
 
 @contextmanager
 def topic_setting(broker: Server, name: str, meanwhile: int, afterwards: int) -> Iterator[None]:
-    """A setting of the topic, which the broker takes a moment to know of."""
+    """A setting of the topic, which the broker applies after a moment."""
     with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
 
         def change(value: int) -> None:

@@ -1,4 +1,4 @@
-"""A wrong inventory is refused before anything is changed, with what to correct; the project's own pass."""
+"""A wrong inventory is refused before anything is changed, with its remedy. The project's inventories pass."""
 
 import copy
 from collections.abc import Callable
@@ -100,7 +100,7 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
 
 @pytest.fixture(scope="module")
 def sound() -> Inventory:
-    """The default inventory, with addresses where no machine is: nothing could be changed by mistake."""
+    """The default inventory with unused addresses, so nothing can be changed by mistake."""
     inventory: Inventory = yaml.safe_load((INVENTORIES / "vagrant" / "hosts.yml").read_text())["all"]
     for number, host in enumerate(inventory["hosts"].values(), 1):
         host["ansible_host"] = f"192.0.2.{number}"

@@ -1,4 +1,4 @@
-"""The last record of a log is found behind records that do not count, and a broker of no use is told from others."""
+"""The last record of a log is found before control records, and a broker that is not ready is recognised."""
 
 import signal
 import socket
@@ -98,7 +98,7 @@ def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_sta
             # Longer than its session, which is known to have ended only when ZooKeeper goes on.
             time.sleep(10)
         wait_until(lambda: "Uncaught exception in scheduled task 'load-txns" in broker.process.log_text(), 60)
-        # It is back in ZooKeeper and answers again, but Kafka has given up loading the state.
+        # The broker is back in ZooKeeper and answers, but it has given up loading the state.
         wait_until(lambda: _is_registered(zookeeper), 60)
         assert not broker.process.is_ready()
         broker.process.send_signal(signal.SIGKILL)

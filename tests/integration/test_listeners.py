@@ -1,4 +1,4 @@
-"""Every tier binds whatever address it is told: a name, or an IPv6 address. None of them needs a server for that."""
+"""Every tier binds the address of its settings: a name or an IPv6 address. No server is needed for that."""
 
 import http.client
 import sys

@@ -1,4 +1,4 @@
-"""The whole: the demo's own code runs every tier, and accounts for each reaction, whatever is killed meanwhile."""
+"""The demo's own code runs every tier and accounts for each reaction, whatever is killed meanwhile."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """Two clusters with two subscribers in all, beside whatever else runs here; Spark inside the driver."""
+    """Two clusters with two subscribers in all, on free ports, and Spark inside the driver."""
     ports = Ports.free(clusters=2, subscribers_per_cluster=1)
     return Layout(tmp_path / "demo", ports, trigger_ms=500, spark_master="local[2]")
 
@@ -37,7 +37,7 @@ def until(condition: Callable[[], object], seconds: float) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    # Of an orphan, an init that does not reap leaves a zombie.
+    # If the init process does not reap orphans, an ended one stays as a zombie.
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -53,7 +53,7 @@ def rows(layout: Layout) -> dict[str, dict[str, object]]:
 
 
 class Killer(threading.Thread):
-    """Kills each victim once the crowd is at work, one when the other is back, and then ends the demo."""
+    """Kills the victims one after the other while the crowd reacts, and then ends the demo."""
 
     def __init__(self, layout: Layout, victims: tuple[str, ...]) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def end(command: subprocess.Popen[str]) -> None:
     command.stdout.close()
 
 
-# Each one alone ended the demo once.
+# Each of these has ended the demo before.
 ODDITIES = {
     "SPARK_HOME": "/nonsense/spark",
     "SPARK_CONF_DIR": "/nonsense/conf",
@@ -168,7 +168,7 @@ def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path
 
 @pytest.fixture
 def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
-    """The servers alone, Spark's master and worker among them."""
+    """Only the servers, with Spark's master and worker."""
     layout = replace(layout, spark_master="")
     command = start_demo(layout, DemoOptions(only=("zookeeper", "kafka", "spark")), {})
     until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
@@ -191,7 +191,7 @@ def test_a_reader_that_goes_away_stops_it_in_order(running_demo: subprocess.Pope
     assert running_demo.stdout is not None
     running_demo.stdout.close()
     family = psutil.Process(running_demo.pid).children(recursive=True)
-    # It notices as soon as it has something to tell.
+    # The demo notices when it next prints something.
     os.kill(int(str(rows(layout)["zookeeper"]["pid"])), signal.SIGKILL)
     assert running_demo.wait(60) == 0
     assert not any(is_alive(process) for process in family)

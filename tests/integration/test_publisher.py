@@ -32,14 +32,14 @@ SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 
 @pytest.fixture(scope="module")
 def source(server_dir: Path) -> Iterator[Server]:
-    """A broker for `swarms`, with a ZooKeeper of its own: the session's broker is the cluster's own one here."""
+    """A broker for `swarms`, with its own ZooKeeper. The session's broker holds the cluster's topic."""
     with own_broker(server_dir / "source") as broker:
         yield broker
 
 
 @dataclass
 class Swarms:
-    """The topic `swarms`, made anew for each test, and a stream that is written to it."""
+    """The topic `swarms`, recreated for each test, and a stream that is written to it."""
 
     broker: Server
     values: list[bytes] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Swarms:
         self.write_raw(*(model.encode(swarm(stream, sequence)) for sequence in sequences))
 
     def write_raw(self, *values: bytes) -> None:
-        # A producer that outlives the broker would try to connect again and again, and leave its sockets unclosed.
+        # A producer that outlives the broker would reconnect for ever and leave its sockets open.
         with durable_producer(KafkaSettings(bootstrap_servers=(self.broker.address,))) as producer:
             for value in values:
                 producer.send(SWARMS.topic, value, partition=0)
@@ -56,7 +56,7 @@ class Swarms:
         self.values.extend(values)
 
     def remake(self) -> None:
-        """Delete the topic with all that is in it, and make it again."""
+        """Delete the topic with all its records, and create it again."""
         with KafkaAdminClient(bootstrap_servers=self.broker.address) as admin:
             if SWARMS.topic in admin.list_topics():
                 admin.delete_topics([SWARMS.topic])
@@ -232,7 +232,7 @@ def test_one_that_wakes_up_after_it_was_replaced_relays_no_more(swarms: Swarms, 
     wait_until(lambda: not sleeper.leads())
     swarms.write(3)
     wait_until(lambda: successor.metric("head_sequence") == 3)
-    # What it may have written before it noticed are repeats, which the subscribers drop by their sequence.
+    # It may have written repeats before it noticed. Subscribers drop them by their sequence.
     assert list(dict.fromkeys(cluster.ids())) == ["s-0", "s-1", "s-2", "s-3"]
     assert cluster.ids()[-1] == "s-3"
 
@@ -245,7 +245,7 @@ def test_one_that_had_trouble_is_ready_again_while_another_leads(
     wait_until(lambda: cluster.ids() == ["s-0"])
     with KafkaProducer(bootstrap_servers=cluster.broker.address) as stranger:
         foreign = stranger.send(cluster.name, b"not a publisher's").get(30)
-    # Whoever is elected reads back what it cannot go on from, and lets the other one try.
+    # The elected publisher cannot continue from the last record, and resigns.
     leader, standby = sorted(pair, key=Publisher.leads, reverse=True)
     leader.process.send_signal(signal.SIGSTOP)
     wait_until(lambda: standby.metric("terms_total") >= 1, 30)

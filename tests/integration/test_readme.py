@@ -24,10 +24,10 @@ def test_the_readme_has_curl_lines() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_a_block_of_curl_lines_works_as_pasted(pipeline: Pipeline, tmp_path: Path, block: str) -> None:
-    # An answer of 400 or more is a failure of curl's own, by this file.
+    # With this file curl fails on an answer of 400 or more.
     (tmp_path / ".curlrc").write_text("fail\n")
     script = f"set -euo pipefail\n{_with_ports(block, pipeline.layout)}"
-    # A stream never ends by itself: that curl stops it is how it should be.
+    # A stream never ends by itself, so curl's time-out is expected.
     good = {CURL_TIMED_OUT} if "--max-time" in block else {0}
     environment = {**os.environ, "CURL_HOME": str(tmp_path)}
     ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The registry follows ZooKeeper live, spreads viewers evenly, and refuses in the words of its contract."""
+"""The registry follows ZooKeeper live, spreads viewers evenly, and refuses as its OpenAPI document says."""
 
 import json
 import os
@@ -43,7 +43,7 @@ class Registry:
         return f"http://{servers.HOST}:{self.port}"
 
     def register(self, name: str, *, capacity: int = 10, clients: int = 0) -> None:
-        """Be a subscriber, or tell its newest figures."""
+        """Register a subscriber, or update its figures."""
         content = {"url": f"http://{name}", "capacity": capacity, "clients": clients}
         path, value = f"{self.root}/subscribers/{name}", json.dumps(content).encode()
         if self.zookeeper.exists(path):
@@ -101,7 +101,7 @@ def start(zookeeper: Server, run_tier: RunTier) -> Iterator[Start]:
 
 @pytest.fixture
 def own_zookeeper(tmp_path: Path) -> Iterator[Server]:
-    """A ZooKeeper to be stopped."""
+    """A ZooKeeper that the test stops."""
     port = servers.free_port()
     process = servers.zookeeper(tmp_path / "zookeeper", port)
     yield Server(process, port)
@@ -226,7 +226,7 @@ def test_it_starts_without_zookeeper_and_ends_without_it(start: Start, own_zooke
 
 @pytest.fixture(scope="module")
 def steady(zookeeper: Server, server_dir: Path) -> Iterator[int]:
-    """The port of a registry that tests only ask, with one subscriber of much room."""
+    """The port of a registry for requests only, with one large subscriber."""
     port, admin_port, root = servers.free_port(), servers.free_port(), f"/registry-{uuid.uuid4().hex[:8]}"
     process = Process(
         "registry",

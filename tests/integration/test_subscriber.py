@@ -1,4 +1,4 @@
-"""A subscriber's whole contract, on real Kafka and ZooKeeper: what viewers get, whatever happens around it."""
+"""A subscriber on real Kafka and ZooKeeper: what viewers get, whatever happens around it."""
 
 import asyncio
 import gc
@@ -43,7 +43,7 @@ class Cluster:
     stream: str = "s"
 
     def write(self, *sequences: int, stream: str = "") -> None:
-        """Put these swarms into the topic; returns when they are in it."""
+        """Write these swarms to the topic. Returns when Kafka has them."""
         for sequence in sequences:
             value = model.encode(swarm(stream or self.stream, sequence))
             headers = [("swarms-offset", b"%d" % sequence), ("swarms-timestamp", b"1234")]
@@ -87,7 +87,7 @@ class Subscriber:
 
 
 def unexpected(log_file: Path) -> list[str]:
-    """Lines that tell of an error nobody caught; kafka-python logs a traceback for each connection that it loses."""
+    """Log lines of uncaught errors. kafka-python logs a traceback for each lost connection, which does not count."""
     lines = [line for line in log_file.read_text().splitlines() if "Traceback" in line]
     return [line for line in lines if '"logger": "kafka.' not in line]
 
@@ -109,7 +109,7 @@ def new_cluster(kafka: Server) -> Iterator[Callable[..., Cluster]]:
             return cluster
 
         yield make
-    # kafka-python leaves the sockets of refused connections to the garbage collector: here, where it may warn of them.
+    # kafka-python leaves the sockets of refused connections to the garbage collector, which may warn here.
     gc.collect()
 
 
@@ -475,7 +475,7 @@ def test_the_registration_comes_back_after_a_lost_session(new_cluster: NewCluste
     wait_until(lambda: subscriber.registered() == expected)
     with subscriber.watch() as viewer:
         viewer.wait_for("snapshot s-1")
-        # Stopped for longer than its session, the process finds it gone when it goes on.
+        # The process is stopped for longer than its session, which is gone when it continues.
         subscriber.process.send_signal(signal.SIGSTOP)
         wait_until(lambda: subscriber.registered() is None, 30)
         subscriber.process.send_signal(signal.SIGCONT)

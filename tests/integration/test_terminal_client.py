@@ -27,7 +27,7 @@ pytestmark = pytest.mark.spark
 
 
 class Terminal:
-    """A terminal of so many columns and lines, in which one command runs, and what it shows now."""
+    """A terminal of a given size in which one command runs, and its current screen."""
 
     def __init__(self, command: list[str], layout: Layout, columns: int, lines: int) -> None:
         self._screen = pyte.Screen(columns, lines)
@@ -52,7 +52,7 @@ class Terminal:
         os.write(self._master, key.encode())
 
     def resize(self, columns: int, lines: int) -> None:
-        """Also tells the command, as a terminal does: the kernel sends it SIGWINCH."""
+        """Resize as a terminal does: the kernel sends SIGWINCH to the command."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._screen.resize(lines, columns)
 
@@ -97,7 +97,7 @@ def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Pipeline)
         screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
         screen.press("1")
         screen.wait_for(lambda: "accepted in" in screen.text, "the reaction was accepted")
-        # The sky is all but the lines at the foot: totals, keys, state.
+        # The sky is everything except the lines at the bottom: totals, keys, state.
         screen.wait_for(lambda: any("🔥" in line for line in screen.text.splitlines()[:20]), "it flies")
 
 
@@ -127,7 +127,7 @@ def test_json_is_one_message_a_line(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize("lines", [0, 1])
 def test_json_ends_when_nobody_reads_it_any_more(pipeline: Pipeline, lines: int) -> None:
-    # The locale cannot say an emoji, and nobody reacts, so nothing more is written after the first line.
+    # The locale cannot encode emoji, and nobody reacts, so only the first line is written.
     environment = {**os.environ, **topology.environment(pipeline.layout), "PYTHONIOENCODING": "latin-1"}
     with subprocess.Popen(
         [*CLIENT, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""`emostream topics apply` on a real broker: it makes, reconciles, says what it does, and begins a stream once."""
+"""`emostream topics apply` on a real broker: it creates and updates topics, and begins a stream once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def settings(broker: Server, kafka: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def apply(*flags: str) -> Result:
-    """What it writes to stdout counts: under load kafka-python warns of slow answers, on stderr."""
+    """Only stdout counts: on a busy machine kafka-python warns of slow answers on stderr."""
     return CliRunner().invoke(cli.main, ["topics", "apply", *flags])
 
 
@@ -46,7 +46,7 @@ def names(server: Server) -> set[str]:
 def test_from_nothing_to_a_stream_and_back(
     settings: KafkaSettings, broker: Server, kafka: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One course of events, because each step begins where the one before ended."""
+    """One test of many steps, because each step continues from the one before."""
     planned = apply("--check")
     assert planned.exit_code == 1
     assert planned.stdout.splitlines()[-1] == "changed=7"

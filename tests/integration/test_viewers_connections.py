@@ -1,4 +1,4 @@
-"""When a viewer's seat is free: its machine has vanished, or it closed; but not if it only ends what it sends."""
+"""A viewer's seat is free when its machine vanishes or it closes, but not when it only closes its sending side."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ async def receive(connection: socket.socket, last: bytes) -> None:
 
 @pytest.mark.parametrize("stream", ["sse", "ws"])
 def test_the_seat_of_a_viewer_that_has_vanished_is_free_soon(stream: str) -> None:
-    # In a user namespace of its own, a process may make networks without root.
+    # In its own user namespace, a process may create networks without root.
     in_own_network = ["unshare", "--map-root-user", "--net"]
     scenario = [sys.executable, "-m", "tests.integration.vanishing_viewer", stream]
     ran = subprocess.run([*in_own_network, *scenario], capture_output=True, text=True, check=False, timeout=120)
@@ -53,7 +53,7 @@ def test_the_seat_of_a_viewer_that_has_vanished_is_free_soon(stream: str) -> Non
 @pytest.mark.parametrize("request_head", [STREAM, WEBSOCKET], ids=["sse", "ws"])
 def test_who_only_ends_what_it_sends_stays_and_who_closes_is_gone(request_head: bytes) -> None:
     async def scenario() -> None:
-        # Nothing else may show that a connection is closed: neither a heartbeat in silence nor a swarm.
+        # Neither a heartbeat nor a swarm may reveal that a connection is closed.
         server = new_server(heartbeat_ms=3_600_000)
         accepting = await asyncio.get_running_loop().create_server(lambda: Handshake(server), "127.0.0.1", 0)
         with socket.socket() as closing, socket.socket() as ending:

@@ -28,7 +28,7 @@ OPTIONS = {"max_unread_bytes": 65_536, "slow_viewer_timeout_ms": 1_000, "vanishe
 
 
 class Machine:
-    """Another machine: a network namespace that a thread of its own is in, at the other end of a cable."""
+    """Another machine: a thread in its own network namespace, connected by a virtual cable."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "machine")

@@ -66,16 +66,16 @@ class Connection:
 
     @property
     def body(self) -> bytes:
-        """What has come behind the head so far."""
+        """The body received so far."""
         return self._received.partition(b"\r\n\r\n")[2]
 
     def json(self) -> Any:
-        """The whole answer, once the server has ended it."""
+        """The complete answer, once the server has closed it."""
         assert self._has_ended.wait(20)
         return json.loads(self.body)
 
     def messages(self) -> list[model.ViewerMessage]:
-        """The SSE messages that have come so far."""
+        """The SSE messages received so far."""
         whole_events = self.body.rpartition(b"\n\n")[0]
         lines = whole_events.split(b"\n")
         data = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
@@ -86,7 +86,7 @@ class Connection:
         return [f"{message.__struct_config__.tag} {getattr(message, 'id', '')}".strip() for message in self.messages()]
 
     def wait_for(self, last: str, seconds: float = 20) -> list[str]:
-        """What has been seen by the time this message is the last."""
+        """What was seen up to this message."""
         wait_until(lambda: self.seen()[-1:] == [last], seconds, self.seen)
         return self.seen()
 

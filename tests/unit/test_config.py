@@ -1,4 +1,4 @@
-"""A setting is read from its variable, and whatever cannot be used is refused with what to change."""
+"""A setting is read from its variable, and an invalid one is refused with what to change."""
 
 import pytest
 

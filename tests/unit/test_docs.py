@@ -1,4 +1,4 @@
-"""The documents are whole: settings and metrics are all listed, and what a page points to is there."""
+"""The documentation is complete: it lists all settings and metrics, and its links work."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The product needs nothing of the lab, so tiers' hosts do without it; the set-up needs no package."""
+"""The product does not import the lab, which tiers' hosts do not have. The set-up needs no package."""
 
 import ast
 import os

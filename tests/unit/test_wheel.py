@@ -1,4 +1,4 @@
-"""The wheel holds all that is in the packages: a page, a query or a font that is left out is missed late."""
+"""The wheel contains every file of the packages, because a missing page, query or font is noticed late."""
 
 import shutil
 import subprocess

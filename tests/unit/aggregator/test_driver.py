@@ -1,4 +1,4 @@
-"""A write whose outcome is not known ends the process at once: whatever it did next could count a batch twice."""
+"""A write with an unknown outcome ends the process at once, because going on could count a batch twice."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Spark's configuration: what it must say, and what must never be seen of it."""
+"""Spark's configuration: what it must contain, and that its secret is never visible."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a request's body must be; each other one is refused whole, with what is wrong with it."""
+"""Which request bodies are valid. An invalid one is refused completely, with the reasons."""
 
 import json
 from collections import Counter

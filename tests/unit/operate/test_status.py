@@ -1,4 +1,4 @@
-"""The table is readable, and what is missing is said."""
+"""The table is readable, and missing processes are named."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What must change about a topic is found without changing it, and reactions are kept as the guarantees need."""
+"""Changes of a topic are found without changing it, and retention is what the guarantees need."""
 
 import pytest
 
@@ -14,7 +14,7 @@ REACTIONS, DEAD_LETTERS, WARMUP, SWARMS, CLUSTER = ALL = wanted_topics(
 
 
 def found(topic: Topic, partitions: int | None = None, **configs: str) -> Topic:
-    """The topic as a broker describes it: with more settings than we care about."""
+    """The topic as a broker describes it, with other settings too."""
     named = {name.replace("_", "."): value for name, value in configs.items()}
     known = {**topic.configs, "flush.ms": "1", **named}
     return Topic(topic.name, partitions or topic.partitions, topic.replicas, known)

@@ -1,4 +1,4 @@
-"""The relay loses nothing, repeats nothing it can know of, and notices a log that was made anew."""
+"""The relay loses nothing, repeats nothing that it knows of, and notices a recreated topic."""
 
 import pytest
 from hypothesis import given
@@ -58,7 +58,7 @@ def test_a_start_offset_that_is_gone_goes_on_with_what_there_is() -> None:
 def test_whatever_ends_the_terms_the_cluster_gets_each_swarm_once(
     length: int, crashes: list[int], data: st.DataObject
 ) -> None:
-    # The log has control records between its swarms, so offsets skip; a crash may lose what was not yet acknowledged.
+    # Control records lie between the swarms, so offsets skip. A crash may lose what was not acknowledged.
     log = [at("s", sequence, 2 * sequence) for sequence in range(length)]
     cluster: list[SourcePosition] = []
     for crash_after in [*crashes, None]:

@@ -1,4 +1,4 @@
-"""A look at all processes: what each says of itself, asked once however many look."""
+"""The live state of all processes. Each one is asked once, however many clients look."""
 
 import asyncio
 from collections import Counter

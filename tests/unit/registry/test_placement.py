@@ -1,4 +1,4 @@
-"""A stampede of any size spreads evenly, nobody gets more than he holds, and what is on its way is counted once."""
+"""A stampede of any size spreads evenly, no subscriber gets more than its capacity, and pending viewers count once."""
 
 import random
 from collections import Counter
@@ -39,7 +39,7 @@ def test_a_stampede_spreads_by_capacity_and_never_above_it(capacities: list[int]
     counts = Counter(name for _ in range(viewers) if (name := crowd.assign(0)) is not None)
     assert sum(counts.values()) == min(viewers, sum(capacities))
     assert all(counts[name] <= capacity for name, capacity in sizes.items())
-    # Whoever got a viewer was no fuller before than anybody with room is now.
+    # The subscriber that got a viewer was not fuller than any other one with room.
     room = [counts[name] / capacity for name, capacity in sizes.items() if counts[name] < capacity]
     assert all((counts[name] - 1) / sizes[name] <= min(room, default=1) for name in counts)
 
@@ -92,7 +92,7 @@ def test_a_report_of_more_viewers_explains_the_oldest_assignments() -> None:
         crowd.assign(now)
     crowd.report("a", capacity=10, clients=2)
     assert crowd.pending("a", 2) == 1
-    # The two that were explained take nothing with them when their time is over.
+    # When the time of the two settled assignments is over, they do not count again.
     assert crowd.pending("a", 11.9) == 1
     assert crowd.pending("a", 12) == 0
 
@@ -106,7 +106,7 @@ def test_a_report_of_fewer_viewers_explains_nothing() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """The levels, with all that is outdated among their loads, against a plain count."""
+    """The levels and their heap with outdated loads, compared with a plain count."""
 
     def __init__(self) -> None:
         super().__init__()

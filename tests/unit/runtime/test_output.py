@@ -1,4 +1,4 @@
-"""What commands print ends none of them with a traceback, whatever the encoding of the output."""
+"""No command ends with a traceback because of its output, whatever the encoding."""
 
 import os
 import subprocess

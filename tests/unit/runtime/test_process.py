@@ -11,7 +11,7 @@ from emostream.runtime import process
 
 @pytest.fixture(autouse=True)
 def limit() -> Iterator[tuple[int, int]]:
-    """The soft and the hard limit, which are as they were after the test."""
+    """The soft and the hard limit. They are restored after the test."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield before
     resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,4 +1,4 @@
-"""What the edge holds of a request that it refuses."""
+"""What the HTTP server holds of a request that it refuses."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ PIECE = b"x" * 40_000
 
 
 class Protocol:
-    """A client that sends pieces for ever: before it sends one, it notes the bodies that are held."""
+    """A client that sends pieces for ever, and notes the memory in use before each."""
 
     def __init__(self) -> None:
         self.held: list[int] = []
@@ -39,7 +39,7 @@ def test_nothing_is_held_of_a_refused_body_while_its_client_sends_on() -> None:
         headers={"host": "x", "content-length": str(10 * len(PIECE))},
     )
     protocol = Protocol()
-    # Room for two pieces beside the quarter that is for small bodies.
+    # Room for two pieces, beside the quarter for small bodies.
     limits = Limits(body_bytes=10 * len(PIECE), receiving_bytes=3 * len(PIECE))
     asyncio.run(RsgiApp(create_app("test", Readiness()), limits).__rsgi__(scope, protocol))
     assert protocol.status == 503

@@ -1,4 +1,4 @@
-"""Swarms for tests of the subscriber: of one emoji, with nothing that a test would need to think about."""
+"""Simple swarms of one emoji, for tests of the subscriber."""
 
 from emostream import model
 from emostream.subscriber import frames

@@ -1,4 +1,4 @@
-"""A subscriber's server without Kafka, and a connection to it whose bytes come in the pieces that a test chooses."""
+"""A subscriber's server without Kafka, and a connection that gets its bytes in chosen pieces."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.unit.subscriber.examples import entry
 
 
 class FakeTransport:
-    """What a connection's protocol sees of its socket; what it writes is kept, with its end."""
+    """The transport of a connection's protocol. It keeps what was written, and whether it was closed."""
 
     def __init__(self, protocol: Any) -> None:
         # The fan-out writes to the descriptor, past the transport.
@@ -66,7 +66,7 @@ class FakeTransport:
                 self.protocol.data_received(piece)
 
     def end(self) -> None:
-        """The peer sends no more."""
+        """The peer closes its sending side."""
         if not self.is_cut and not self.protocol.eof_received():
             self.close()
 
@@ -107,7 +107,7 @@ def connected(**settings: Any) -> Iterator[tuple[Server, FakeTransport]]:
 
 
 def exchange(*pieces: bytes, **settings: Any) -> bytes:
-    """All that comes back to these packets."""
+    """The answer to these packets."""
 
     async def run() -> bytes:
         with connected(**settings) as (_, transport):

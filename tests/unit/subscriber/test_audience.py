@@ -1,4 +1,4 @@
-"""Each viewer gets each swarm once, in order, or a reset: whatever comes in whatever order, however slowly it reads."""
+"""Each viewer gets each swarm once, in order, or a reset, in any order of events and however slowly it reads."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ AHEAD_MS = 10_000
 
 
 class FakeViewer:
-    """A connection whose reader takes what is written only when `read` is called; past some bytes, what comes waits."""
+    """A connection that is read only when `read` is called. Above some bytes, further writes wait."""
 
     kind = frames.SSE
 
@@ -72,7 +72,7 @@ class FakeViewer:
 
 
 class House:
-    """An audience with its history, and what it asked to be called soon."""
+    """An audience with its history, and its scheduled calls."""
 
     def __init__(self, max_history_bytes: int = 10**9) -> None:
         self.due: list[tuple[Any, FakeViewer]] = []
@@ -312,7 +312,7 @@ class Audiences(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from((0, 1)), count=st.integers(1, 8), skipped=st.sampled_from((0, 0, 0, 0, 2)))
     def deliver(self, number: int, count: int, skipped: int) -> None:
-        """The next swarms reach a subscriber, made now if need be; now and then some before them are lost."""
+        """The next swarms reach a subscriber. Sometimes some before them are lost."""
         first = self.read_up_to[number] + skipped
         self.read_up_to[number] = first + count
         while len(self.log) < first + count:
@@ -334,12 +334,12 @@ class Audiences(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from((0, 1)), back=st.integers(1, 10), target=viewers)
     def come_back(self, number: int, back: int) -> FakeViewer:
-        """A viewer of a third subscriber comes, with what it has seen there."""
+        """A viewer of a third subscriber joins, with its position there."""
         return self._joined(number, self.log[-min(back, len(self.log))])
 
     @rule(number=st.sampled_from((0, 1)), viewer=consumes(viewers), target=viewers)
     def resume(self, number: int, viewer: FakeViewer) -> FakeViewer:
-        """It loses its connection, with what it has not read, and goes on at either subscriber."""
+        """A viewer loses its connection and unread data, and resumes at either subscriber."""
         viewer.audience.leave(viewer)
         viewer.buffer = b""
         del self.everybody[viewer]
@@ -367,9 +367,9 @@ class Audiences(RuleBasedStateMachine):
         assert all(len(viewer.buffer) <= BUFFER_BYTES + CHUNK_BYTES + largest_frame for viewer in self.everybody)
 
     def teardown(self) -> None:
-        """Once all have read all, each viewer has come to where its subscriber is, or still waits for it."""
+        """Once all have read everything, each viewer is where its subscriber is, or waits for it."""
         for viewer, house in self.everybody.items():
-            # Each turn of a replay gives it a swarm at least.
+            # Each turn of a replay gives the viewer at least one swarm.
             for _ in range(2 * len(self.log)):
                 viewer.read()
                 if house.due:
@@ -389,7 +389,7 @@ class Audiences(RuleBasedStateMachine):
 
 
 def reached(viewer: FakeViewer) -> Position | None:
-    """What a client has come to that read all this viewer received; fails on a gap or a repeat."""
+    """The position of a client that has read all of this. Fails on a gap or a repeat."""
     position = viewer.start
     for message in sse_messages(viewer.received):
         assert not isinstance(message, model.Goodbye)

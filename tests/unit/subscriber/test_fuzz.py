@@ -1,4 +1,4 @@
-"""Whatever bytes come, in whatever packets: a well-formed answer or a close goes out, and nothing breaks."""
+"""Any bytes, in any packets, get a well-formed answer or a close, and nothing breaks."""
 
 import re
 import struct
@@ -17,7 +17,7 @@ from tests.unit.subscriber.rig import FakeTransport, connected, in_loop, new_ser
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 [1-5]\d\d [A-Za-z -]+")
 _HEADER = re.compile(rb"[A-Za-z0-9-]+: [^\r\n\0]*")
 
-# What differs between two answers that are the same.
+# What may differ between two equal answers.
 _CHANGING = re.compile(rb"Date: [^\r]*\r\n|retry: \d+")
 
 _UPGRADE = [
@@ -31,7 +31,7 @@ _WEBSOCKET = b"GET /v1/ws HTTP/1.1\r\n" + b"".join(b"%s: %s\r\n" % header for he
 
 
 def mostly(usual: list[Any], *others: Any) -> st.SearchStrategy[Any]:
-    """One of the usual ones, five times out of six: of several things that are odd, only the first one matters."""
+    """A usual value five times out of six, because only the first odd value of several matters."""
     return st.integers(0, 5).flatmap(lambda number: st.sampled_from(usual if number < 5 else others))
 
 
@@ -100,7 +100,7 @@ def mutated(draw: st.DrawFn, parts: st.SearchStrategy[bytes]) -> list[bytes]:
 
 
 def comparable(answer: bytes) -> bytes:
-    """What has to be the same in all packets.
+    """What must be the same for every division into packets.
 
     A client may send no frame before its WebSocket is accepted, so what becomes of one does not matter.
     """
@@ -109,7 +109,7 @@ def comparable(answer: bytes) -> bytes:
 
 
 def status_of_well_formed(answer: bytes, *, has_ended: bool) -> bytes:
-    """The status of an answer, whole unless it is a stream; fails where it is not as HTTP/1.1 has it."""
+    """The status of an answer, complete unless it is a stream. Fails if it is not valid HTTP/1.1."""
     head, end, body = answer.partition(b"\r\n\r\n")
     assert end, answer
     status_line, *lines = head.split(b"\r\n")

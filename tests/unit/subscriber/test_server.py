@@ -1,4 +1,4 @@
-"""Which answer a request gets, in whatever packets it comes; and what becomes of those who can no longer ask."""
+"""The answer to a request in any packets, and what happens to connections that send no request."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def status_of(answer: bytes) -> int:
 
 
 def head_of(answer: bytes) -> dict[str, str]:
-    """Headers by lower-case name; the values of one that repeats are joined, as HTTP allows."""
+    """Headers by lower-case name. Values of a repeated header are joined."""
     headers: dict[str, str] = {}
     for line in answer.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]:
         name, _, value = line.partition(": ")

@@ -1,4 +1,4 @@
-"""Each batch begins where the last swarm ended; totals never fall, windows never overlap, and doubt stops the start."""
+"""Each batch begins where the last swarm ended. Totals never fall, windows never overlap, doubt stops the start."""
 
 import itertools
 
