@@ -315,7 +315,7 @@ def test_hops_sum_to_the_whole(modules: Browser) -> None:
 
 
 def test_hops_bear_a_clock_that_is_wrong(modules: Browser) -> None:
-    # The servers' clocks are an hour ahead: Kafka's time of the record becomes that of the answer; others shift with it.
+    # The servers' clocks are an hour ahead: Kafka's time of the record becomes that of the answer; the rest shifts too.
     ahead = {name: at + 3_600_000 for name, at in THERE.items()}
     shifted = hops(modules, HERE, ahead)
     assert sum(shifted.values()) == 1500
