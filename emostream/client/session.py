@@ -17,7 +17,7 @@ from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
-from emostream.client.watcher import Verdict, Watcher
+from emostream.client.watcher import Continuity, Watcher
 
 Kind = Literal["sse", "ws"]
 
@@ -59,7 +59,7 @@ class Session:
         except (ValueError, InvalidURI) as error:
             raise StreamLostError(str(error)) from error
 
-    def take(self, message: model.ViewerMessage) -> Verdict:
+    def take(self, message: model.ViewerMessage) -> Continuity:
         """Take the next message of the stream, and return whether it FITS or is a REPEAT.
 
         Raises StreamLostError if the viewer must leave the stream: after a goodbye or a bad message, or at a gap, to
@@ -68,14 +68,14 @@ class Session:
         if isinstance(message, model.Goodbye):
             raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
         try:
-            verdict = self.watcher.take(message)
+            continuity = self.watcher.take(message)
         except ValueError as error:
             raise StreamLostError(str(error)) from error
-        if verdict is Verdict.GAP:
+        if continuity is Continuity.GAP:
             raise StreamLostError(f"a swarm is missing before {message.id}")
-        if verdict is Verdict.FITS:
+        if continuity is Continuity.FITS:
             self._reconnect.arrived()
-        return verdict
+        return continuity
 
     def lost(self, loss: StreamLostError) -> float:
         """Note that the connection was lost, and return the seconds to wait before the next one."""

@@ -12,7 +12,7 @@ from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Address, Response, post_json
 from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
-from emostream.client.watcher import Verdict
+from emostream.client.watcher import Continuity
 
 _ANSWER_TIMEOUT_SECONDS = 10.0
 
@@ -95,7 +95,7 @@ class Viewer:
         await watch(assignment.subscriber, self._session.stream(assignment), self._take, accepted)
 
     def _take(self, message: model.ViewerMessage) -> None:
-        if self._session.take(message) is Verdict.FITS:
+        if self._session.take(message) is Continuity.FITS:
             self._on_message(message)
 
     def _enter(self, state: ViewerState) -> None:

@@ -5,8 +5,8 @@ import enum
 from emostream import model
 
 
-class Verdict(enum.Enum):
-    """The result of checking a message."""
+class Continuity(enum.Enum):
+    """How a message continues what the viewer has."""
 
     FITS = enum.auto()
     REPEAT = enum.auto()
@@ -43,7 +43,7 @@ class Watcher:
         self.totals: model.Counts = {}
         """The total of every emoji as of `sequence`."""
         self.swarms = 0
-        """Swarms with the verdict FITS."""
+        """Swarms that fit."""
         self.snapshots = 0
         self.resets = 0
         self.lost = 0
@@ -63,20 +63,20 @@ class Watcher:
         """Swarms from the first message to the last, by the sequence numbers alone, without those that are `lost`."""
         return self.sequence - self._base
 
-    def take(self, message: model.ViewerMessage) -> Verdict:
+    def take(self, message: model.ViewerMessage) -> Continuity:
         """Check and take the next message. Raises ValueError if its id is malformed."""
         if isinstance(message, model.Goodbye):
-            return Verdict.FITS
+            return Continuity.FITS
         position = model.parse_message_id(message.id)
         if position is None:
             raise ValueError(f"{message.id!r} is no id of a message")
         stream, sequence = position
         if isinstance(message, model.Swarm):
-            verdict = self._judge(stream, sequence)
-            if verdict is Verdict.FITS:
+            continuity = self._check(stream, sequence)
+            if continuity is Continuity.FITS:
                 self._count(message)
                 self.sequence = sequence
-            return verdict
+            return continuity
         if stream == self.stream:
             self.lost += max(0, sequence - self.sequence)
         if isinstance(message, model.Reset):
@@ -86,16 +86,16 @@ class Watcher:
         self._base += sequence - self.sequence
         self.stream, self.sequence = position
         self.totals = dict(message.totals)
-        return Verdict.FITS
+        return Continuity.FITS
 
-    def _judge(self, stream: str, sequence: int) -> Verdict:
+    def _check(self, stream: str, sequence: int) -> Continuity:
         if stream == self.stream and sequence <= self.sequence:
             self.repeats += 1
-            return Verdict.REPEAT
+            return Continuity.REPEAT
         if stream != self.stream or sequence != self.sequence + 1:
             self.gaps += 1
-            return Verdict.GAP
-        return Verdict.FITS
+            return Continuity.GAP
+        return Continuity.FITS
 
     def _count(self, swarm: model.Swarm) -> None:
         self.swarms += 1

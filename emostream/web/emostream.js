@@ -326,12 +326,12 @@ export class EmoStream extends EventTarget {
   }
 
   #deliver(type, message) {
-    const verdict = this.#progress.take(type, message);
-    if (verdict === "next") {
+    const continuity = this.#progress.take(type, message);
+    if (continuity === "next") {
       this.#failures = 0;
       this.#excluded = [];
       this.#emit(type, message);
-    } else if (verdict === "repeat") {
+    } else if (continuity === "repeat") {
       this.repeats += 1;
       this.#emit("repeat", message);
     } else {

@@ -39,6 +39,6 @@ def write(findings: Findings, directory: Path) -> None:
 
 
 def _cells(figure: Figure) -> list[str]:
-    verdict = ("[green]reached" if figure.is_reached else "[bold red]short") if figure.is_judged else ""
+    result = ("[green]reached" if figure.is_reached else "[bold red]short") if figure.is_judged else ""
     name = f"{figure.name} ({figure.note})" if figure.note else figure.name
-    return [name, number(figure.value), figure.unit, figure.bound, verdict]
+    return [name, number(figure.value), figure.unit, figure.bound, result]

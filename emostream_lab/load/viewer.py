@@ -11,7 +11,7 @@ from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
-from emostream.client.watcher import Verdict
+from emostream.client.watcher import Continuity
 from emostream.model import Reset, Swarm, ViewerMessage
 from emostream_lab.account.tally import Spectator
 from emostream_lab.load.http import READ_BYTES, Endpoint, connect
@@ -111,7 +111,7 @@ class Viewer:
                 pause(_SLOW_SECONDS)
 
     def _take(self, message: ViewerMessage, came: float, opened: float) -> None:
-        if self.session.take(message) is Verdict.REPEAT:
+        if self.session.take(message) is Continuity.REPEAT:
             self._record.failed("DELIVERY", "swarm", "repeat")
         elif isinstance(message, Swarm):
             self._on_swarm(message, came, opened)

@@ -6,7 +6,7 @@ from emostream import model
 from emostream.client.errors import NotAnsweredError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.session import Kind, Session
-from emostream.client.watcher import Verdict
+from emostream.client.watcher import Continuity
 
 ASSIGNMENT = model.Assignment("c/1", "c", "http://host:1/v1/stream", "ws://host:1/v1/ws")
 
@@ -34,7 +34,7 @@ def test_the_stream_resumes_after_the_last_message(kind: Kind) -> None:
     assert asked(viewer) == {"user_id": "u1", "exclude": []}
     assert b"s-5" not in viewer.stream(viewer.assigned(answer())).request()
     viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
-    assert viewer.take(swarm(5)) is Verdict.FITS
+    assert viewer.take(swarm(5)) is Continuity.FITS
     assert b"s-5" in viewer.stream(viewer.assigned(answer())).request()
 
 
@@ -82,7 +82,7 @@ def test_a_repeat_is_told_and_what_ends_the_stream_is_raised() -> None:
     viewer = session()
     viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
     viewer.take(swarm(5))
-    assert viewer.take(swarm(5)) is Verdict.REPEAT
+    assert viewer.take(swarm(5)) is Continuity.REPEAT
     for wrong, said in [
         (swarm(7), "missing before s-7"),
         (model.Goodbye(), "goodbye"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream import model
-from emostream.client.watcher import Verdict, Watcher
+from emostream.client.watcher import Continuity, Watcher
 
 WINDOW = model.Window(0, 1)
 
@@ -23,7 +23,7 @@ def reset(sequence: int, stream: str = "s") -> model.Reset:
     return model.Reset(f"{stream}-{sequence}", sequence, {"🔥": sequence})
 
 
-def watching(*messages: model.ViewerMessage) -> tuple[Watcher, list[Verdict]]:
+def watching(*messages: model.ViewerMessage) -> tuple[Watcher, list[Continuity]]:
     watcher = Watcher()
     return watcher, [watcher.take(message) for message in messages]
 
@@ -33,30 +33,30 @@ def test_it_starts_with_nothing_to_resume() -> None:
 
 
 def test_swarms_follow_a_snapshot() -> None:
-    watcher, verdicts = watching(snapshot(4), swarm(5, 5), swarm(6, 6))
-    assert set(verdicts) == {Verdict.FITS}
+    watcher, found = watching(snapshot(4), swarm(5, 5), swarm(6, 6))
+    assert set(found) == {Continuity.FITS}
     assert (watcher.resume_id, watcher.swarms, watcher.snapshots) == ("s-6", 2, 1)
     assert watcher.totals == {"🔥": 6, "👏": 9}
     assert (watcher.gaps, watcher.repeats, watcher.mismatches, watcher.lost) == (0, 0, 0, 0)
 
 
 def test_a_repeat_changes_nothing() -> None:
-    watcher, verdicts = watching(snapshot(4), swarm(5, 5), swarm(5, 5))
-    assert verdicts[-1] is Verdict.REPEAT
+    watcher, found = watching(snapshot(4), swarm(5, 5), swarm(5, 5))
+    assert found[-1] is Continuity.REPEAT
     assert (watcher.resume_id, watcher.swarms, watcher.repeats) == ("s-5", 1, 1)
 
 
 @pytest.mark.parametrize("message", [swarm(7, 7), swarm(5, 5, stream="t")], ids=["sequence", "stream"])
 def test_a_gap_leaves_the_position_for_a_resume(message: model.Swarm) -> None:
-    watcher, verdicts = watching(snapshot(4), message)
-    assert verdicts[-1] is Verdict.GAP
+    watcher, found = watching(snapshot(4), message)
+    assert found[-1] is Continuity.GAP
     assert (watcher.resume_id, watcher.gaps) == ("s-4", 1)
     watcher.take(swarm(5, 5))
     assert watcher.resume_id == "s-5"
 
 
 def test_a_swarm_before_any_totals_is_a_gap() -> None:
-    assert watching(swarm(1, 1))[1] == [Verdict.GAP]
+    assert watching(swarm(1, 1))[1] == [Continuity.GAP]
 
 
 def test_a_reset_tells_how_many_swarms_are_lost() -> None:
@@ -87,7 +87,7 @@ def test_a_malformed_id_is_refused() -> None:
 @given(st.integers(0, 20), st.lists(st.integers(1, 40)))
 def test_whatever_comes_only_the_next_swarm_is_taken(first: int, sequences: list[int]) -> None:
     watcher, _ = watching(snapshot(first))
-    seen = [sequence for sequence in sequences if watcher.take(swarm(sequence, sequence)) is Verdict.FITS]
+    seen = [sequence for sequence in sequences if watcher.take(swarm(sequence, sequence)) is Continuity.FITS]
     assert seen == list(range(first + 1, first + 1 + len(seen)))
     assert watcher.swarms + watcher.repeats + watcher.gaps == len(sequences)
     assert watcher.mismatches == 0

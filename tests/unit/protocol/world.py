@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from emostream import model
-from emostream.client.watcher import Verdict, Watcher
+from emostream.client.watcher import Continuity, Watcher
 from emostream.errors import EmoStreamError
 from emostream.publisher.relay import Decision, Relay, SourcePosition, source_position_of
 from emostream.subscriber import frames
@@ -321,7 +321,7 @@ class Viewer:
         """Read this many messages, or all if there are fewer, and check that they keep the promise."""
         assert self.connection is not None
         for _ in range(min(messages, len(self.connection.unread))):
-            verdict = self.watcher.take(self.connection.read())
-            assert verdict is Verdict.FITS, f"a viewer at {self.watcher.resume_id} got a {verdict.name}"
+            continuity = self.watcher.take(self.connection.read())
+            assert continuity is Continuity.FITS, f"a viewer at {self.watcher.resume_id} got a {continuity.name}"
             assert self.watcher.mismatches == 0, "counts and totals of a swarm contradict what the viewer saw before"
             assert self.watcher.lost == 0, "a viewer was reset over swarms that the history holds"
