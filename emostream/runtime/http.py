@@ -63,7 +63,7 @@ _OTHER_PATH = "other"
 
 
 class Deferred(Response):
-    """What a view returns when its answer is not decided yet; the edge awaits `outcome` and sends that instead."""
+    """What a view returns when its answer is not decided yet; the server awaits `outcome` and sends that instead."""
 
     default_mimetype = None
 
@@ -101,7 +101,7 @@ class _App(Flask):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the edge takes in.
+    """Limits of what the server receives.
 
     `body_bytes` and `body_timeout_seconds` are for each body; `receiving_bytes` is for all bodies on their way in
     together, and one that would exceed it gets 503. Connections past `connections` wait to be accepted. A client that
