@@ -22,6 +22,7 @@ WRONG = Figures(
     p50_ms=None,
     p99_ms=None,
     lost={"🔥": 3},
+    problems=["3 reactions were lost: accepted and never counted: 🔥 3"],
     is_final=True,
 )
 
