@@ -29,13 +29,13 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
-# The files that start Spark. Those of a group run one after the other: more than three at the same time are too many
-# for two cores. The files that use the fixture `pipeline` are in one group, and so share it.
+# The files that start Spark. Those of a group run one after the other, so no more than two run at the same time:
+# three are too many for two cores. The files that use the fixture `pipeline` are in one group, and so share it.
 SPARK_GROUPS = {
     "tests/integration/aggregator/test_counting.py": "aggregator",
     "tests/integration/aggregator/test_takeover.py": "aggregator",
     "tests/integration/test_events.py": "pipelines",
-    "tests/integration/test_local_demo.py": "demo",
+    "tests/integration/test_local_demo.py": "pipelines",
     "tests/integration/test_load_pipeline.py": "pipelines",
     "tests/integration/test_class_archives.py": "pipelines",
     "tests/faults/test_chaos.py": "pipelines",

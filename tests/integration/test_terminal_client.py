@@ -26,6 +26,9 @@ TIMEOUT_SECONDS = 60
 pytestmark = pytest.mark.spark
 
 
+_LOOK_SECONDS = 0.5
+
+
 class Terminal:
     """A terminal of a given size in which one command runs, and its current screen."""
 
@@ -63,10 +66,12 @@ class Terminal:
             self._read()
 
     def drag(self, columns: int, lines: int) -> None:
-        """Resize by several sizes, as a person does. On a busy machine a single one was lost."""
+        """Resize by several sizes, as a person does, and look at each. On a busy machine a single one was lost."""
         for more in (4, 3, 2, 1, 0):
             self.resize(columns, lines + more)
-            self._read()
+            end = time.monotonic() + _LOOK_SECONDS
+            while time.monotonic() < end:
+                self._read()
 
     def close(self) -> None:
         if self.process.poll() is None:
