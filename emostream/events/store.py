@@ -1,24 +1,21 @@
 """The table of events in ZooKeeper: it is one node, so that a change of any event is one version of the whole."""
 
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 
 from emostream.errors import EmoStreamError
 from emostream.events import table as tables
 from emostream.events.steps import Seen, View
 from emostream.events.table import Table
 from emostream.runtime import logs
+from emostream.runtime.coordination import BackgroundWork
 
 log = logs.get(__name__)
 
 PATH = "/events"
-_RETRY_SECONDS = 1.0
 _NO_NODE = -1
 
 
@@ -30,11 +27,8 @@ class Follower:
         self._client = client
         self._on_change = on_change
         self.seen: Seen | None = None
-        # At most one thread reads; what changes meanwhile it reads next.
-        self._is_reading = False
-        self._has_changed = False
         self._is_started = False
-        self._lock = threading.Lock()
+        self._reading = BackgroundWork(client, self._read, "ZooKeeper does not answer what the events are", PATH)
 
     @property
     def revision(self) -> int:
@@ -46,41 +40,18 @@ class Follower:
         if not self._is_started:
             self._is_started = True
             self._client.add_listener(self._on_state)
-            self._read_soon()
+            self._reading.ask()
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
-            self._read_soon()
+            self._reading.ask()
         elif self.seen is not None:
             self._tell(self.seen._replace(is_current=False))
 
-    def _read_soon(self, _: Any = None) -> None:
-        with self._lock:
-            self._has_changed = True
-            if self._is_reading:
-                return
-            self._is_reading = True
-        self._client.handler.spawn(self._read)
-
     def _read(self) -> None:
-        while True:
-            with self._lock:
-                if not self._has_changed:
-                    self._is_reading = False
-                    return
-                self._has_changed = False
-            try:
-                self._read_once()
-            except (KazooException, KazooTimeoutError) as error:
-                log.warning("the table of events is not answered", error=repr(error))
-                if self._client.connected:
-                    self._has_changed = True
-                    self._client.handler.sleep_func(_RETRY_SECONDS)
-
-    def _read_once(self) -> None:
         # A server of ZooKeeper may lag behind the others until it is asked to catch up.
         self._client.sync(PATH)
-        stat = self._client.exists(PATH, watch=self._read_soon)
+        stat = self._client.exists(PATH, watch=lambda _: self._reading.ask())
         try:
             content, stat = self._client.get(PATH) if stat else (b"", None)
             table, problems = tables.decode(content)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,49 @@ def _release(lock: Any) -> None:
         lock.release()
 
 
+class BackgroundWork:
+    """Does some work with ZooKeeper in a thread of kazoo's, one time after the other, whenever it is asked to.
+
+    However long ZooKeeper takes, at most one thread works. If it is asked meanwhile, it does the work once more. Work
+    that raises is logged and done again after a second. Without a connection it is not: whoever asks must ask again
+    once ZooKeeper is back.
+    """
+
+    def __init__(self, client: KazooClient, work: Callable[[], object], failure: str, path: str) -> None:
+        """`failure` and `path` are logged when `work` raises."""
+        self._client = client
+        self._work = work
+        self._failure = failure
+        self._path = path
+        self._is_working = False
+        self._is_asked = False
+        self._lock = threading.Lock()  # of these two; held for moments only
+
+    def ask(self) -> None:
+        """Have the work done soon. Never waits, and may be called from any thread."""
+        with self._lock:
+            self._is_asked = True
+            if self._is_working:
+                return
+            self._is_working = True
+        self._client.handler.spawn(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._is_asked:
+                    self._is_working = False
+                    return
+                self._is_asked = False
+            try:
+                self._work()
+            except Exception as error:
+                log.warning(self._failure, path=self._path, error=repr(error))
+                if self._client.connected:
+                    self._is_asked = True
+                    self._client.handler.sleep_func(_RETRY_SECONDS)
+
+
 class Registration:
     """An ephemeral node that holds a JSON object, made again after each loss of the session or of the node itself.
 
@@ -225,10 +268,7 @@ class Registration:
         self.holder = ""
         """The process that has the name, where another one has it."""
         self._value: bytes | None = None
-        # At most one thread writes, however long ZooKeeper takes; what changes meanwhile it writes next.
-        self._is_writing = False
-        self._has_changed = False
-        self._lock = threading.Lock()  # of these three; held for moments only
+        self._writing = BackgroundWork(client, self._write, "ZooKeeper does not answer a registration", path)
         client.add_listener(self._on_state)
 
     def update(self, content: Mapping[str, Any]) -> None:
@@ -240,43 +280,21 @@ class Registration:
         self._set(None)
 
     def _set(self, value: bytes | None) -> None:
-        with self._lock:
-            self._value = value
-        self._write_soon()
+        self._value = value
+        self._writing.ask()
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
-            self._write_soon()
+            self._writing.ask()
 
     def _on_event(self, event: Any) -> None:
         # Each own write changes the node; another process's node is read again after each change.
         if event.type == EventType.DELETED or (event.type == EventType.CHANGED and self.holder):
-            self._write_soon()
-
-    def _write_soon(self) -> None:
-        with self._lock:
-            self._has_changed = True
-            if self._is_writing:
-                return
-            self._is_writing = True
-        self._client.handler.spawn(self._write)
+            self._writing.ask()
 
     def _write(self) -> None:
-        while True:
-            with self._lock:
-                if not self._has_changed:
-                    self._is_writing = False
-                    return
-                self._has_changed = False
-                value = self._value
-            try:
-                self._withdraw() if value is None else self._register(value)
-            except Exception as error:
-                log.warning("ZooKeeper does not answer a registration", path=self._path, error=repr(error))
-                # Without a connection `_on_state` writes again, once ZooKeeper is back.
-                if self._client.connected:
-                    self._has_changed = True
-                    self._client.handler.sleep_func(_RETRY_SECONDS)
+        value = self._value
+        self._withdraw() if value is None else self._register(value)
 
     def _withdraw(self) -> None:
         node = self._read()
@@ -338,8 +356,31 @@ class _Node:
 
 def _identity_in(content: bytes) -> str:
     """The `process` of a registration; empty where it names none."""
+    return str(_decode(content).get(_PROCESS, ""))
+
+
+def children(client: KazooClient, path: str) -> list[str]:
+    """The names of the nodes below a node, in order; none if it does not exist."""
+    try:
+        return sorted(client.get_children(path))
+    except NoNodeError:
+        return []
+
+
+def registrations(client: KazooClient, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read each node below a node: its name, and its JSON object, which is empty if it cannot be read.
+
+    A node that goes meanwhile is left out.
+    """
+    for name in children(client, path):
+        with contextlib.suppress(NoNodeError):
+            content, _ = client.get(f"{path}/{name}")
+            yield name, _decode(content)
+
+
+def _decode(content: bytes) -> dict[str, Any]:
     try:
         registered = json.loads(content)
     except ValueError:
-        return ""
-    return str(registered.get(_PROCESS, "")) if isinstance(registered, dict) else ""
+        return {}
+    return registered if isinstance(registered, dict) else {}

@@ -68,6 +68,21 @@ def test_each_change_is_followed_by_its_revision(connect_to: Connect) -> None:
     assert store.change(client, lambda table: table) == revisions[-1]
 
 
+def test_a_follower_goes_on_after_any_error(connect_to: Connect) -> None:
+    told: list[Seen] = []
+
+    def take(seen: Seen) -> None:
+        told.append(seen)
+        if len(told) == 1:
+            raise RuntimeError("the loop of this process is closed")
+
+    follower = Follower(connect_to(), take)
+    follower.start()
+    wait_until(lambda: told)
+    store.change(connect_to(), open_event("a"))
+    wait_until(lambda: told[-1].view.table.keys() == {"a"})
+
+
 def test_junk_is_ignored_and_the_last_table_stays_in_force(connect_to: Connect) -> None:
     client = connect_to()
     follower, _ = follow(connect_to())
