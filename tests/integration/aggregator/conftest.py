@@ -40,9 +40,9 @@ TIMEOUT_SECONDS = 240
 CLUSTERS = ClustersSettings(names=("cluster1",))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broker(server_dir: Path) -> Iterator[Server]:
-    """A broker for this file, because the topics' names are fixed and each test recreates them."""
+    """A broker for the files of this folder, because the topics' names are fixed and each test recreates them."""
     with own_broker(server_dir / "aggregator") as broker:
         yield broker
 
