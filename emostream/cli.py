@@ -5,6 +5,7 @@ Each subcommand imports its tier only when it runs, so that no tier needs what a
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import click
@@ -188,6 +189,14 @@ def aggregator() -> None:
     )
 
 
+def _tell_changes(sentences: Sequence[str], *, check: bool) -> None:
+    for sentence in sentences:
+        click.echo(sentence)
+    click.echo(f"changed={len(sentences)}")
+    if check and sentences:
+        sys.exit(1)
+
+
 @main.group("topics")
 def topics_group() -> None:
     """Make and reconcile the topics."""
@@ -204,11 +213,7 @@ def topics_apply(check: bool, new_stream: bool) -> None:
     sentences = topics.apply(
         config.load(config.KafkaSettings), config.load(config.ClustersSettings), new_stream=new_stream, check=check
     )
-    for sentence in sentences:
-        click.echo(sentence)
-    click.echo(f"changed={len(sentences)}")
-    if check and sentences:
-        sys.exit(1)
+    _tell_changes(sentences, check=check)
 
 
 @main.group("events")
@@ -236,11 +241,11 @@ _TIMEOUT = click.option(
 @_TIMEOUT
 def events_open(event: str, title: str | None, palette: str | None, listed: bool | None, timeout_seconds: int) -> None:
     """Open EVENT, or change what an open one is; return once every process has applied it."""
-    from emostream.operate.events import Wish  # noqa: PLC0415
+    from emostream.operate.events import EventOptions  # noqa: PLC0415
 
     words = None if palette is None else [word.strip() for word in palette.split(",") if word.strip()]
     with _operator(timeout_seconds) as operator:
-        operator.open(event, Wish(title, words, listed))
+        operator.open(event, EventOptions(title, words, listed))
     click.echo(f"{event} is open")
 
 
@@ -276,11 +281,7 @@ def events_apply(file: BinaryIO, check: bool, timeout_seconds: int) -> None:
     wanted = events.read_list(file.read())
     with _operator(timeout_seconds) as operator:
         sentences = events.apply(operator, wanted, check=check)
-    for sentence in sentences:
-        click.echo(sentence)
-    click.echo(f"changed={len(sentences)}")
-    if check and sentences:
-        sys.exit(1)
+    _tell_changes(sentences, check=check)
 
 
 @events_group.command("list")

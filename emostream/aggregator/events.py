@@ -1,26 +1,25 @@
 """The aggregator's work for the events, in a thread of its own: it opens, ends and takes them out, and tells so."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from emostream.errors import EmoStreamError
 from emostream.events import store
-from emostream.events.steps import Steward
+from emostream.events.steps import LeaderSteps
 from emostream.events.store import Follower
 from emostream.model import Swarm
 from emostream.runtime import logs
+from emostream.runtime.coordination import registrations
 from emostream.swarms.rules import Changes, progress_of
 
 log = logs.get(__name__)
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _INGESTS = "/services/ingest"
 
 
@@ -44,11 +43,11 @@ class EventKeeper:
         self._last = last
         self._write = write
         self._ends = ends
-        self._steward = Steward()
+        self._steps = LeaderSteps()
 
     def run(self, stop: threading.Event) -> None:
         """Work until stopped. While ZooKeeper or Kafka does not answer, it tries again."""
-        while not stop.wait(_LOOK_SECONDS):
+        while not stop.wait(_POLL_SECONDS):
             try:
                 self.step()
             except (KazooException, KazooTimeoutError, EmoStreamError) as error:
@@ -59,39 +58,23 @@ class EventKeeper:
         if self._follower.seen is None:
             return
         view, last, now_ms = self._follower.seen.view, self._last(), time.time_ns() // 1_000_000
-        if unconfirmed := self._steward.unconfirmed(view, last.parts):
-            confirmed = self._steward.confirm(unconfirmed, self._confirmations())
+        if unconfirmed := self._steps.unconfirmed(view, last.parts):
+            confirmed = self._steps.confirm(unconfirmed, self._confirmations())
             if confirmed:
-                self._steward.take_ends(confirmed, self._ends())
-        changes = self._steward.changes(view, last.parts, progress_of(last).offsets, now_ms)
+                self._steps.take_ends(confirmed, self._ends())
+        changes = self._steps.changes(view, last.parts, progress_of(last).offsets, now_ms)
         if changes is not None:
             if not self._write(changes):
                 return
-            self._steward.wrote(view)
+            self._steps.wrote(view)
             log.info("events", opened=list(changes.opened), ended=list(changes.ended), archived=list(changes.archived))
-        table = self._steward.table_to_tell(view, self._last().parts, now_ms)
+        table = self._steps.table_to_tell(view, self._last().parts, now_ms)
         if table is not None:
             store.replace(self._client, view.version, table)
 
     def _confirmations(self) -> Iterator[Mapping[str, str]]:
-        """What each registered ingest has confirmed."""
+        """What each registered ingest has confirmed; nothing if its registration cannot be read."""
         self._client.sync(_INGESTS)
-        try:
-            names = self._client.get_children(_INGESTS)
-        except NoNodeError:
-            return
-        for name in names:
-            try:
-                content, _ = self._client.get(f"{_INGESTS}/{name}")
-            except NoNodeError:
-                continue
-            yield _closed(content)
-
-
-def _closed(content: bytes) -> Mapping[str, str]:
-    """The events that a registration confirms as closed; none if it cannot be read."""
-    try:
-        registration: Any = json.loads(content)
-        return dict(registration["closed"])
-    except (ValueError, KeyError, TypeError):
-        return {}
+        for _, registration in registrations(self._client, _INGESTS):
+            closed = registration.get("closed")
+            yield closed if isinstance(closed, dict) else {}

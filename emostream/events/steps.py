@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     is_current: bool
 
 
-class Steward:
+class LeaderSteps:
     """The aggregator's side of the protocol, during one term as leader.
 
     For each closing event it takes the ends of `reactions` once all ingests have confirmed the close. When the last

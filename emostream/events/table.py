@@ -84,8 +84,8 @@ def check_id(event: str) -> None:
         )
 
 
-def opened(table: Table, event: str, wish: Definition, now_ms: int) -> Table:
-    """Open an event with the title, palette and listing of `wish`, or give an open event these.
+def opened(table: Table, event: str, requested: Definition, now_ms: int) -> Table:
+    """Open an event with the title, palette and listing of `requested`, or give an open event these.
 
     An event that was closed begins anew, with no counts. Raises EmoStreamError if the event cannot be opened now.
     """
@@ -93,10 +93,10 @@ def opened(table: Table, event: str, wish: Definition, now_ms: int) -> Table:
     known = table.get(event)
     if known is None or known.state == "closed":
         stream = new_stream_id(now_ms, known.stream if known else None)
-        return {**table, event: msgspec.structs.replace(wish, state="opening", stream=stream, ended_ms=None)}
+        return {**table, event: msgspec.structs.replace(requested, state="opening", stream=stream, ended_ms=None)}
     if known.state not in {"opening", "open"}:
         raise EmoStreamError(f"the event {event} is {known.state}: open it again when that is done.")
-    return {**table, event: msgspec.structs.replace(wish, state=known.state, stream=known.stream)}
+    return {**table, event: msgspec.structs.replace(requested, state=known.state, stream=known.stream)}
 
 
 def check_room(table: Table, max_record_bytes: int) -> None:
@@ -121,9 +121,9 @@ def largest_part_bytes(event: str, definition: Definition) -> int:
 
 def closed(table: Table, event: str) -> Table:
     """Close an event; one that is closed stays so. Raises EmoStreamError if there is no such event."""
-    known = _known(table, event)
-    if known.state in {"opening", "open"}:
-        return {**table, event: msgspec.structs.replace(known, state="closing")}
+    definition = definition_of(table, event)
+    if definition.state in {"opening", "open"}:
+        return {**table, event: msgspec.structs.replace(definition, state="closing")}
     return table
 
 
@@ -133,21 +133,22 @@ def archived(table: Table, event: str, now_ms: int, retention_ms: int, *, force:
     Raises EmoStreamError if the event is not closed, or if it ended less than `retention_ms` ago and `force` is not
     set: a reaction that comes late is a dead letter from then on.
     """
-    known = _known(table, event)
-    if known.state == "archiving":
+    definition = definition_of(table, event)
+    if definition.state == "archiving":
         return table
-    if known.state != "closed":
-        raise EmoStreamError(f"the event {event} is {known.state}: close it first.")
-    wait_ms = (known.ended_ms or 0) + retention_ms - now_ms
+    if definition.state != "closed":
+        raise EmoStreamError(f"the event {event} is {definition.state}: close it first.")
+    wait_ms = (definition.ended_ms or 0) + retention_ms - now_ms
     if wait_ms > 0 and not force:
         raise EmoStreamError(
             f"the event {event} ended less than {retention_ms / 3_600_000:g} h ago, and Kafka still holds its "
             f"reactions: archive it in {wait_ms / 3_600_000:.1f} h, or now with --force."
         )
-    return {**table, event: msgspec.structs.replace(known, state="archiving")}
+    return {**table, event: msgspec.structs.replace(definition, state="archiving")}
 
 
-def _known(table: Table, event: str) -> Definition:
+def definition_of(table: Table, event: str) -> Definition:
+    """Return the definition of an event. Raises EmoStreamError if there is no such event."""
     check_id(event)
     if event not in table:
         raise EmoStreamError(f"there is no event {event}: `emostream events list` shows those that there are.")

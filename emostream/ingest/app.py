@@ -11,7 +11,7 @@ from emostream import model, palette
 from emostream.config import IngestSettings
 from emostream.ingest import metrics, openapi
 from emostream.ingest.committer import Committed, NotAccepted, Outcome
-from emostream.ingest.doors import Doors, Refusal
+from emostream.ingest.events import Events, Refusal
 from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
 from emostream.model import MAIN
 from emostream.runtime import http
@@ -24,8 +24,8 @@ _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
 
 
-def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, doors: Doors) -> Flask:
-    """The Flask app; `submit` takes a request or refuses it at once. `doors` changes on the same thread alone."""
+def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, events: Events) -> Flask:
+    """The Flask app; `submit` takes a request or refuses it at once. `events` changes on the same thread alone."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
     buttons = palette.buttons(settings.palette)
@@ -39,7 +39,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, d
     def post_event_reactions(event: str) -> Response:
         if event == MAIN:
             return _take(MAIN, spellings)
-        known = doors.find(event)
+        known = events.find(event)
         return _refuse(event, known) if isinstance(known, Refusal) else _take(event, _spellings(known.palette))
 
     def _take(event: str, spellings: Mapping[str, str]) -> Response:
@@ -62,7 +62,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, d
     def get_event_palette(event: str) -> Response:
         if event == MAIN:
             return get_palette()
-        known = doors.find(event)
+        known = events.find(event)
         return _refuse(event, known) if isinstance(known, Refusal) else jsonify(emoji=known.palette, any=False)
 
     @app.get("/v1/openapi.json")

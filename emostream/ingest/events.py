@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
 
 
 @dataclass
-class Doors:
+class Events:
     """The events as this ingest sees them.
 
     `table` is the last one that was read. `is_current` is whether ZooKeeper still tells of each change. `is_registered`

@@ -10,7 +10,7 @@ from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
 from emostream.events.store import Follower
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
-from emostream.ingest.doors import Doors
+from emostream.ingest.events import Events
 from emostream.runtime import coordination, http, logs, process
 from emostream.runtime.coordination import Registration, process_identity
 from emostream.runtime.http import Limits
@@ -41,8 +41,8 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     readiness = Readiness("kafka", "accepting")
     committer = Committer(settings, kafka, readiness)
-    doors = Doors()
-    app = create_app(settings, readiness, committer.submit, doors)
+    events = Events()
+    app = create_app(settings, readiness, committer.submit, events)
     limits = Limits(
         settings.max_body_bytes,
         settings.body_timeout_ms / 1000,
@@ -57,9 +57,9 @@ async def _run(
     identity = process_identity(listener.address)
     registration = Registration(presence, f"/services/ingest/{listener.name}", identity)
     loop = asyncio.get_running_loop()
-    follower = Follower(presence, lambda seen: loop.call_soon_threadsafe(doors.follow, seen))
+    follower = Follower(presence, lambda seen: loop.call_soon_threadsafe(events.follow, seen))
     facts = {"url": listener.url, "admin_url": admin.url, "leader": False}
-    registering = asyncio.create_task(_keep_registered(registration, follower, doors, committer, facts))
+    registering = asyncio.create_task(_keep_registered(registration, follower, events, committer, facts))
     process.collect_garbage_rarely()
     log.info("serving", url=listener.url, admin_url=admin.url)
     stopping = asyncio.create_task(told_to_stop.wait())
@@ -77,14 +77,14 @@ async def _run(
 
 
 async def _keep_registered(
-    registration: Registration, follower: Follower, doors: Doors, committer: Committer, facts: Mapping[str, object]
+    registration: Registration, follower: Follower, events: Events, committer: Committer, facts: Mapping[str, object]
 ) -> None:
     """Tell in the registration which table of events is followed, and which closing events are confirmed."""
     told = None
     while True:
         if registration.was_made:
             follower.start()
-        content = {**facts, "events": doors.revision, "closed": doors.confirmed(committer.is_in_flight)}
+        content = {**facts, "events": events.revision, "closed": events.confirmed(committer.is_in_flight)}
         if content != told:
             registration.update(content)
             told = content

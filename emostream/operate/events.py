@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from emostream import model
@@ -20,7 +20,7 @@ from emostream.events import store
 from emostream.events import table as tables
 from emostream.events.table import MAX_PALETTE, Definition, Table
 from emostream.model import MAIN
-from emostream.runtime.coordination import connect
+from emostream.runtime.coordination import children, connect, registrations
 
 # The tiers whose registration names the revision that they follow. Publishers relay any record.
 _FOLLOWERS = {"ingest", "aggregator", "registry", "subscriber"}
@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Wish:
+class EventOptions:
     """What an operator asks for. None keeps what a known event has; a new one needs a title."""
 
     title: str | None = None
@@ -46,12 +46,12 @@ class Operator:
         self._kafka = kafka
         self._timeout_seconds = timeout_seconds
 
-    def open(self, event: str, wish: Wish) -> None:
+    def open(self, event: str, options: EventOptions) -> None:
         """Open an event. Raises EmoStreamError if a process is of an older release, or if a record has no room."""
         self._refuse_older_processes()
 
         def opened(table: Table) -> Table:
-            changed = tables.opened(table, event, _definition(event, wish, table.get(event)), _now_ms())
+            changed = tables.opened(table, event, _definition(event, options, table.get(event)), _now_ms())
             tables.check_room(changed, self._kafka.max_record_bytes)
             return changed
 
@@ -71,7 +71,7 @@ class Operator:
         if wanted.state == "closed":
             self.close(wanted.event)
         else:
-            self.open(wanted.event, wanted.wish)
+            self.open(wanted.event, wanted.options)
 
     def table(self) -> Table:
         """Return the table as it is now."""
@@ -125,27 +125,11 @@ class Operator:
     def _processes(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Each registered process: its tier, what an operator calls it, and its registration."""
         for root in ("/services", "/subscribers"):
-            for group in self._children(root):
+            for group in children(self._client, root):
                 tier = group if root == "/services" else "subscriber"
-                for name in self._children(f"{root}/{group}"):
+                for name, content in registrations(self._client, f"{root}/{group}"):
                     shown = f"{tier} {name}" if root == "/services" else f"{tier} {group}/{name}"
-                    yield tier, shown, self._content(f"{root}/{group}/{name}")
-
-    def _children(self, path: str) -> list[str]:
-        try:
-            return sorted(self._client.get_children(path))
-        except NoNodeError:
-            return []
-
-    def _content(self, path: str) -> dict[str, Any]:
-        try:
-            content = json.loads(self._client.get(path)[0])
-        except NoNodeError:
-            # Gone by now, so there is nobody to wait for.
-            return {"events": 2**63}
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
+                    yield tier, shown, content
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -158,9 +142,9 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     state: Literal["open", "closed"] = "open"
 
     @property
-    def wish(self) -> Wish:
+    def options(self) -> EventOptions:
         """What to open it with. A list says all of an event, so what it does not name is the default."""
-        return Wish(self.title or self.event, self.palette or ("default",), self.listed)
+        return EventOptions(self.title or self.event, self.palette or ("default",), self.listed)
 
 
 def read_list(content: bytes) -> list[Wanted]:
@@ -199,7 +183,7 @@ def _difference(wanted: Wanted, table: Table) -> str:
     tables.check_id(wanted.event)
     if known is None or known.state != "open":
         return f"{wanted.event}: open it"
-    asked = _definition(wanted.event, wanted.wish, known)
+    asked = _definition(wanted.event, wanted.options, known)
     fields = ("title", "palette", "listed")
     changed = [name for name in fields if getattr(asked, name) != getattr(known, name)]
     return f"{wanted.event}: set {', '.join(changed)}" if changed else ""
@@ -234,20 +218,18 @@ def lines(table: Table) -> list[str]:
 
 def describe(event: str, table: Table) -> str:
     """Return one event as JSON. Raises EmoStreamError if there is none."""
-    if event not in table:
-        raise EmoStreamError(f"there is no event {event}: `emostream events list` shows those that there are.")
-    fields = {"event": event, **{name: getattr(table[event], name) for name in Definition.__struct_fields__}}
+    fields = {"event": event, **msgspec.structs.asdict(tables.definition_of(table, event))}
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _definition(event: str, wish: Wish, known: Definition | None) -> Definition:
-    title = wish.title if wish.title is not None else known.title if known else ""
+def _definition(event: str, options: EventOptions, known: Definition | None) -> Definition:
+    title = options.title if options.title is not None else known.title if known else ""
     if not 1 <= len(title) <= tables.MAX_TITLE_CHARACTERS:
         raise EmoStreamError(
             f"the event {event} needs a title of 1 to {tables.MAX_TITLE_CHARACTERS} characters: give it with --title."
         )
-    listed = wish.listed if wish.listed is not None else known.listed if known else True
-    emoji = known.palette if wish.palette is None and known is not None else _emoji(wish.palette or ("default",))
+    listed = options.listed if options.listed is not None else known.listed if known else True
+    emoji = known.palette if options.palette is None and known is not None else _emoji(options.palette or ("default",))
     return Definition(title, emoji, "opening", "0" * 11, listed)
 
 

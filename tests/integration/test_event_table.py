@@ -17,7 +17,7 @@ from emostream.events import table as tables
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.events.table import Definition, Table
-from emostream.operate.events import Operator, Wish
+from emostream.operate.events import EventOptions, Operator
 from emostream.runtime.coordination import connect
 from emostream_lab.processes import servers
 from tests.conftest import Server, running
@@ -161,13 +161,13 @@ def test_no_event_is_opened_beside_a_process_of_an_earlier_release(connect_to: C
     register(client, "/services/publisher/cluster1@host:8101", url="http://host:8101")
     register(client, "/subscribers/cluster1/9001", url="http://host:9001", events=0)
     with pytest.raises(EmoStreamError, match=r"^ingest host:8000: of an earlier release"):
-        operator_of(client).open("final", Wish("The final"))
+        operator_of(client).open("final", EventOptions("The final"))
     assert store.read(client).view.table == {}
 
 
 def test_an_event_stays_opening_until_an_aggregator_leads(connect_to: Connect) -> None:
     with pytest.raises(EmoStreamError, match=r"final is still opening after 1 s: does an aggregator lead"):
-        operator_of(connect_to()).open("final", Wish("The final"))
+        operator_of(connect_to()).open("final", EventOptions("The final"))
 
 
 def test_a_process_that_has_not_applied_a_change_is_named(connect_to: Connect) -> None:
@@ -177,7 +177,7 @@ def test_a_process_that_has_not_applied_a_change_is_named(connect_to: Connect) -
     register(client, "/subscribers/cluster1/9001", url="http://host:9001", events=0)
     store.change(client, lambda _: {"final": msgspec.structs.replace(WISH, state="open")})
     with pytest.raises(EmoStreamError, match=r"^final: subscriber cluster1/9001 did not apply the change in 1 s"):
-        operator_of(client).open("final", Wish("The final"))
+        operator_of(client).open("final", EventOptions("The final"))
 
 
 def test_an_event_that_a_record_has_no_room_for_is_not_opened(connect_to: Connect) -> None:
@@ -185,4 +185,4 @@ def test_an_event_that_a_record_has_no_room_for_is_not_opened(connect_to: Connec
     operator = Operator(client, KafkaSettings(max_record_bytes=1 << 20), timeout_seconds=1)
     store.change(client, lambda _: {f"event-{number}": WISH for number in range(2_500)})
     with pytest.raises(EmoStreamError, match=r"a record with 2501 events could have .* of this size fit"):
-        operator.open("final", Wish("The final"))
+        operator.open("final", EventOptions("The final"))

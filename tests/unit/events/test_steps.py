@@ -1,6 +1,6 @@
 """What the aggregator writes and tells about the events; the courses of `protocol/test_events.py` put it together."""
 
-from emostream.events.steps import Steward, View, due, settled
+from emostream.events.steps import LeaderSteps, View, due, settled
 from emostream.events.table import Definition, State
 from emostream.model import EventPart
 from emostream.swarms.rules import Changes
@@ -56,28 +56,28 @@ def test_the_table_is_told_what_the_record_shows() -> None:
 
 
 def test_an_event_is_complete_when_all_ingests_have_confirmed_and_the_log_is_counted_up_to_its_ends() -> None:
-    steward, parts = Steward(), {"final": part()}
+    steps, parts = LeaderSteps(), {"final": part()}
     view = View({"final": definition("closing")}, 1)
-    assert steward.unconfirmed(view, parts) == {"final": "00000000064"}
-    unconfirmed = steward.unconfirmed(view, parts)
-    assert steward.confirm(unconfirmed, [{"final": "00000000064"}, {}]) == []
+    assert steps.unconfirmed(view, parts) == {"final": "00000000064"}
+    unconfirmed = steps.unconfirmed(view, parts)
+    assert steps.confirm(unconfirmed, [{"final": "00000000064"}, {}]) == []
     # A confirmation of an earlier opening is none.
-    assert steward.confirm(unconfirmed, [{"final": "00000000063"}]) == []
-    confirmed = steward.confirm(unconfirmed, [{"final": "00000000064"}])
-    steward.take_ends(confirmed, {0: 10, 1: 4})
-    assert steward.unconfirmed(view, parts) == {}
-    assert steward.changes(view, parts, {"0": 10, "1": 3}, now_ms=5) is None
-    changes = steward.changes(view, parts, {"0": 12, "1": 4}, now_ms=5)
+    assert steps.confirm(unconfirmed, [{"final": "00000000063"}]) == []
+    confirmed = steps.confirm(unconfirmed, [{"final": "00000000064"}])
+    steps.take_ends(confirmed, {0: 10, 1: 4})
+    assert steps.unconfirmed(view, parts) == {}
+    assert steps.changes(view, parts, {"0": 10, "1": 3}, now_ms=5) is None
+    changes = steps.changes(view, parts, {"0": 12, "1": 4}, now_ms=5)
     assert changes == Changes(ended=frozenset({"final"}))
 
 
 def test_a_table_is_told_only_after_a_record_that_was_written_since_it_was_read() -> None:
-    steward, parts = Steward(), {"final": part("00000000070")}
+    steps, parts = LeaderSteps(), {"final": part("00000000070")}
     view = View({"final": definition("opening")}, 1)
-    assert steward.table_to_tell(view, parts, now_ms=5) is None
+    assert steps.table_to_tell(view, parts, now_ms=5) is None
     # The record is written although it changes nothing: it proves that this aggregator leads.
-    assert steward.changes(view, parts, {}, now_ms=5) == Changes()
-    steward.wrote(view)
-    assert steward.changes(view, parts, {}, now_ms=5) is None
-    assert steward.table_to_tell(view, parts, now_ms=5) == {"final": definition("open", "00000000070")}
-    assert steward.table_to_tell(View(view.table, 2), parts, now_ms=5) is None
+    assert steps.changes(view, parts, {}, now_ms=5) == Changes()
+    steps.wrote(view)
+    assert steps.changes(view, parts, {}, now_ms=5) is None
+    assert steps.table_to_tell(view, parts, now_ms=5) == {"final": definition("open", "00000000070")}
+    assert steps.table_to_tell(View(view.table, 2), parts, now_ms=5) is None

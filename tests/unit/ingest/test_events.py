@@ -5,36 +5,36 @@ from http import HTTPStatus
 import pytest
 
 from emostream.events.table import Definition, State
-from emostream.ingest.doors import Doors, Refusal
+from emostream.ingest.events import Events, Refusal
 
 
 def definition(state: State) -> Definition:
     return Definition("A match", ("🔥",), state, "00000000064")
 
 
-def doors(*, is_current: bool = True, is_registered: bool = True, **states: State) -> Doors:
-    return Doors({event: definition(state) for event, state in states.items()}, is_current, is_registered)
+def events(*, is_current: bool = True, is_registered: bool = True, **states: State) -> Events:
+    return Events({event: definition(state) for event, state in states.items()}, is_current, is_registered)
 
 
 @pytest.mark.parametrize("is_current", [True, False])
 def test_an_open_event_takes_reactions_even_without_zookeeper(is_current: bool) -> None:
-    assert doors(is_current=is_current, final="open").find("final") == definition("open")
+    assert events(is_current=is_current, final="open").find("final") == definition("open")
 
 
 @pytest.mark.parametrize(
     ("seen", "status"),
     [
-        (doors(), HTTPStatus.NOT_FOUND),
-        (doors(is_current=False), HTTPStatus.SERVICE_UNAVAILABLE),
-        (doors(is_registered=False), HTTPStatus.SERVICE_UNAVAILABLE),
-        (doors(final="opening"), HTTPStatus.SERVICE_UNAVAILABLE),
-        (doors(final="open", is_registered=False), HTTPStatus.SERVICE_UNAVAILABLE),
-        (doors(final="closing"), HTTPStatus.GONE),
-        (doors(final="closed", is_current=False), HTTPStatus.GONE),
-        (doors(final="archiving"), HTTPStatus.GONE),
+        (events(), HTTPStatus.NOT_FOUND),
+        (events(is_current=False), HTTPStatus.SERVICE_UNAVAILABLE),
+        (events(is_registered=False), HTTPStatus.SERVICE_UNAVAILABLE),
+        (events(final="opening"), HTTPStatus.SERVICE_UNAVAILABLE),
+        (events(final="open", is_registered=False), HTTPStatus.SERVICE_UNAVAILABLE),
+        (events(final="closing"), HTTPStatus.GONE),
+        (events(final="closed", is_current=False), HTTPStatus.GONE),
+        (events(final="archiving"), HTTPStatus.GONE),
     ],
 )
-def test_every_other_event_is_refused_by_name(seen: Doors, status: HTTPStatus) -> None:
+def test_every_other_event_is_refused_by_name(seen: Events, status: HTTPStatus) -> None:
     refusal = seen.find("final")
     assert isinstance(refusal, Refusal)
     assert refusal.status is status
@@ -42,5 +42,5 @@ def test_every_other_event_is_refused_by_name(seen: Doors, status: HTTPStatus) -
 
 
 def test_a_close_is_confirmed_once_nothing_of_the_event_is_in_flight() -> None:
-    seen = doors(a="closing", b="closing", c="open", d="closed")
+    seen = events(a="closing", b="closing", c="open", d="closed")
     assert seen.confirmed({"a", "c"}.__contains__) == {"b": "00000000064"}

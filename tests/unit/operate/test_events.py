@@ -63,7 +63,7 @@ def test_a_list_is_applied_where_it_differs_from_the_table(check: bool) -> None:
 
 def test_a_list_that_names_the_id_alone_opens_it_with_the_defaults() -> None:
     (wanted,) = events.read_list(b'[{"event": "final"}]')
-    assert (wanted.wish.title, wanted.wish.palette, wanted.wish.listed) == ("final", ("default",), True)
+    assert (wanted.options.title, wanted.options.palette, wanted.options.listed) == ("final", ("default",), True)
 
 
 @pytest.mark.parametrize(

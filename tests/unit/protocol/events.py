@@ -1,6 +1,6 @@
 """A simulation of several events that open, close and are archived, around the pure modules of the production code.
 
-`events.table` decides what an operator may do, `ingest.doors` which reactions are taken, and `events.steps` what the
+`events.table` decides what an operator may do, `ingest.events` which reactions are taken, and `events.steps` what the
 aggregator does. The simulation provides ZooKeeper, Kafka and the order of things. Each protection can be switched off.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from emostream.events.steps import Steward, View
+from emostream.events.steps import LeaderSteps, View
 from emostream.events.table import Definition, Table
-from emostream.ingest.doors import Doors
+from emostream.ingest.events import Events
 from emostream.model import EventPart, Swarm, message_id
 from emostream.swarms.rules import (
     Batch,
@@ -161,7 +161,7 @@ class Ingest:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.doors = Doors()
+        self.events = Events()
         self.registration: dict[str, str] | None = None
         self.in_flight: list[Reaction] = []
         self.was_cut_off = False
@@ -170,22 +170,22 @@ class Ingest:
     def register(self) -> None:
         """Register, or write what is confirmed now into the registration."""
         events_in_flight = {reaction.event for reaction in self.in_flight}
-        self.registration = self.doors.confirmed(events_in_flight.__contains__)
+        self.registration = self.events.confirmed(events_in_flight.__contains__)
 
     def see(self) -> None:
         """Read the table."""
         protections = self._world.protections
-        self.doors.table = self._world.table
+        self.events.table = self._world.table
         if not protections.opening_waits:
-            self.doors.table = {
+            self.events.table = {
                 event: msgspec.structs.replace(each, state="open") if each.state == "opening" else each
                 for event, each in self._world.table.items()
             }
-        self.doors.is_current = True
-        self.doors.is_registered |= self.registration is not None or not protections.registered_first
+        self.events.is_current = True
+        self.events.is_registered |= self.registration is not None or not protections.registered_first
 
     def take(self, event: str) -> None:
-        definition = self.doors.find(event)
+        definition = self.events.find(event)
         if isinstance(definition, Definition):
             part = self._world.last.parts.get(event)
             is_over = part is not None and part.stream == definition.stream and part.ended
@@ -199,7 +199,7 @@ class Ingest:
     def cut_off(self) -> None:
         """End its session: the registration is gone, and the table is not followed. It goes on with what it knows."""
         self.registration, self.was_cut_off = None, True
-        self.doors.is_current = False
+        self.events.is_current = False
 
 
 class Aggregator:
@@ -211,7 +211,7 @@ class Aggregator:
         self._epoch = world.epoch
         self._last = world.last
         self._position = starting_offsets(world.last, world.describe())
-        self._steward = Steward()
+        self._steps = LeaderSteps()
         self._view = world.view()
         self.has_ended = False
 
@@ -221,11 +221,11 @@ class Aggregator:
 
     def ask_ingests(self) -> None:
         """Read the registrations of the ingests, and take the ends of the log if all have confirmed."""
-        unconfirmed = self._steward.unconfirmed(self._view, self._last.parts)
+        unconfirmed = self._steps.unconfirmed(self._view, self._last.parts)
         seen = [each.registration for each in self._world.ingests if each.registration is not None]
         if not self._world.protections.confirmation:
             seen = []
-        self._steward.take_ends(self._steward.confirm(unconfirmed, seen), self._world.describe().ends)
+        self._steps.take_ends(self._steps.confirm(unconfirmed, seen), self._world.describe().ends)
 
     def count(self, records: tuple[int, ...]) -> None:
         """Count this many records of each partition."""
@@ -245,17 +245,17 @@ class Aggregator:
         offsets = progress_of(self._last).offsets
         if not self._world.protections.ends_reached:
             offsets = dict.fromkeys(offsets, 10**6)
-        changes = self._steward.changes(self._view, self._last.parts, offsets, self._world.now_ms)
+        changes = self._steps.changes(self._view, self._last.parts, offsets, self._world.now_ms)
         if changes is not None and (changes or self._world.protections.proof):
             if not self._write(changed_swarm(self._last, changes, self._world.now_ms, 10)):
                 return
         elif self._world.protections.proof:
             return
-        self._steward.wrote(self._view)
+        self._steps.wrote(self._view)
 
     def tell(self) -> None:
         """Tell in the table what the last record shows."""
-        table = self._steward.table_to_tell(self._view, self._last.parts, self._world.now_ms)
+        table = self._steps.table_to_tell(self._view, self._last.parts, self._world.now_ms)
         if table is not None:
             self._world.replace_table(table, self._view.version)
 
