@@ -20,11 +20,6 @@ _ALWAYS = frozenset("#*0123456789ℹ")
 _decode_first = json.JSONDecoder().raw_decode
 
 
-def reactions_in(record: bytes | None, event: str = MAIN) -> list[tuple[str, str]]:
-    """Return the user and the emoji of each reaction to an event in a record."""
-    return [(user, emoji) for user, emoji, of_event in judged(record) if of_event == event]
-
-
 def judged(record: bytes | None) -> list[tuple[str, str, str]]:
     """Return the user, the emoji and the event of each reaction in a record. A record that is set aside has none.
 

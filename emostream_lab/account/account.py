@@ -1,7 +1,7 @@
 """The account of a run: whether every reaction was counted once, and seen by every viewer once. Pure.
 
 Each process of a run knows a part of it: what it sent, what its viewers saw, or what the log counted. The parts of a
-run add up to its account. Two rules must hold:
+run add up to its account. Two rules must hold, in each event by itself:
 
 - For each emoji, the count is at least the number of accepted reactions, and at most that number plus the number of
   reactions with an unknown outcome.
@@ -9,6 +9,7 @@ run add up to its account. Two rules must hold:
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from emostream.model import Counts
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process knows, or all of a run: `one + other` adds up each field.
+    """What one process knows of one event, or all that is known of it: `one + other` adds up each field.
 
     Reactions, by emoji:
 
@@ -39,9 +40,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     - `repeats`: messages that had come before.
     - `unequal`: messages that do not fit the totals before, or differ from what another viewer got.
     - `resets`: messages in which the server says that it skipped swarms.
-    - `behind`: viewers that lack the last swarm.
-
-    And `failures`: requests and streams that failed.
+    - `behind`: viewers that lack the last message.
     """
 
     accepted: Counts = {}
@@ -60,7 +59,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     unequal: int = 0
     resets: int = 0
     behind: int = 0
-    failures: int = 0
 
     def __add__(self, other: "Account") -> "Account":
         fields = self.__struct_fields__
@@ -86,7 +84,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         calm = not under_faults
         one, other = Counter(self.by_totals), Counter(self.by_swarms)
         return [
-            *_when(calm and not self.accepted, "no reaction was accepted, so the run shows nothing"),
             *_of_emoji("lost: accepted and never counted", self.lost),
             *_of_emoji("counted although nobody of this run sent them", self.doubled),
             *_of_emoji("in the totals and in no swarm, or the other way", (one - other) + (other - one)),
@@ -101,6 +98,50 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 f"viewers got {self.delivered:,} swarms, and {self.expected:,} lie between their first and their last",
             ),
             *_when(self.in_flight, f"{self.in_flight:,} accepted reactions were never seen by a viewer"),
+        ]
+
+
+class RunAccount(msgspec.Struct, frozen=True):
+    """What one process knows of a run, or all of it: the account of each event, and `one + other` adds them up.
+
+    `failures` counts the requests and the streams of all events that failed.
+    """
+
+    events: Mapping[str, Account]
+    failures: int = 0
+
+    def __add__(self, other: "RunAccount") -> "RunAccount":
+        names = dict.fromkeys([*self.events, *other.events])
+        none = Account()
+        events = {name: self.events.get(name, none) + other.events.get(name, none) for name in names}
+        return RunAccount(events, self.failures + other.failures)
+
+    @property
+    def total(self) -> Account:
+        """The sum of all events. It does not show what was accepted for one event and counted in another."""
+        return sum(self.events.values(), Account())
+
+    @property
+    def lost(self) -> Counter[str]:
+        """The reactions that should be counted in their event but are not, by emoji."""
+        return sum((each.lost for each in self.events.values()), Counter())
+
+    @property
+    def doubled(self) -> Counter[str]:
+        """The reactions that are counted in an event but were never sent to it, by emoji."""
+        return sum((each.doubled for each in self.events.values()), Counter())
+
+    def problems(self, *, under_faults: bool = False) -> list[str]:
+        """Return what is wrong, like `Account.problems`. A sentence names its event if there are several events."""
+        calm = not under_faults
+        found = [
+            f"{event}: {problem}" if len(self.events) > 1 else problem
+            for event, account in self.events.items()
+            for problem in account.problems(under_faults=under_faults)
+        ]
+        return [
+            *_when(calm and not self.total.accepted, "no reaction was accepted, so the run shows nothing"),
+            *found,
             *_when(calm and self.failures, f"{self.failures:,} requests or streams failed"),
         ]
 

@@ -1,5 +1,6 @@
 """The figures of a simulated crowd, their file, and their text for the terminal."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,15 +9,15 @@ from emostream_lab.account.moves import Move
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the crowd's reactions.
+    """The state of the crowd's reactions, to all events or to one.
 
     `accepted`, `counted`, `in_flight`, `others`, `unknown` and `refused` count reactions since the crowd started.
     `delivered`, `unseen`, `missed` and `repeated` count swarms, once for each viewer: those that a viewer saw, those
     still on their way, those that a viewer did not get, and those that it got twice.
     The percentiles are the end-to-end latency (POST to viewer) in ms, of the newest swarm during the run and of all at
     the end.
-    Known only at the end: `lost` and `doubled` count reactions by emoji, `problems` says what is wrong, and `moves`
-    lists each time that a viewer lost its subscriber.
+    Known only at the end: `lost` and `doubled` count reactions by emoji, `problems` says what is wrong, `moves` lists
+    each time that a viewer lost its subscriber, and `events` has the figures of each event if there are several.
     """
 
     seconds: float
@@ -39,6 +40,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     doubled: dict[str, int] = {}
     problems: list[str] = []
     moves: list[Move] = []
+    events: "dict[str, Figures]" = {}
     is_final: bool = False
 
     @property
@@ -91,7 +93,30 @@ def summary(figures: Figures) -> str:
         ("POST to viewer", f"{_seconds(figures.p50_ms)} p50", f"{_seconds(figures.p99_ms)} p99"),
     ]
     table = "\n".join(f"  {name:<14}{value:>14}   {remark}".rstrip() for name, value, remark in rows)
-    return f"{table}\n\n{_verdict(figures)}"
+    return "\n\n".join([table, *([_by_event(figures.events)] if figures.events else []), _verdict(figures)])
+
+
+def _by_event(events: Mapping[str, Figures]) -> str:
+    """Format a line for each event."""
+    width = max(map(len, ["event", *events]))
+    heads = ("accepted", "counted", "lost", "doubled", "unknown", "viewers", "delivered", "p50", "p99")
+    rows = [
+        (event, *map("{:,}".format, _numbers(each)), _seconds(each.p50_ms), _seconds(each.p99_ms), _word(each))
+        for event, each in events.items()
+    ]
+    return "\n".join(
+        f"  {event:<{width}}{''.join(f'{cell:>12}' for cell in cells)}   {word}".rstrip()
+        for event, *cells, word in [("event", *heads, ""), *rows]
+    )
+
+
+def _numbers(event: Figures) -> tuple[int, ...]:
+    lost, doubled = sum(event.lost.values()), sum(event.doubled.values())
+    return event.accepted, event.counted, lost, doubled, event.unknown, event.viewers, event.delivered
+
+
+def _word(event: Figures) -> str:
+    return "exact" if event.is_exact else "NOT EXACT"
 
 
 def _verdict(figures: Figures) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from kafka import KafkaConsumer, TopicPartition
@@ -12,7 +12,7 @@ from emostream import model
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime import kafka
-from emostream.swarms.reactions import reactions_in
+from emostream.swarms.reactions import judged
 
 _SWARMS = TopicPartition(model.SWARMS_TOPIC, 0)
 _READ_TIMEOUT_SECONDS = 30
@@ -51,8 +51,13 @@ class SwarmFollower:
                     loop.call_soon_threadsafe(on_swarm, model.decode_swarm(record.value))
 
 
-def count_others(settings: KafkaSettings, start: dict[int, int], end: dict[int, int], our_prefix: str) -> Counter[str]:
-    """Count, by emoji, the reactions of users without the prefix. `start` and `end` are offsets by partition."""
+def count_others(
+    settings: KafkaSettings, start: dict[int, int], end: dict[int, int], our_prefix: str
+) -> dict[str, Counter[str]]:
+    """Count, by event and emoji, the reactions of users without the prefix.
+
+    `start` and `end` are offsets by partition.
+    """
     with _reader(settings) as reader:
         return sent_by_others(_values(reader, start, end), our_prefix)
 
@@ -70,7 +75,11 @@ def _reader(settings: KafkaSettings) -> KafkaConsumer:
     return kafka.log_reader(settings.bootstrap_servers, settings.max_record_bytes)
 
 
-def sent_by_others(records: Iterable[bytes], our_prefix: str) -> Counter[str]:
-    """Count the emoji of users without our prefix in records of `reactions`. Invalid records do not count."""
-    reactions = (reaction for record in records for reaction in reactions_in(record))
-    return Counter(emoji for user_id, emoji in reactions if not user_id.startswith(our_prefix))
+def sent_by_others(records: Iterable[bytes], our_prefix: str) -> dict[str, Counter[str]]:
+    """Count, by event and emoji, the reactions of users without our prefix. Invalid records do not count."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for user_id, emoji, event in judged(record):
+            if not user_id.startswith(our_prefix):
+                found[event][emoji] += 1
+    return found

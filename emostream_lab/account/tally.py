@@ -1,14 +1,15 @@
 """The parts of the account as they are made: what a process sent and saw, and what the log counted. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emostream.audit.ledger import offsets_of
 from emostream.client.outcome import Accepted, Outcome, Refused, Unknown
 from emostream.client.watcher import Watcher
-from emostream.model import Counts, Reaction, Swarm
-from emostream_lab.account.account import Account
+from emostream.model import MAIN, Counts, EventPart, Reaction, Swarm
+from emostream.swarms.rules import stream_of
+from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.account.end_to_end import EndToEndLatencies
 
 # A viewer can lag this many swarms behind another one and still be compared with it.
@@ -25,7 +26,7 @@ class Spectator:
 
 
 class Tally:
-    """The part of the account that one process makes. It is used from one thread only. Times are in seconds."""
+    """The part of an event's account that one process makes. It is used from one thread only. Times are in seconds."""
 
     def __init__(self) -> None:
         self.accepted: Counter[str] = Counter()
@@ -71,8 +72,8 @@ class Tally:
             each.is_connected and not each.is_slow and each.watcher.sequence < sequence for each in self.spectators
         )
 
-    def account(self, sequence: int, failures: int = 0) -> Account:
-        """Return the account of this process. `sequence` is the last swarm that its viewers should have got."""
+    def account(self, sequence: int) -> Account:
+        """Return the account of this process. `sequence` is the last message that its viewers should have got."""
         watchers = [each.watcher for each in self.spectators if each.watcher.stream is not None]
         # A viewer that does not read is meant to miss swarms, because its buffer is bounded.
         readers = [each.watcher for each in self.spectators if not each.is_slow]
@@ -90,31 +91,71 @@ class Tally:
             unequal=self._unequal + sum(watcher.mismatches for watcher in watchers),
             resets=sum(watcher.resets for watcher in readers),
             behind=self.behind(sequence),
-            failures=failures,
         )
 
 
 class LogTally:
     """The part of the account that the log of swarms makes. `start` is the last swarm before the run."""
 
-    def __init__(self, start: Swarm) -> None:
+    def __init__(self, start: Swarm, events: Iterable[str] = (MAIN,)) -> None:
         self.newest = start
-        self.swarms = 0
         self._start = start
-        self._by_swarms: Counter[str] = Counter()
+        self._counted = {event: _Counted(event, start) for event in events}
 
     def take(self, swarm: Swarm) -> None:
         """Take the next record of `swarms`."""
-        self._by_swarms.update(swarm.counts)
         self.newest = swarm
-        self.swarms += 1
+        for counted in self._counted.values():
+            counted.take(swarm)
+
+    def sequence(self, event: str) -> int:
+        """Return the sequence number of the last message to the event's viewers, or -1 if there was none."""
+        last = self._counted[event].last
+        return -1 if last is None else last.sequence
+
+    def swarms(self, event: str) -> int:
+        """Return how many swarms the event's viewers got since the start."""
+        return self._counted[event].swarms
 
     @property
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
         """The start and end offsets of the counted records of `reactions`, by partition."""
         return offsets_of(self._start), offsets_of(self.newest)
 
-    def account(self, others: Counts) -> Account:
+    def account(self, others: Mapping[str, Counts]) -> RunAccount:
         """Return what was counted. `others` are the reactions of clients outside of the run that are among it."""
-        by_totals = Counter(self.newest.totals) - Counter(self._start.totals)
-        return Account(others=dict(others), by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))
+        return RunAccount({event: counted.account(others.get(event, {})) for event, counted in self._counted.items()})
+
+
+class _Counted:
+    """What the log counted of one event. `last` is the event's part of the last record; None if it is in no record."""
+
+    def __init__(self, event: str, start: Swarm) -> None:
+        self.last = part_of(start, event)
+        self.swarms = 0
+        self._event = event
+        self._by_totals: Counter[str] = Counter()
+        self._by_swarms: Counter[str] = Counter()
+
+    def take(self, swarm: Swarm) -> None:
+        part = part_of(swarm, self._event)
+        if part is None:
+            return
+        self._by_totals.update(part.totals)
+        # An event that is opened again begins without totals, in a new stream.
+        if self.last is not None and self.last.stream == part.stream:
+            self._by_totals.subtract(self.last.totals)
+        self._by_swarms.update(part.counts)
+        # Viewers of `main` get each record, also one that counts nothing.
+        self.swarms += bool(part.counts) or self._event == MAIN
+        self.last = part
+
+    def account(self, others: Counts) -> Account:
+        return Account(others=dict(others), by_totals=dict(+self._by_totals), by_swarms=dict(self._by_swarms))
+
+
+def part_of(swarm: Swarm, event: str) -> EventPart | None:
+    """Return what a record of `swarms` says of an event, also of `main`. None if it does not hold the event."""
+    if event != MAIN:
+        return swarm.parts.get(event)
+    return EventPart(stream_of(swarm), swarm.sequence, swarm.totals, swarm.counts, swarm.swarm)

@@ -13,7 +13,7 @@ import secrets
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,10 +24,10 @@ from emostream.audit.ledger import offsets_of
 from emostream.client.outcome import Refused, Unknown
 from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Viewer, ViewerState
-from emostream.model import Counts
+from emostream.model import MAIN, Counts
 from emostream.runtime import logs
 from emostream_lab.account import figures
-from emostream_lab.account.account import Account
+from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.account.end_to_end import EndToEndLatencies
 from emostream_lab.account.figures import Figures
 from emostream_lab.account.histogram import percentile_ms
@@ -229,7 +229,7 @@ class _Crowd:
         tally = self._tally
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_TIMEOUT_SECONDS):
-                await _until(lambda: not tally.end_to_end.waiting and not tally.behind(self._log.newest.sequence))
+                await _until(lambda: not tally.end_to_end.waiting and not tally.behind(self._log.sequence(MAIN)))
 
     async def _report(self) -> None:
         before = 0
@@ -238,14 +238,15 @@ class _Crowd:
             self._time_swarms()
             accepted = self._tally.accepted.total()
             rate = (accepted - before) / _REPORT_SECONDS
-            self._show(self._figures(self._account(), self._newest_latencies, self._elapsed(), rate))
+            self._show(self._figures(self._account().total, self._newest_latencies, self._elapsed(), rate))
             before = accepted
 
-    def _account(self, others: Counts | None = None) -> Account:
-        return self._tally.account(self._log.newest.sequence) + self._log.account(others or {})
+    def _account(self, others: Mapping[str, Counts] | None = None) -> RunAccount:
+        seen = RunAccount({MAIN: self._tally.account(self._log.sequence(MAIN))})
+        return seen + self._log.account(others or {})
 
     def _figures(self, account: Account, latencies: Counter[int], seconds: float, rate: float) -> Figures:
-        newest = self._log.newest.sequence
+        newest = self._log.sequence(MAIN)
         return Figures(
             seconds=seconds,
             reactions_per_second=rate,
@@ -256,7 +257,7 @@ class _Crowd:
             unknown=sum(account.unknown.values()),
             refused=sum(account.refused.values()),
             viewers=account.viewers,
-            swarms=self._log.swarms,
+            swarms=self._log.swarms(MAIN),
             delivered=account.delivered,
             unseen=sum(max(0, newest - each.watcher.sequence) for each in self._tally.spectators),
             missed=account.skipped + account.unequal,
@@ -265,10 +266,10 @@ class _Crowd:
             p99_ms=percentile_ms(latencies, 0.99),
         )
 
-    def _final_figures(self, seconds: float, others: Counts) -> Figures:
+    def _final_figures(self, seconds: float, others: Mapping[str, Counts]) -> Figures:
         self._time_swarms(patience_seconds=0)
         account = self._account(others)
-        final = self._figures(account, self._latencies, seconds, self._tally.accepted.total() / seconds)
+        final = self._figures(account.total, self._latencies, seconds, self._tally.accepted.total() / seconds)
         return msgspec.structs.replace(
             final,
             missed=final.missed + final.unseen,

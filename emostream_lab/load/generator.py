@@ -10,7 +10,8 @@ from locust.env import Environment
 
 from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
-from emostream.model import Swarm, decode
+from emostream.model import MAIN, Swarm, decode
+from emostream_lab.account.account import RunAccount
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
@@ -98,7 +99,7 @@ class Generator:
         tally = run.tally
         wait(lambda: not (run.in_flight or tally.end_to_end.waiting or tally.behind(self._head)), FINISH_SECONDS)
         runner = self._environment.runner
-        account = tally.account(self._head, self.record.failures)
+        account = RunAccount({MAIN: tally.account(self._head)}, self.record.failures)
         report = Report(worker=runner.client_id, sequence=self._head, account=account, clock=str(run.clock))
         runner.send_message(REPORT, msgspec.to_builtins(report))
 

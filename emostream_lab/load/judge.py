@@ -13,8 +13,8 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, MasterRunner
 
 from emostream.client.errors import NoAnswerError
-from emostream.model import Swarm
-from emostream_lab.account.account import Account
+from emostream.model import MAIN, Swarm
+from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.audience.shapes import SHAPES
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
 from emostream_lab.load.http import Endpoint
@@ -67,10 +67,10 @@ class _Observer:
         self._totals_before = Counter(self._watcher.totals)
         self._by_swarms.clear()
 
-    def counted(self) -> Account:
+    def counted(self) -> RunAccount:
         """Return what was counted since `begin`."""
         by_totals = Counter(self._watcher.totals) - self._totals_before
-        return Account(by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))
+        return RunAccount({MAIN: Account(by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))})
 
     def stop(self) -> None:
         self._watching.kill(block=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from emostream_lab.account.account import Account
+from emostream_lab.account.account import RunAccount
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -15,7 +15,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     worker: str
     sequence: int
-    account: Account
+    account: RunAccount
     clock: str = ""
 
 
@@ -30,18 +30,19 @@ class Verdict(msgspec.Struct):
         return not self.problems
 
 
-def judge(reports: Iterable[Report], counted: Account, lost_workers: Iterable[str] = ()) -> Verdict:
+def judge(reports: Iterable[Report], counted: RunAccount, lost_workers: Iterable[str] = ()) -> Verdict:
     """Judge a whole run. `counted` says what the pipeline counted; `lost_workers` sent no report."""
     account = sum((report.account for report in reports), counted)
     problems = [
         *(f"worker {worker} was lost, and what it sent and saw with it: the run is invalid" for worker in lost_workers),
         *account.problems(),
     ]
+    total = account.total
     line = (
-        f"conservation {'FAILED' if problems else 'holds'}: accepted {sum(account.accepted.values()):,}, "
-        f"counted {sum(account.by_totals.values()):,}, lost {account.lost.total():,}, "
-        f"doubled {account.doubled.total():,}, unknown {sum(account.unknown.values()):,}; "
-        f"{account.viewers:,} viewers saw {account.delivered:,} of {account.expected:,} swarms, "
-        f"{account.gaps:,} gaps, {account.repeats:,} repeats"
+        f"conservation {'FAILED' if problems else 'holds'}: accepted {sum(total.accepted.values()):,}, "
+        f"counted {sum(total.by_totals.values()):,}, lost {account.lost.total():,}, "
+        f"doubled {account.doubled.total():,}, unknown {sum(total.unknown.values()):,}; "
+        f"{total.viewers:,} viewers saw {total.delivered:,} of {total.expected:,} swarms, "
+        f"{total.gaps:,} gaps, {total.repeats:,} repeats"
     )
     return Verdict(line, problems)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emostream_lab.account.account import Account
+from emostream_lab.account.account import Account, RunAccount
 
 counts = st.dictionaries(st.sampled_from("🔥❤😂👏"), st.integers(1, 1_000_000), min_size=1)
 GOOD = Account(
@@ -89,11 +89,9 @@ def test_whatever_is_wrong_under_faults_too_is_a_problem(wrong: dict[str, Any], 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"accepted": {}, "by_totals": {}, "by_swarms": {}}, "no reaction was accepted"),
         ({"gaps": 1}, "after one that never came"),
         ({"resets": 1}, "told that it had missed"),
         ({"delivered": 499}, "got 499 swarms, and 500 lie"),
-        ({"failures": 2}, "2 requests or streams failed"),
     ],
 )
 def test_what_faults_explain_is_a_problem_of_a_calm_run_alone(wrong: dict[str, Any], said: str) -> None:
@@ -111,3 +109,37 @@ def test_swarms_that_a_reset_skipped_are_a_problem_in_any_run() -> None:
 def test_more_counted_than_sent_names_the_emoji() -> None:
     [problem] = (GOOD + counted({"🔥": 1})).problems()
     assert problem == "1 reactions were counted although nobody of this run sent them: 🔥 1"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (RunAccount({"main": Account()}), "no reaction was accepted"),
+        (RunAccount({"main": GOOD}, failures=2), "2 requests or streams failed"),
+    ],
+)
+def test_what_concerns_the_run_is_a_problem_of_a_calm_run_alone(wrong: RunAccount, said: str) -> None:
+    [problem] = wrong.problems()
+    assert said in problem
+    assert wrong.problems(under_faults=True) == []
+
+
+def test_a_reaction_that_is_counted_in_another_event_is_lost_in_one_and_doubled_in_the_other() -> None:
+    sent = RunAccount({"main": Account(accepted={"🔥": 2}), "final": Account(accepted={"🔥": 2})})
+    whole = sent + RunAccount({"main": counted({"🔥": 3}), "final": counted({"🔥": 1})})
+    assert whole.problems() == [
+        "main: 1 reactions were counted although nobody of this run sent them: 🔥 1",
+        "final: 1 reactions were lost: accepted and never counted: 🔥 1",
+    ]
+    assert (whole.lost, whole.doubled) == ({"🔥": 1}, {"🔥": 1})
+    assert not whole.total.lost, "without the event nothing is missing"
+
+
+def test_a_run_of_main_alone_names_no_event() -> None:
+    assert RunAccount({"main": but(gaps=1)}).problems() == but(gaps=1).problems()
+
+
+def test_parts_of_a_run_add_up_event_by_event() -> None:
+    one, other = RunAccount({"main": GOOD}, failures=1), RunAccount({"main": GOOD, "final": but(gaps=1)}, failures=2)
+    assert one + other == RunAccount({"main": GOOD + GOOD, "final": but(gaps=1)}, failures=3)
+    assert (one + other).total == GOOD + GOOD + but(gaps=1)

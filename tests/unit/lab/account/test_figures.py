@@ -70,3 +70,14 @@ def test_a_crowd_that_ended_early_left_no_account(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1
     figures.write(file, msgspec.structs.replace(GOOD, is_final=False))
     assert CliRunner().invoke(cli.main, ["account", str(file)]).exit_code == 1
+
+
+def test_each_event_has_its_line_and_its_own_verdict() -> None:
+    bad = msgspec.structs.replace(GOOD, accepted=7, counted=6, lost={"🔥": 1}, problems=["1 reactions were lost"])
+    shown = figures.summary(msgspec.structs.replace(bad, events={"main": GOOD, "final": bad})).splitlines()
+    [head] = [line.split() for line in shown if line.strip().startswith("event")]
+    assert head == ["event", "accepted", "counted", "lost", "doubled", "unknown", "viewers", "delivered", "p50", "p99"]
+    at = [line.split()[0] for line in shown if line].index("event")
+    lines = [line.split() for line in shown if line][at + 1 : at + 3]
+    assert lines[0] == ["main", "61,234", "61,234", "0", "0", "0", "500", "15,500", "1.31", "s", "2.40", "s", "exact"]
+    assert lines[1] == ["final", "7", "6", "1", "0", "0", "500", "15,500", "1.31", "s", "2.40", "s", "NOT", "EXACT"]

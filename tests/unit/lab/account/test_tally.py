@@ -1,11 +1,12 @@
 """A process notes what each of its viewers saw. From this, the account finds a dropped, doubled or changed swarm."""
 
+import msgspec
 import pytest
 
 from emostream.client.outcome import Accepted, Record, Refused, Unknown
 from emostream.client.watcher import Watcher
-from emostream.model import Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
-from emostream_lab.account.account import Account
+from emostream.model import EventPart, Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
+from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.account.tally import LogTally, Spectator, Tally
 
 
@@ -116,6 +117,29 @@ def test_the_log_counts_what_came_after_its_start() -> None:
     log = LogTally(swarm(11))
     log.take(swarm(12))
     log.take(swarm(13))
-    assert log.account({"🎉": 1}) == Account(others={"🎉": 1}, by_totals={"🔥": 6}, by_swarms={"🔥": 6})
+    counted = Account(others={"🎉": 1}, by_totals={"🔥": 6}, by_swarms={"🔥": 6})
+    assert log.account({"main": {"🎉": 1}}) == RunAccount({"main": counted})
     assert log.progress == ({0: 11}, {0: 13})
-    assert (log.newest.sequence, log.swarms) == (13, 2)
+    assert (log.sequence("main"), log.swarms("main")) == (13, 2)
+
+
+def part(sequence: int, total: int, counts: dict[str, int], *, stream: str = "s", ended: bool = False) -> EventPart:
+    return EventPart(stream, sequence, {"🔥": total} if total else {}, counts, counts, ended)
+
+
+def with_final(sequence: int, final: EventPart) -> Swarm:
+    return msgspec.structs.replace(swarm(sequence), events={"final": final})
+
+
+def test_the_log_counts_each_event_over_its_openings() -> None:
+    log = LogTally(with_final(11, part(7, 100, {"🔥": 5})), ["main", "final", "unknown"])
+    log.take(with_final(12, part(8, 103, {"🔥": 3})))
+    log.take(with_final(13, part(8, 103, {})))
+    log.take(with_final(14, part(9, 103, {}, ended=True)))
+    assert (log.sequence("final"), log.swarms("final"), log.swarms("main")) == (9, 1, 3)
+    log.take(with_final(15, part(0, 0, {}, stream="t")))
+    log.take(with_final(16, part(1, 4, {"🔥": 4}, stream="t")))
+    account = log.account({"final": {"🔥": 2}}).events
+    assert account["final"] == Account(others={"🔥": 2}, by_totals={"🔥": 7}, by_swarms={"🔥": 7})
+    assert account["unknown"] == Account()
+    assert (log.sequence("final"), log.swarms("final"), log.sequence("unknown")) == (1, 2, -1)

@@ -1,14 +1,14 @@
 """The verdict adds up the workers' reports, and a run without one of them is invalid."""
 
-from emostream_lab.account.account import Account
+from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.load.verdict import Report, judge
 
-COUNTED = Account(by_totals={"🔥": 100}, by_swarms={"🔥": 100})
+COUNTED = RunAccount({"main": Account(by_totals={"🔥": 100}, by_swarms={"🔥": 100})})
 
 
 def report(worker: str, accepted: int) -> Report:
     account = Account(accepted={"🔥": accepted}, viewers=10, delivered=500, expected=500)
-    return Report(worker=worker, sequence=60, account=account)
+    return Report(worker=worker, sequence=60, account=RunAccount({"main": account}))
 
 
 def test_the_line_says_what_the_workers_saw_together() -> None:
