@@ -7,6 +7,7 @@ docs/measuring.md says what is measured and how.
 from gevent import sleep
 from gevent.pool import Pool
 from locust import LoadTestShape, User, events, task
+from locust.exception import StopUser
 
 from emostream.client.session import Kind
 from emostream_lab.load import options, plugin
@@ -59,7 +60,10 @@ class AnyViewer(User):
 
     @task
     def watch(self) -> None:
-        sleep(self.viewer.hold(sleep))
+        away_seconds = self.viewer.hold(sleep)
+        if away_seconds is None:
+            raise StopUser
+        sleep(away_seconds)
 
 
 class SseViewer(AnyViewer):

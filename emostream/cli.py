@@ -12,6 +12,7 @@ import click
 
 from emostream import config
 from emostream.errors import ConfigurationError, EmoStreamError
+from emostream.model import MAIN
 from emostream.runtime import logs, output, process
 
 
@@ -341,11 +342,15 @@ def audit(host: str | None, port: int | None) -> None:
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
 @click.option("--user-id", default=None, help="Your user id; a unique one by default.")
+@click.option("--event", default=MAIN, show_default=True, help="The event to watch, until it ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as one line of JSON instead; send nothing.")
-def client(registry_url: str | None, ingest_url: str | None, user_id: str | None, as_json: bool) -> None:
-    """Watch the swarms in the terminal, and react by key."""
+def client(registry_url: str | None, ingest_url: str | None, user_id: str | None, event: str, as_json: bool) -> None:
+    """Watch the swarms of an event in the terminal, and react by key."""
     settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
     config.check("client")
     from emostream.client import terminal  # noqa: PLC0415
+    from emostream.events import table  # noqa: PLC0415
 
-    sys.exit(terminal.run(settings, user_id, as_json=as_json))
+    if event != MAIN:
+        table.check_id(event)
+    sys.exit(terminal.run(settings, user_id, event, as_json=as_json))

@@ -6,6 +6,7 @@ Times are integer milliseconds since the epoch, UTC. A reader ignores fields tha
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -39,6 +40,11 @@ EVENT_PATTERN = rf"[a-z0-9][a-z0-9-]{{0,{MAX_EVENT_CHARACTERS - 1}}}"
 EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_PATTERN}\Z")]
 
 Counts = dict[str, int]
+
+
+def event_path(event: str) -> str:
+    """Return the path that each service has for an event. That of `main` is also the one of older services."""
+    return "/v1" if event == MAIN else f"/v1/events/{quote(event, safe='')}"
 
 
 class Reaction(msgspec.Struct, frozen=True):
@@ -208,11 +214,11 @@ class Assignment(msgspec.Struct, frozen=True):
     ws_url: str
 
 
-ViewerMessage = Swarm | Snapshot | Reset | Goodbye
+ViewerMessage = Swarm | Snapshot | Reset | End | Goodbye
 SignOfLife = Hello | Heartbeat
 """Messages without an id, sent only to viewers that ask for them. A client may ignore them."""
 
-StreamMessage = ViewerMessage | SignOfLife | End
+StreamMessage = ViewerMessage | SignOfLife
 
 _encoder = msgspec.json.Encoder()
 _stream_message_decoder: msgspec.json.Decoder[StreamMessage] = msgspec.json.Decoder(StreamMessage)

@@ -1,4 +1,6 @@
-"""What a client may not get: an answer to a request, and the rest of a stream."""
+"""What a client may not get: an answer to a request, the rest of a stream, and an event."""
+
+from emostream.errors import EmoStreamError
 
 
 class NoAnswerError(ConnectionError):
@@ -24,3 +26,14 @@ class StreamLostError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_seconds = retry_seconds
+
+
+class StreamEndedError(StreamLostError):
+    """The subscriber has nothing more for this viewer: the event has ended, and the viewer has seen all of it."""
+
+
+class NoEventError(EmoStreamError):
+    """There is no such event, so no later try would find it."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__(f"there is no event {event}: GET /v1/events of the registry lists those that are open.")

@@ -55,11 +55,12 @@ class Response:
     @property
     def reason(self) -> str:
         """The explanation in a problem+json answer, or a sentence with the status if there is none."""
-        try:
-            problem = model.decode(self.body, _Problem)
-        except msgspec.DecodeError:
-            problem = _Problem()
-        return problem.detail or problem.title or f"the answer was {self.status}"
+        return self._problem.detail or self._problem.title or f"the answer was {self.status}"
+
+    @property
+    def refused_event(self) -> str:
+        """The event that a problem+json answer is about, such as one that is unknown (404) or closed (410)."""
+        return self._problem.event
 
     @property
     def retry_after_seconds(self) -> float | None:
@@ -67,10 +68,18 @@ class Response:
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
+    @property
+    def _problem(self) -> "_Problem":
+        try:
+            return model.decode(self.body, _Problem)
+        except msgspec.DecodeError:
+            return _Problem()
+
 
 class _Problem(msgspec.Struct):
     detail: str = ""
     title: str = ""
+    event: str = ""
 
 
 def get(address: Address, headers: Mapping[str, str]) -> bytes:

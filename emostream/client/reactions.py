@@ -14,14 +14,15 @@ _ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 class ReactionSender:
-    """Sends requests to ingest. Use it as `async with ReactionSender(ingest_url) as sender`.
+    """Sends reactions to an event. Use it as `async with ReactionSender(ingest_url) as sender`.
 
     Each request is sent once; there are no retries. At most `max_connections` requests run at a time, and further ones
-    wait. A caller that does not wait for outcomes must bound the number of its requests.
+    wait. A caller that does not wait for outcomes must bound the number of its requests. A request for an event that is
+    unknown or closed is refused.
     """
 
-    def __init__(self, ingest_url: str, max_connections: int = 8) -> None:
-        self._address = Address.of(f"{ingest_url}/v1/reactions")
+    def __init__(self, ingest_url: str, max_connections: int = 8, *, event: str = model.MAIN) -> None:
+        self._address = Address.of(f"{ingest_url}{model.event_path(event)}/reactions")
         self._turns = asyncio.Semaphore(max_connections)
         self._idle: list[HttpConnection] = []
 

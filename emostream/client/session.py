@@ -2,7 +2,7 @@
 
 A shell has the sockets and the clock. It sends `question()` to the registry, passes the answer to `assigned()`, opens
 `stream()`, and passes each message to `take()`. If any of this raises StreamLostError, or the shell itself loses the
-connection, it waits for `lost()` seconds and begins again.
+connection, it waits for `lost()` seconds and begins again, until `lost()` says that the event has ended.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import msgspec
 from websockets.exceptions import InvalidURI
 
 from emostream import model
-from emostream.client.errors import NoAnswerError, StreamLostError
+from emostream.client.errors import NoAnswerError, NoEventError, StreamEndedError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
@@ -23,25 +23,32 @@ Kind = Literal["sse", "ws"]
 
 
 class Session:
-    """The state of one viewer. `draw` returns uniform random numbers from 0 to 1."""
+    """The state of one viewer of an event. `draw` returns uniform random numbers from 0 to 1."""
 
-    def __init__(self, user_id: str, kind: Kind, draw: Callable[[], float]) -> None:
+    def __init__(self, user_id: str, kind: Kind, draw: Callable[[], float], event: str = model.MAIN) -> None:
         self.watcher = Watcher()
         self.assignment: model.Assignment | None = None
         """The subscriber of the current connection. None until the registry has answered."""
         self._user_id = user_id
+        self._event = event
         self._kind = kind
         self._reconnect = ReconnectPolicy(draw)
 
     def question(self) -> bytes:
         """Return the body of the POST to /v1/assignments that begins a connection."""
         self.assignment = None
-        return model.encode({"user_id": self._user_id, "exclude": self._reconnect.excluded})
+        return model.encode({"user_id": self._user_id, "event": self._event, "exclude": self._reconnect.excluded})
 
     def assigned(self, answer: Response | NoAnswerError) -> model.Assignment:
-        """Take the registry's answer, or the error in its place. Raises StreamLostError if it assigns none."""
+        """Take the registry's answer, or the error in its place.
+
+        Raises NoEventError if there is no such event, or StreamLostError if the answer assigns none for now.
+        """
         if isinstance(answer, NoAnswerError):
             raise StreamLostError(f"the registry does not answer: {answer}") from answer
+        # A 404 that names no event may come from a proxy while the registry is away.
+        if answer.status == HTTPStatus.NOT_FOUND and answer.refused_event == self._event:
+            raise NoEventError(self._event)
         if answer.status != HTTPStatus.OK:
             raise StreamLostError(answer.reason, answer.retry_after_seconds)
         try:
@@ -63,7 +70,7 @@ class Session:
         """Take the next message of the stream, and return whether it FITS or is a REPEAT.
 
         Raises StreamLostError if the viewer must leave the stream: after a goodbye or a bad message, or at a gap, to
-        resume before it.
+        resume before it. After the end of the event the subscriber closes the stream.
         """
         if isinstance(message, model.Goodbye):
             raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
@@ -77,7 +84,12 @@ class Session:
             self._reconnect.arrived()
         return continuity
 
-    def lost(self, loss: StreamLostError) -> float:
-        """Note that the connection was lost, and return the seconds to wait before the next one."""
+    def lost(self, loss: StreamLostError) -> float | None:
+        """Note that the connection was lost, and return the seconds to wait before the next one.
+
+        Returns None if the event has ended, so that there is no next one. The watcher then holds the final totals.
+        """
+        if self.watcher.has_ended or isinstance(loss, StreamEndedError):
+            return None
         subscriber = None if self.assignment is None else self.assignment.subscriber
         return self._reconnect.lost(subscriber, loss.retry_seconds)

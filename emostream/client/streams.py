@@ -7,7 +7,7 @@ Use both kinds of stream in the same way: send `request()`, pass each received p
 import functools
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, get_args
 
 import msgspec
 from websockets.client import ClientProtocol
@@ -18,14 +18,12 @@ from websockets.uri import parse_uri
 
 from emostream import model
 from emostream.client import sse
-from emostream.client.errors import StreamLostError
+from emostream.client.errors import StreamEndedError, StreamLostError
 from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, get
 
 _GONE = "the subscriber is gone"
-_KNOWN_TYPES = frozenset(
-    message_type.__struct_config__.tag
-    for message_type in (model.Snapshot, model.Swarm, model.Reset, model.Goodbye, model.Hello, model.Heartbeat)
-)
+_ENDED = "the event has ended"
+_KNOWN_TYPES = frozenset(message_type.__struct_config__.tag for message_type in get_args(model.StreamMessage))
 # For subscribers of an earlier version, which do not announce their heartbeat. It is several times their heartbeat.
 _SILENCE_TIMEOUT_SECONDS = 45.0
 _GRACE_SECONDS = 2.0
@@ -50,8 +48,8 @@ class Stream(Protocol):
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
         """Return the messages that this piece completes. The caller must iterate to the end.
 
-        Raises StreamLostError if the subscriber refuses the stream. If the stream ends later, the iterator raises it
-        after the last good message.
+        Raises StreamLostError if the subscriber refuses the stream: a StreamEndedError if the viewer has seen the end
+        of its event. If the stream ends later, the iterator raises it after the last good message.
         """
 
     def data_to_send(self) -> bytes:
@@ -81,7 +79,7 @@ class _Messages:
         if isinstance(message, model.Hello):
             # Allow for one lost or late heartbeat.
             self.silence_timeout_seconds = 2 * message.heartbeat_ms / 1_000 + _GRACE_SECONDS
-        elif not isinstance(message, model.Heartbeat | model.End):
+        elif not isinstance(message, model.Heartbeat):
             yield message
 
 
@@ -113,6 +111,8 @@ class SseStream:
         except MalformedResponseError as error:
             raise StreamLostError(str(error)) from error
         if answers:
+            if answers[0].status == HTTPStatus.NO_CONTENT:
+                raise StreamEndedError(_ENDED)
             # An accepted stream never ends, so a complete response is a refusal.
             raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
         events = self._events.feed(self._reader.take_body()) if self.is_accepted else []
@@ -163,6 +163,8 @@ class WebSocketStream:
 
     def end(self) -> StreamLostError:
         received = self._protocol.close_rcvd
+        if received is not None and received.code == model.CLOSE_ENDED:
+            return StreamEndedError(_ENDED)
         return StreamLostError((received.reason if received is not None else "") or _GONE)
 
     def _take_frames(self, frames: list[Frame]) -> Iterator[model.ViewerMessage]:

@@ -8,10 +8,12 @@ import secrets
 import select
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from http import HTTPStatus
+from typing import Any, ClassVar
 
+import click
 import msgspec
 from rich.segment import Segment
 from textual.app import App, ComposeResult
@@ -22,12 +24,12 @@ from textual.widgets import Static
 
 from emostream import model
 from emostream.client.connection import ask
-from emostream.client.errors import NoAnswerError
+from emostream.client.errors import NoAnswerError, NoEventError
 from emostream.client.http1 import Address, get
 from emostream.client.outcome import Accepted, Outcome, Refused
 from emostream.client.reactions import ReactionSender
 from emostream.client.sky import Sky
-from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiting
+from emostream.client.viewer import Connecting, Ended, Live, Viewer, ViewerState, Waiting
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime.background import run_in_thread
@@ -44,11 +46,18 @@ class _Palette(msgspec.Struct):
     emoji: list[str]
 
 
-async def fetch_palette(ingest_url: str) -> list[str]:
-    """Ask ingest for the emoji that it allows. Raises EmoStreamError if it does not answer."""
-    address = Address.of(f"{ingest_url}/v1/palette")
+async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> list[str]:
+    """Ask ingest for the emoji that the event allows. A closed event has none.
+
+    Raises NoEventError if there is no such event, or EmoStreamError if ingest does not answer.
+    """
+    address = Address.of(f"{ingest_url}{model.event_path(event)}/palette")
     try:
         response = await ask(address, get(address, {}), _ANSWER_TIMEOUT_SECONDS)
+        if response.refused_event == event and response.status == HTTPStatus.GONE:
+            return []
+        if response.refused_event == event and response.status == HTTPStatus.NOT_FOUND:
+            raise NoEventError(event)
         return model.decode(response.body, _Palette).emoji
     except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(
@@ -56,27 +65,32 @@ async def fetch_palette(ingest_url: str) -> list[str]:
         ) from error
 
 
-def run(settings: ClientSettings, user_id: str | None, *, as_json: bool) -> int:
-    """Show the swarms until the user quits, and return the exit status.
+def run(settings: ClientSettings, user_id: str | None, event: str, *, as_json: bool) -> int:
+    """Show the swarms of an event until it ends or the user quits, and return the exit status.
 
-    Raises EmoStreamError if ingest does not answer, or if the terminal cannot draw.
+    Raises EmoStreamError if there is no such event, if ingest does not answer, or if the terminal cannot draw.
     """
     user_id = user_id or f"terminal-{secrets.token_hex(4)}"
     if as_json:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_print_messages(settings, user_id))
+            asyncio.run(_print_messages(settings, user_id, event))
         return 0
     if not can_rewrite():
         raise EmoStreamError("swarms can be drawn on a terminal alone, and not with TERM=dumb: `--json` prints them.")
-    app = TerminalClient(settings, user_id, asyncio.run(fetch_palette(settings.ingest_url)))
-    app.run()
+    app = TerminalClient(settings, user_id, event, asyncio.run(fetch_palette(settings.ingest_url, event)))
+    ended = app.run()
+    if ended is not None:
+        totals = _leaders(ended.totals, len(ended.totals)) or "nobody reacted"
+        click.echo(f"The event {event} has ended: {totals}")
     return app.return_code or 0
 
 
-async def _print_messages(settings: ClientSettings, user_id: str) -> None:
-    """Print each message as one line of UTF-8 JSON, for scripts, until cancelled or until the reader is gone."""
+async def _print_messages(settings: ClientSettings, user_id: str, event: str) -> None:
+    """Print each message as one line of UTF-8 JSON, for scripts, until the event ends or the reader is gone."""
     output = sys.stdout.fileno()
-    viewer = Viewer(settings.registry_url, user_id, on_message=lambda message: _write_line(output, message))
+    viewer = Viewer(
+        settings.registry_url, user_id, event=event, on_message=lambda message: _write_line(output, message)
+    )
     watching = asyncio.create_task(viewer.run())
     unread = run_in_thread("output", partial(_wait_until_unread, output))
     await asyncio.wait((watching, unread), return_when=asyncio.FIRST_COMPLETED)
@@ -128,8 +142,8 @@ class SkyView(Widget):
             self.refresh()
 
 
-class TerminalClient(App[None]):
-    """The app: the sky, the totals, the keys, and the state line."""
+class TerminalClient(App[Ended]):
+    """The app: the sky, the totals, the keys, and the state line. It returns the end of the event."""
 
     CSS = """
     SkyView { height: 1fr; }
@@ -139,14 +153,17 @@ class TerminalClient(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar = [("q", "quit", "Quit"), ("escape", "quit", "Quit")]
 
-    def __init__(self, settings: ClientSettings, user_id: str, palette: Sequence[str]) -> None:
+    def __init__(self, settings: ClientSettings, user_id: str, event: str, palette: Sequence[str]) -> None:
         super().__init__()
         self._user_id = user_id
+        self._event = event
         self._emoji_by_key = dict(zip(KEYS, palette, strict=False))
         self._sky = Sky(random.random)
-        self._viewer = Viewer(settings.registry_url, user_id, on_message=self._take, on_state=self._on_viewer_state)
-        self._sender = ReactionSender(settings.ingest_url)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._viewer = Viewer(
+            settings.registry_url, user_id, event=event, on_message=self._take, on_state=self._on_viewer_state
+        )
+        self._sender = ReactionSender(settings.ingest_url, event=event)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._connection_text = "connecting"
         self._reaction_text = ""
         self._is_shown = False
@@ -173,16 +190,17 @@ class TerminalClient(App[None]):
         if emoji is not None:
             self._begin(self._react(emoji))
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, work: Coroutine[None, None, Any]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, task: asyncio.Task[Any]) -> None:
         """Quit with a message if a task failed. Otherwise the screen would stop without a reason."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.exit(return_code=1, message=f"emostream: the client failed: {error!r}")
+            reason = str(error) if isinstance(error, EmoStreamError) else f"the client failed: {error!r}"
+            self.exit(return_code=1, message=f"emostream: {reason}")
 
     async def _react(self, emoji: str) -> None:
         reaction = model.Reaction(self._user_id, emoji, time.time_ns() // 1_000_000)
@@ -207,6 +225,8 @@ class TerminalClient(App[None]):
                 self._connection_text = f"live from {subscriber}"
             case Waiting(reason, seconds):
                 self._connection_text = f"{reason}; again in {seconds:.1f} s"
+            case Ended():
+                self.exit(state)
         self._show()
 
     def _show(self) -> None:
@@ -214,10 +234,15 @@ class TerminalClient(App[None]):
         if not self._is_shown:
             return
         watcher = self._viewer.watcher
-        leaders = sorted(watcher.totals.items(), key=lambda item: -item[1])[:_TOTALS_SHOWN]
-        self.query_one("#totals", Static).update("   ".join(f"{emoji} {total:,}" for emoji, total in leaders))
-        parts = [self._connection_text, f"swarm {watcher.sequence}", self._reaction_text, "q quits"]
+        self.query_one("#totals", Static).update(_leaders(watcher.totals, _TOTALS_SHOWN))
+        event = "" if self._event == model.MAIN else self._event
+        parts = [event, self._connection_text, f"swarm {watcher.sequence}", self._reaction_text, "q quits"]
         self.query_one("#state", Static).update("  ·  ".join(part for part in parts if part))
+
+
+def _leaders(totals: Mapping[str, int], shown: int) -> str:
+    leaders = sorted(totals.items(), key=lambda item: -item[1])[:shown]
+    return "   ".join(f"{emoji} {total:,}" for emoji, total in leaders)
 
 
 def _told(outcome: Outcome, seconds: float) -> str:

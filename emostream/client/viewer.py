@@ -38,7 +38,14 @@ class Waiting:
     seconds: float
 
 
-ViewerState = Connecting | Live | Waiting
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The event has ended, and the viewer has seen all of it. `totals` are the final ones."""
+
+    totals: model.Counts
+
+
+ViewerState = Connecting | Live | Waiting | Ended
 
 
 def _ignore(_: object) -> None:
@@ -46,31 +53,35 @@ def _ignore(_: object) -> None:
 
 
 class Viewer:
-    """Watches swarms, and reconnects after every loss. `run()` does this until it is cancelled.
+    """Watches the swarms of an event, and reconnects after every loss. `run()` does this until the event ends.
 
-    `on_message` is called on the event loop with each snapshot, reset and swarm, in order and once each. It must return
-    quickly. `on_state` is called at each change of the connection's state. If either of them raises an error, `run()`
-    ends and raises it. `watcher` holds the totals and the position of the viewer.
+    `on_message` is called on the event loop with each snapshot, reset, swarm and end, in order and once each. It must
+    return quickly. `on_state` is called at each change of the connection's state. If either of them raises an error,
+    `run()` ends and raises it. `watcher` holds the totals and the position of the viewer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
         registry_url: str,
         user_id: str,
         *,
+        event: str = model.MAIN,
         on_message: Callable[[model.ViewerMessage], object] = _ignore,
         on_state: Callable[[ViewerState], object] = _ignore,
         protocol: Kind = "sse",
     ) -> None:
         self.state: ViewerState = Connecting()
         self._assignments = Address.of(f"{registry_url}/v1/assignments")
-        self._session = Session(user_id, protocol, random.random)
+        self._session = Session(user_id, protocol, random.random, event)
         self.watcher = self._session.watcher
         self._on_message = on_message
         self._on_state = on_state
 
-    async def run(self) -> None:
-        """Stay connected forever. Raises only the errors of `on_message` and `on_state`."""
+    async def run(self) -> Ended:
+        """Stay connected until the event ends, which `main` never does.
+
+        Raises NoEventError if there is no such event, or the error of `on_message` or `on_state`.
+        """
         while True:
             self._enter(Connecting())
             try:
@@ -78,6 +89,10 @@ class Viewer:
                 await self._watch(assignment)
             except StreamLostError as loss:
                 seconds = self._session.lost(loss)
+                if seconds is None:
+                    ended = Ended(self.watcher.totals)
+                    self._enter(ended)
+                    return ended
                 self._enter(Waiting(loss.reason, seconds))
                 await asyncio.sleep(seconds)
 

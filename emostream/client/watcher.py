@@ -10,9 +10,9 @@ class Continuity(enum.Enum):
 
     FITS = enum.auto()
     REPEAT = enum.auto()
-    """A swarm that the viewer has already: drop it."""
+    """A swarm or an end that the viewer has already: drop it."""
     GAP = enum.auto()
-    """A swarm that does not follow the last one: drop it, and resume to get the swarms before it."""
+    """A swarm or an end that does not follow the last message: drop it, and resume to get the swarms before it."""
 
 
 class Watcher:
@@ -24,6 +24,7 @@ class Watcher:
     __slots__ = (
         "_base",
         "gaps",
+        "has_ended",
         "lost",
         "mismatches",
         "repeats",
@@ -38,10 +39,12 @@ class Watcher:
     def __init__(self) -> None:
         self.stream: str | None = None
         self.sequence = -1
-        # `sequence` minus the steps that swarms made, so a snapshot or reset moves it by as much as `sequence`.
+        # `sequence` minus the steps that swarms made, so any other message moves it by as much as `sequence`.
         self._base = -1
         self.totals: model.Counts = {}
         """The total of every emoji as of `sequence`."""
+        self.has_ended = False
+        """Whether the last message was the end of the event, so that the totals are final."""
         self.swarms = 0
         """Swarms that fit."""
         self.snapshots = 0
@@ -51,7 +54,7 @@ class Watcher:
         self.repeats = 0
         self.gaps = 0
         self.mismatches = 0
-        """Swarms whose totals differ from the totals before plus their own counts."""
+        """Swarms whose totals differ from the totals before plus their own counts, and ends with other totals."""
 
     @property
     def resume_id(self) -> str | None:
@@ -71,21 +74,18 @@ class Watcher:
         if position is None:
             raise ValueError(f"{message.id!r} is no id of a message")
         stream, sequence = position
-        if isinstance(message, model.Swarm):
+        if isinstance(message, model.Swarm | model.End):
             continuity = self._check(stream, sequence)
-            if continuity is Continuity.FITS:
-                self._count(message)
-                self.sequence = sequence
-            return continuity
-        if stream == self.stream:
+            if continuity is not Continuity.FITS:
+                return continuity
+        elif stream == self.stream:
             self.lost += max(0, sequence - self.sequence)
-        if isinstance(message, model.Reset):
-            self.resets += 1
+        if isinstance(message, model.Swarm):
+            self._count(message)
         else:
-            self.snapshots += 1
-        self._base += sequence - self.sequence
+            self._replace(message, sequence)
+        self.has_ended = isinstance(message, model.End)
         self.stream, self.sequence = position
-        self.totals = dict(message.totals)
         return Continuity.FITS
 
     def _check(self, stream: str, sequence: int) -> Continuity:
@@ -104,3 +104,13 @@ class Watcher:
                 self.mismatches += 1
                 break
         self.totals.update(swarm.totals)
+
+    def _replace(self, message: model.Snapshot | model.Reset | model.End, sequence: int) -> None:
+        if isinstance(message, model.Reset):
+            self.resets += 1
+        elif isinstance(message, model.Snapshot):
+            self.snapshots += 1
+        elif message.totals != self.totals:
+            self.mismatches += 1
+        self._base += sequence - self.sequence
+        self.totals = dict(message.totals)

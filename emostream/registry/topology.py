@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from emostream import model
-from emostream.model import MAIN, Assignment
+from emostream.model import MAIN, Assignment, event_path
 from emostream.registry.live import RegisteredProcess
 from emostream.registry.placement import Placement
 
@@ -99,7 +99,7 @@ class Topology:
             return None
         cluster, _, name = subscriber.partition("/")
         url = self._subscribers[cluster, name].url.rstrip("/")
-        base = f"{url}/v1" if event == MAIN else f"{url}/v1/events/{event}"
+        base = url + event_path(event)
         return Assignment(subscriber, cluster, f"{base}/stream", f"ws{base.removeprefix('http')}/ws")
 
     def view(self, now: float) -> TopologyView:

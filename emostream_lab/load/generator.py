@@ -181,9 +181,9 @@ class _Palette(msgspec.Struct):
 
 
 def keep(viewer: Viewer) -> None:
-    """Keep a viewer watching forever."""
-    while True:
-        gevent.sleep(viewer.hold(gevent.sleep))
+    """Keep a viewer watching until its event ends."""
+    while (away_seconds := viewer.hold(gevent.sleep)) is not None:
+        gevent.sleep(away_seconds)
 
 
 def wait(condition: Callable[[], object], timeout_seconds: float = float("inf")) -> None:

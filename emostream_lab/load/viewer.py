@@ -45,8 +45,11 @@ class Viewer:
         self._record = record
         self._on_swarm = on_swarm
 
-    def hold(self, pause: Pause) -> float:
-        """Run one connection, and return the seconds to stay away after it. A slow viewer calls `pause` to wait."""
+    def hold(self, pause: Pause) -> float | None:
+        """Run one connection, and return the seconds to stay away after it, or None if the event has ended.
+
+        A slow viewer calls `pause` to wait.
+        """
         started = now_seconds()
         try:
             assignment = self.session.assigned(self._ask_registry())

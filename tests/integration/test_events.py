@@ -1,14 +1,20 @@
 """Several events on the whole pipeline: each is counted by itself, ends once all of it is counted, and begins anew."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, get_args
 
 import pytest
 
 from emostream import model
+from emostream.client.outcome import Accepted, Outcome, Refused
+from emostream.client.reactions import ReactionSender
+from emostream.client.session import Kind
+from emostream.client.viewer import Ended, Live, Viewer
 from emostream.config import KafkaSettings
 from emostream.model import DEAD_LETTER_TOPIC, EVENT_COUNTS_HEADER, REACTIONS_TOPIC, EventReaction, Reaction
 from emostream.runtime.kafka import durable_producer
@@ -17,6 +23,7 @@ from emostream.swarms.rules import progress_of
 from emostream_lab.processes import topology
 from emostream_lab.processes.servers import HOST
 from tests.integration.asking import get, post
+from tests.integration.test_terminal_client import terminal
 from tests.integration.viewers import Connection, wait_until
 from tests.pipeline import Pipeline
 
@@ -27,10 +34,17 @@ PATIENCE_SECONDS = 60
 
 
 def emostream(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = topology.environment(pipeline.layout)
+    return run(pipeline, "events", *arguments)
+
+
+def client(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(pipeline, "client", *arguments)
+
+
+def run(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "emostream", "events", *arguments],
-        env=environment,
+        [sys.executable, "-m", "emostream", *arguments],
+        env=topology.environment(pipeline.layout),
         capture_output=True,
         text=True,
         timeout=120,
@@ -212,6 +226,70 @@ def test_the_registry_tells_of_the_events_and_sends_viewers_to_them(pipeline: Pi
     operate(pipeline, "archive", "hidden", "--force")
     answer = post(registry, "/v1/assignments", json.dumps({"user_id": "u1", "event": "hidden"}).encode())
     assert (answer.status, json.loads(answer.body)["event"]) == (404, "hidden")
+
+
+class Audience:
+    """A viewer of each kind on an event, and who reacts to it."""
+
+    def __init__(self, pipeline: Pipeline, event: str) -> None:
+        urls = topology.environment(pipeline.layout)
+        self._ingest_url = urls["EMOSTREAM_CLIENT_INGEST_URL"]
+        self._event = event
+        self.viewers = [
+            Viewer(urls["EMOSTREAM_CLIENT_REGISTRY_URL"], f"u-{kind}", event=event, protocol=kind)
+            for kind in get_args(Kind)
+        ]
+
+    async def send(self, emoji: str, count: int) -> Outcome:
+        async with ReactionSender(self._ingest_url, event=self._event) as sender:
+            return await sender.send([Reaction("u1", emoji, NOW_MS)] * count)
+
+    async def watch(self, meanwhile: Callable[[], Coroutine[Any, Any, None]]) -> list[Ended]:
+        """Return what the viewers return."""
+        async with asyncio.timeout(PATIENCE_SECONDS * 3), asyncio.TaskGroup() as group:
+            watching = [group.create_task(viewer.run()) for viewer in self.viewers]
+            while not all(isinstance(viewer.state, Live) for viewer in self.viewers):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await meanwhile()
+        return [each.result() for each in watching]
+
+
+def test_clients_follow_an_event_to_its_end_and_stop_there(pipeline: Pipeline, final: str) -> None:
+    audience = Audience(pipeline, final)
+
+    async def react_and_close() -> None:
+        assert isinstance(await audience.send("🔥", 900), Accepted)
+        assert isinstance(await audience.send("🎉", 1), Refused)
+        await asyncio.to_thread(operate, pipeline, "close", final)
+        refused = await audience.send("🔥", 1)
+        assert refused == Refused(f"The event {final} is closed.")
+
+    with terminal(pipeline.layout, "--event", final) as screen:
+        screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
+        screen.press("2")
+        screen.wait_for(lambda: "👏 accepted in" in screen.text, "the reaction was accepted")
+        totals = {"👏": 1, "🔥": 900}
+        assert asyncio.run(audience.watch(react_and_close)) == [Ended(totals)] * 2
+        screen.wait_for(lambda: screen.process.poll() is not None, "it ended")
+        screen.wait_for(lambda: f"The event {final} has ended: 🔥 900   👏 1" in screen.text, "the final totals")
+        assert screen.process.returncode == 0
+    for viewer in audience.viewers:
+        watcher = viewer.watcher
+        assert (watcher.gaps, watcher.repeats, watcher.lost, watcher.mismatches) == (0, 0, 0, 0)
+        # Who asks again is told that nothing more comes.
+        assert asyncio.run(viewer.run()) == Ended(totals)
+        assert watcher.snapshots == 1
+    printed = client(pipeline, "--json", "--event", final)
+    messages = [model.decode_stream_message(line) for line in printed.stdout.splitlines()]
+    assert [type(message) for message in messages] == [model.Snapshot, model.End]
+    assert isinstance(messages[-1], model.End)
+    assert (messages[-1].totals, printed.returncode) == (totals, 0)
+
+
+def test_the_client_says_that_there_is_no_event(pipeline: Pipeline) -> None:
+    refused = client(pipeline, "--json", "--event", "unknown")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "there is no event unknown: GET /v1/events of the registry lists those that are open" in refused.stderr
 
 
 @pytest.mark.parametrize("event", ["unknown", "Final", "a" * 49, "..", "main%2F", "%F0%9F%94%A5"])

@@ -89,8 +89,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(layout: Layout, columns: int = 100, lines: int = 30) -> Iterator[Terminal]:
-    opened = Terminal([*CLIENT, "--user-id", "terminal-test"], layout, columns, lines)
+def terminal(layout: Layout, *arguments: str) -> Iterator[Terminal]:
+    opened = Terminal([*CLIENT, "--user-id", "terminal-test", *arguments], layout, columns=100, lines=30)
     try:
         yield opened
     finally:

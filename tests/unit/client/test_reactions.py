@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from emostream.client.outcome import Accepted, Outcome, Record, Refused, Unknown
 from emostream.client.reactions import ReactionSender
-from emostream.model import Reaction
+from emostream.model import MAIN, Reaction
 from emostream_lab.processes import servers
 
 REACTION = Reaction("u1", "🔥", 1)
@@ -18,7 +20,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, An
 
 
 @asynccontextmanager
-async def sending_to(serve: Serve, max_connections: int = 8) -> AsyncIterator[ReactionSender]:
+async def sending_to(serve: Serve, max_connections: int = 8, event: str = MAIN) -> AsyncIterator[ReactionSender]:
     async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await serve(reader, writer)
@@ -29,7 +31,7 @@ async def sending_to(serve: Serve, max_connections: int = 8) -> AsyncIterator[Re
 
     server = await asyncio.start_server(serve_and_close, servers.HOST, 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, ReactionSender(f"http://{servers.HOST}:{port}", max_connections) as sender:
+    async with server, ReactionSender(f"http://{servers.HOST}:{port}", max_connections, event=event) as sender:
         yield sender
 
 
@@ -64,6 +66,29 @@ def test_one_connection_carries_request_after_request() -> None:
     assert asyncio.run(run()) == [Accepted(1, Record(1, 7, 9))] * 3
     assert len(connections) == 1
     assert bodies[0] == '[{"user_id":"u1","emoji_type":"🔥","timestamp":1}]'.encode()
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        (MAIN, "/v1/reactions"),
+        ("final", "/v1/events/final/reactions"),
+        ("a/../🔥", "/v1/events/a%2F..%2F%F0%9F%94%A5/reactions"),
+    ],
+)
+def test_an_event_that_takes_nothing_refuses(event: str, path: str) -> None:
+    heads = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b'HTTP/1.1 410 Gone\r\nContent-Length: 24\r\n\r\n{"detail": "It is over"}')
+
+    async def run() -> Outcome:
+        async with sending_to(serve, event=event) as sender:
+            return await sender.send([REACTION])
+
+    assert asyncio.run(run()) == Refused("It is over")
+    assert heads[0].startswith(f"POST {path} HTTP/1.1".encode())
 
 
 def test_requests_past_the_connections_wait_for_their_turn() -> None:

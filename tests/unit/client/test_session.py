@@ -3,7 +3,7 @@
 import pytest
 
 from emostream import model
-from emostream.client.errors import NotAnsweredError, StreamLostError
+from emostream.client.errors import NoEventError, NotAnsweredError, StreamEndedError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.session import Kind, Session
 from emostream.client.watcher import Continuity
@@ -24,6 +24,10 @@ def session(kind: Kind = "sse") -> Session:
     return Session("u1", kind, lambda: 1.0)
 
 
+def unknown(event: str) -> Response:
+    return answer(404, model.encode({"detail": f"There is no event {event}.", "event": event}))
+
+
 def asked(viewer: Session) -> dict[str, object]:
     return model.decode(viewer.question(), dict[str, object])
 
@@ -31,7 +35,7 @@ def asked(viewer: Session) -> dict[str, object]:
 @pytest.mark.parametrize("kind", ["sse", "ws"])
 def test_the_stream_resumes_after_the_last_message(kind: Kind) -> None:
     viewer = session(kind)
-    assert asked(viewer) == {"user_id": "u1", "exclude": []}
+    assert asked(viewer) == {"user_id": "u1", "event": "main", "exclude": []}
     assert b"s-5" not in viewer.stream(viewer.assigned(answer())).request()
     viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
     assert viewer.take(swarm(5)) is Continuity.FITS
@@ -72,6 +76,33 @@ def test_a_refusal_says_why_and_for_how_long(
     assert refusal.value.retry_seconds == retry_seconds
 
 
+def test_it_asks_for_its_event_and_is_told_that_there_is_none() -> None:
+    viewer = Session("u1", "sse", lambda: 1.0, "final")
+    assert asked(viewer)["event"] == "final"
+    with pytest.raises(NoEventError, match="there is no event final: GET /v1/events"):
+        viewer.assigned(unknown("final"))
+
+
+@pytest.mark.parametrize(
+    "other", [answer(404, b"<h1>Not Found</h1>"), unknown("other")], ids=["a proxy's", "another's"]
+)
+def test_a_404_that_does_not_name_the_event_is_tried_again(other: Response) -> None:
+    with pytest.raises(StreamLostError):
+        session().assigned(other)
+
+
+def test_after_the_end_there_is_no_next_connection() -> None:
+    viewer = session()
+    viewer.take(model.Snapshot("s-4", 4, {"🔥": 4}))
+    assert viewer.lost(StreamLostError("gone")) == 0.5
+    assert viewer.take(model.End("s-5", 5, {"🔥": 4})) is Continuity.FITS
+    assert viewer.lost(StreamLostError("gone")) is None
+
+
+def test_when_the_subscriber_has_nothing_more_there_is_no_next_connection() -> None:
+    assert session().lost(StreamEndedError("the event has ended")) is None
+
+
 @pytest.mark.parametrize("kind", ["sse", "ws"])
 def test_a_url_that_is_none_loses_the_stream(kind: Kind) -> None:
     with pytest.raises(StreamLostError):
@@ -85,6 +116,7 @@ def test_a_repeat_is_told_and_what_ends_the_stream_is_raised() -> None:
     assert viewer.take(swarm(5)) is Continuity.REPEAT
     for wrong, said in [
         (swarm(7), "missing before s-7"),
+        (model.End("s-7", 7, {"🔥": 6}), "missing before s-7"),
         (model.Goodbye(), "goodbye"),
         (model.Snapshot("nonsense", 1, {}), "no id"),
     ]:

@@ -11,7 +11,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from emostream import model
-from emostream.client.errors import StreamLostError
+from emostream.client.errors import StreamEndedError, StreamLostError
 from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.subscriber import frames, http
 
@@ -144,6 +144,22 @@ def test_a_closed_websocket_says_why() -> None:
     with pytest.raises(StreamLostError, match="full"):
         feed(stream, frames.close(CloseCode.TRY_AGAIN_LATER, "this one is full"))
     assert stream.end().reason == "this one is full"
+
+
+@KINDS
+def test_the_end_of_the_event_is_a_message(kind: str) -> None:
+    stream, write = accepted(kind)
+    assert feed(stream, write(model.End("s-5", 5, {"🔥": 5}))) == [model.End("s-5", 5, {"🔥": 5})]
+
+
+def test_who_resumes_at_the_end_is_told_that_nothing_more_comes() -> None:
+    by_sse = sse("s-5")
+    with pytest.raises(StreamEndedError):
+        feed(by_sse, http.head(HTTPStatus.NO_CONTENT, []))
+    by_websocket, acceptance = websocket("s-5")
+    with pytest.raises(StreamEndedError):
+        feed(by_websocket, acceptance + frames.close(model.CLOSE_ENDED, "the event has ended"))
+    assert not by_websocket.is_accepted
 
 
 def test_a_message_and_the_close_behind_it_in_one_piece() -> None:

@@ -5,12 +5,13 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from emostream import model
-from emostream.client.viewer import Connecting, Live, Viewer, ViewerState, Waiting
+from emostream.client.errors import NoEventError
+from emostream.client.viewer import Connecting, Ended, Live, Viewer, ViewerState, Waiting
 from emostream.subscriber import frames, http
 from emostream_lab.processes import servers
 
@@ -28,15 +29,23 @@ def snapshot(sequence: int) -> bytes:
     return frames.of(model.Snapshot(f"s-{sequence}", sequence, {"🔥": sequence})).sse
 
 
+END = frames.of(model.End("s-6", 6, {"🔥": 5})).sse
+NO_EVENT = http.problem(HTTPStatus.NOT_FOUND, "There is no event final.", event="final")
+
+
 class Stage:
     """One server that is registry and subscriber. Each stream gets the next of `scripts`; the last one is kept open."""
 
-    def __init__(self, scripts: list[bytes], registry_refusals: int = 0, *, keep_open: bool = False) -> None:
+    def __init__(
+        self, scripts: list[bytes], registry_refusals: int = 0, *, refusal: bytes = FULL, keep_open: bool = False
+    ) -> None:
+        self.events: list[str] = []
         self.excluded: list[list[str]] = []
         self.resumed_from: list[str | None] = []
         self._scripts = iter(scripts)
         self._last = scripts[-1]
         self._registry_refusals = registry_refusals
+        self._refusal = refusal
         self._keep_open = keep_open
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -90,11 +99,12 @@ class Stage:
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
-    def _assign(self, request: dict[str, list[str]]) -> bytes:
+    def _assign(self, request: dict[str, Any]) -> bytes:
+        self.events.append(request["event"])
         self.excluded.append(request["exclude"])
         if self._registry_refusals > 0:
             self._registry_refusals -= 1
-            return FULL
+            return self._refusal
         url = f"{servers.HOST}:{self._port}/v1/"
         name = f"c/{len(self.resumed_from)}"
         assignment = model.Assignment(name, "c", f"http://{url}stream", f"ws://{url}ws")
@@ -135,6 +145,48 @@ def test_it_comes_through_refusals_of_the_registry_and_of_subscribers() -> None:
     assert sequences == [4]
     assert stage.excluded == [[], [], ["c/0"], ["c/0", "c/1"]]
     assert [state.reason for state in states if isinstance(state, Waiting)] == ["full"] * 3
+
+
+def watch_to_the_end(scripts: list[bytes]) -> tuple[Ended, list[object], Stage]:
+    """Run a viewer until its event ends, and return what it returns and what it told its caller."""
+    stage = Stage(scripts)
+    told: list[object] = []
+
+    async def run() -> Ended:
+        async with stage.serving() as url:
+            viewer = Viewer(url, "u1", event="final", on_message=told.append, on_state=told.append)
+            async with asyncio.timeout(20):
+                ended = await viewer.run()
+                assert viewer.state == ended
+                return ended
+
+    return asyncio.run(run()), told, stage
+
+
+def test_after_the_end_of_its_event_it_stops_with_the_final_totals() -> None:
+    # The script after the last one would be kept open.
+    ended, told, stage = watch_to_the_end([HEAD + snapshot(4) + swarm(5), HEAD + END, b""])
+    assert ended == Ended({"🔥": 5})
+    assert told[-2:] == [model.End("s-6", 6, {"🔥": 5}), ended]
+    assert stage.resumed_from == [None, "s-5"]
+    assert stage.events == ["final"] * 2
+
+
+def test_when_nothing_more_comes_it_stops_with_the_totals_it_has() -> None:
+    ended, _, stage = watch_to_the_end([HEAD + snapshot(4) + swarm(5), http.head(HTTPStatus.NO_CONTENT, []), b""])
+    assert ended == Ended({"🔥": 5})
+    assert stage.resumed_from == [None, "s-5"]
+
+
+def test_an_event_that_is_not_there_is_an_error() -> None:
+    stage = Stage([b""], registry_refusals=1, refusal=NO_EVENT)
+
+    async def run() -> None:
+        async with stage.serving() as url, asyncio.timeout(20):
+            await Viewer(url, "u1", event="final").run()
+
+    with pytest.raises(NoEventError, match="there is no event final"):
+        asyncio.run(run())
 
 
 @pytest.mark.parametrize("callback", ["on_message", "on_state"])

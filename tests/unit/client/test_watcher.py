@@ -23,6 +23,10 @@ def reset(sequence: int, stream: str = "s") -> model.Reset:
     return model.Reset(f"{stream}-{sequence}", sequence, {"🔥": sequence})
 
 
+def end(sequence: int, total: int, stream: str = "s") -> model.End:
+    return model.End(f"{stream}-{sequence}", sequence, {"🔥": total, "👏": 9})
+
+
 def watching(*messages: model.ViewerMessage) -> tuple[Watcher, list[Continuity]]:
     watcher = Watcher()
     return watcher, [watcher.take(message) for message in messages]
@@ -82,6 +86,34 @@ def test_a_goodbye_moves_nothing() -> None:
 def test_a_malformed_id_is_refused() -> None:
     with pytest.raises(ValueError, match="no id"):
         watching(model.Snapshot("nonsense", 1, {}))
+
+
+def test_the_end_follows_the_last_swarm_and_is_no_swarm() -> None:
+    watcher, found = watching(snapshot(4), swarm(5, 5), end(6, 5))
+    assert found[-1] is Continuity.FITS
+    assert (watcher.has_ended, watcher.resume_id, watcher.totals) == (True, "s-6", {"🔥": 5, "👏": 9})
+    assert (watcher.swarms, watcher.expected, watcher.mismatches, watcher.lost) == (1, 1, 0, 0)
+
+
+def test_an_end_before_its_last_swarm_is_a_gap() -> None:
+    watcher, found = watching(snapshot(4), end(6, 5))
+    assert found[-1] is Continuity.GAP
+    assert (watcher.has_ended, watcher.resume_id, watcher.gaps) == (False, "s-4", 1)
+
+
+def test_an_end_that_came_before_is_a_repeat() -> None:
+    watcher, found = watching(snapshot(4), end(5, 4), end(5, 4))
+    assert (found[-1], watcher.repeats, watcher.has_ended) == (Continuity.REPEAT, 1, True)
+
+
+def test_final_totals_that_differ_from_the_swarms_are_told() -> None:
+    assert watching(snapshot(4), end(5, 5))[0].mismatches == 1
+
+
+@pytest.mark.parametrize("more", [swarm(6, 5), reset(0, "t")], ids=["a late swarm", "opened again"])
+def test_an_event_that_goes_on_after_its_end_has_not_ended(more: model.ViewerMessage) -> None:
+    watcher, found = watching(snapshot(4), end(5, 4), more)
+    assert (found[-1], watcher.has_ended) == (Continuity.FITS, False)
 
 
 @given(st.integers(0, 20), st.lists(st.integers(1, 40)))
