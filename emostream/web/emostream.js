@@ -10,7 +10,7 @@
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
  *
- *     const stream = new EmoStream({ registryUrl: "http://localhost:8001" });
+ *     const stream = new EmoStream({ registryUrl: "http://localhost:8001" }); // and `event: "final"` for another than `main`
  *     stream.addEventListener("swarm", ({ detail }) => console.log(detail.counts));
  *     stream.start();
  *     const { outcome } = await stream.react("🔥");
@@ -20,18 +20,21 @@
  *   snapshot  {Totals message}  the first message: the totals so far
  *   swarm     {Swarm}           one for each micro-batch, in order, each once
  *   reset     {Totals message}  swarms were missed and cannot be sent again: these totals replace the old ones
+ *   end       {Totals message}  the event has ended: these totals are final, and the client does not connect again
  *   state     {State}           the state of the connection has changed
  *   repeat    {Swarm}           a swarm came twice; it was dropped
  *   gap       {Swarm}           a swarm before this one is missing; the stream resumes from the last one received
  *
- * After each of the first three, `stream.totals` holds the total of every emoji.
+ * After each of the first four, `stream.totals` holds the total of every emoji.
  *
  * @typedef {Object<string, number>} Counts           emoji → number
  * @typedef {{id: string, sequence: number, totals: Counts}} TotalsMessage
  * @typedef {{id: string, sequence: number, window: {start: number, end: number}, reactions: number,
  *            counts: Counts, swarm: Counts, totals: Counts}} Swarm   times in ms since the epoch
- * @typedef {{name: "connecting"|"live"|"waiting"|"stopped", subscriber: string, cluster: string, reason: string,
- *            retryInMs: number}} State               `retryInMs` is set while waiting
+ * @typedef {{name: "connecting"|"live"|"waiting"|"ended"|"stopped", subscriber: string, cluster: string, reason: string,
+ *            retryInMs: number}} State               `retryInMs` is set while waiting. When `ended` or `stopped`, the client
+ *                                                    does not connect again: `stopped` has a reason if there is no such event
+ * @typedef {{event: string, title: string, viewers: number, reactions: number, reactions_per_second: number}} OpenEvent
  * @typedef {{partition: number, offset: number, timestamp: number}} KafkaRecord
  * @typedef {{sequence: number, window_end: number, swarms_timestamp: number, cluster_timestamp: number,
  *            received_timestamp: number, counted: Object<string, number>}} Trace   times in ms since the epoch
@@ -56,6 +59,8 @@ const MAX_SENDS_OF_A_REACTION = 4;
 const MIN_RESEND_MS = 500;
 // At most this many subscribers are avoided. Past that, the one that failed first is allowed again.
 const MAX_EXCLUDED = 8;
+// The code with which a subscriber closes a WebSocket when the event has ended and the viewer has seen all of it.
+const CLOSE_ENDED = 4410;
 
 /** An incremental parser of server-sent events: it takes text in pieces of any size and returns complete events. */
 export class EventStreamParser {
@@ -94,14 +99,13 @@ export class Progress {
 
   /** Check and take a message. @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing. */
   take(type, message) {
-    if (type === "swarm") {
+    if (type === "swarm" || type === "end") {
       const isSameStream = streamOf(message.id) === streamOf(this.id);
       if (isSameStream && message.sequence <= this.sequence) return "repeat";
       if (!isSameStream || message.sequence !== this.sequence + 1) return "gap";
-      Object.assign(this.totals, message.totals);
-    } else {
-      this.totals = { ...message.totals };
     }
+    // A swarm has the totals of its own emoji only.
+    this.totals = type === "swarm" ? { ...this.totals, ...message.totals } : { ...message.totals };
     this.id = message.id;
     this.sequence = message.sequence;
     return "next";
@@ -120,6 +124,7 @@ export class EmoStream extends EventTarget {
   #registryUrl;
   #ingestUrl;
   #userId;
+  #event;
   #random;
   #progress = new Progress();
   #excluded = [];
@@ -137,15 +142,16 @@ export class EmoStream extends EventTarget {
   state = { name: "stopped", subscriber: "", cluster: "", reason: "", retryInMs: 0 };
 
   /**
-   * @param {{registryUrl?: string, ingestUrl?: string, userId?: string, random?: () => number}} options
+   * @param {{registryUrl?: string, ingestUrl?: string, userId?: string, event?: string, random?: () => number}} options
    *   The default of `registryUrl` is the page's own server. The default of `ingestUrl` comes from the registry.
    *   `userId` has 1 to 64 characters; the default is a random one.
    */
-  constructor({ registryUrl = "", ingestUrl, userId, random = Math.random } = {}) {
+  constructor({ registryUrl = "", ingestUrl, userId, event = "main", random = Math.random } = {}) {
     super();
     this.#registryUrl = registryUrl;
     this.#ingestUrl = ingestUrl;
     this.#userId = userId ?? `web-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    this.#event = event;
     this.#random = random;
   }
 
@@ -159,7 +165,7 @@ export class EmoStream extends EventTarget {
     return this.#progress.sequence;
   }
 
-  /** Connect, and stay connected until `stop()`. */
+  /** Connect, and stay connected until the event ends or until `stop()`. */
   start() {
     if (this.#running) return;
     this.#running = new AbortController();
@@ -173,9 +179,17 @@ export class EmoStream extends EventTarget {
     this.#enter({ name: "stopped" });
   }
 
-  /** The emoji that may be sent. Rejects if ingest does not answer. @returns {Promise<string[]>} */
+  /**
+   * The emoji that may be sent. Rejects if ingest does not answer, or if the event is closed.
+   * @returns {Promise<string[]>}
+   */
   async palette() {
-    return (await this.#getJson(`${await this.#ingest()}/v1/palette`)).emoji;
+    return (await this.#getJson(`${await this.#ingest()}${this.#path}/palette`)).emoji;
+  }
+
+  /** The open events that are listed, `main` first. Rejects if the registry does not answer. @returns {Promise<OpenEvent[]>} */
+  async events() {
+    return (await this.#getJson(`${this.#registryUrl}/v1/events`)).events;
   }
 
   /**
@@ -241,6 +255,11 @@ export class EmoStream extends EventTarget {
         await this.#connectOnce(signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (error instanceof Over) {
+          this.#running = null;
+          this.#enter({ name: error.state, reason: error.message });
+          return;
+        }
         await this.#pauseAfter(error, signal);
       }
     }
@@ -255,14 +274,17 @@ export class EmoStream extends EventTarget {
     return this.#pause(retryInMs, signal);
   }
 
-  /** Ask the registry, then watch until the stream ends. Returns after a goodbye, and rejects with a Loss otherwise. */
+  /**
+   * Ask the registry, then watch until the stream ends. Returns after a goodbye. Rejects with Over if there is nothing to
+   * connect to any more, and with another Loss otherwise.
+   */
   async #connectOnce(signal) {
     this.#enter({ name: "connecting", reason: this.state.reason });
     this.#assignment = await this.#assign(signal);
     try {
       await this.#watch(this.#assignment, signal);
     } catch (error) {
-      this.#exclude(this.#assignment.subscriber);
+      if (!(error instanceof Over)) this.#exclude(this.#assignment.subscriber);
       throw error;
     } finally {
       this.#assignment = null;
@@ -270,11 +292,13 @@ export class EmoStream extends EventTarget {
   }
 
   async #assign(signal) {
-    const body = { user_id: this.#userId, exclude: this.#excluded };
+    const body = { user_id: this.#userId, event: this.#event, exclude: this.#excluded };
     const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: body, signal }).catch(() => {
       throw new Loss("the registry does not answer");
     });
     if (answer.ok && answer.json) return answer.json;
+    // A 404 that names no event may come from a proxy while the registry is away.
+    if (answer.status === 404 && answer.json?.event === this.#event) throw new Over("stopped", reasonOf(answer));
     // Perhaps the only subscribers left are the excluded ones.
     this.#excluded = [];
     throw new Loss(reasonOf(answer), answer.retryAfterMs);
@@ -319,7 +343,7 @@ export class EmoStream extends EventTarget {
   #take(type, message, link, { subscriber, cluster }) {
     if (this.state.name !== "live") this.#enter({ name: "live", subscriber, cluster });
     if (type === "hello") link.expectHeartbeatEvery(message.heartbeat_ms);
-    if (["snapshot", "swarm", "reset"].includes(type)) this.#deliver(type, message);
+    if (["snapshot", "swarm", "reset", "end"].includes(type)) this.#deliver(type, message);
     // The server spreads its goodbyes over time, so the client need not wait before it connects again.
     if (type === "goodbye") this.#exclude(subscriber);
     return type === "goodbye";
@@ -331,6 +355,7 @@ export class EmoStream extends EventTarget {
       this.#failures = 0;
       this.#excluded = [];
       this.#emit(type, message);
+      if (type === "end") throw new Over("ended");
     } else if (continuity === "repeat") {
       this.repeats += 1;
       this.#emit("repeat", message);
@@ -352,7 +377,7 @@ export class EmoStream extends EventTarget {
     for (let sends = 1; ; sends += 1) {
       let answer;
       try {
-        answer = await ask(`${ingestUrl}/v1/reactions`, { post: reaction });
+        answer = await ask(`${ingestUrl}${this.#path}/reactions`, { post: reaction });
       } catch {
         return unknown("no answer came");
       }
@@ -362,6 +387,11 @@ export class EmoStream extends EventTarget {
       if (sends === MAX_SENDS_OF_A_REACTION) return refused(reasonOf(answer));
       await sleep(Math.max(answer.retryAfterMs, MIN_RESEND_MS) * (1 + this.#random() / 2));
     }
+  }
+
+  /** The path that each service has for the event. */
+  get #path() {
+    return this.#event === "main" ? "/v1" : `/v1/events/${encodeURIComponent(this.#event)}`;
   }
 
   async #ingest() {
@@ -404,6 +434,14 @@ class Loss extends Error {
   constructor(message, retryAfterMs = 0) {
     super(message);
     this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** There is nothing to connect to any more: the event has ended ("ended"), or there is no such event ("stopped"). */
+class Over extends Loss {
+  constructor(state, reason = "") {
+    super(reason);
+    this.state = state;
   }
 }
 
@@ -490,8 +528,9 @@ function overWebSocket(url, link, take) {
         reject(error);
       }
     };
-    socket.onclose = ({ reason }) => {
-      if (reason) reject(new Loss(reason));
+    socket.onclose = ({ code, reason }) => {
+      if (code === CLOSE_ENDED) reject(new Over("ended"));
+      else if (reason) reject(new Loss(reason));
       else if (hasSpoken) reject(new Error("closed"));
       else resolve(false);
     };
@@ -506,6 +545,7 @@ function overWebSocket(url, link, take) {
 /** Read a stream of server-sent events. `take(type, message)` gets each message, and returns whether to leave. */
 async function overSse(url, link, take) {
   const response = await fetch(url, { cache: "no-store", signal: link.signal });
+  if (response.status === 204) throw new Over("ended");
   if (!response.ok) {
     const answer = await wholeAnswer(response);
     throw new Loss(reasonOf(answer), answer.retryAfterMs);

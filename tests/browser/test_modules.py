@@ -40,6 +40,9 @@ def test_a_swarm_fits_is_a_repeat_or_shows_a_gap(modules: Browser) -> None:
         ("swarm", swarm(9, totals={"👏": 2}), "next"),
         ("reset", swarm(30, "other", {"🔥": 1}), "next"),
         ("swarm", swarm(31, "other", {"🔥": 2}), "next"),
+        ("end", swarm(33, "other", {"🔥": 2}), "gap"),
+        ("end", swarm(32, "other", {"🔥": 2}), "next"),
+        ("end", swarm(32, "other", {"🔥": 2}), "repeat"),
     ]
     verdicts = modules.run(
         """
@@ -51,7 +54,7 @@ def test_a_swarm_fits_is_a_repeat_or_shows_a_gap(modules: Browser) -> None:
     )
     assert [verdict for verdict, *_ in verdicts] == [expected for *_, expected in steps]
     assert verdicts[5][1:] == [{"🔥": 5, "🎉": 1, "👏": 2}, "s-9"]
-    assert verdicts[-1][1:] == [{"🔥": 2}, "other-31"]
+    assert verdicts[-1][1:] == [{"🔥": 2}, "other-32"]
 
 
 def test_backoff_grows_to_a_bound_and_is_jittered(modules: Browser) -> None:
@@ -93,6 +96,7 @@ PLAY = """
         ([[503, "{}", {"Retry-After": "0"}], [202, "{}"]], "accepted", 2),
         ([[503, "{}"]] * 4, "refused", 4),
         ([[422, '{"detail":"no emoji"}']], "refused", 1),
+        ([[410, '{"detail":"The event final is closed."}']], "refused", 1),
         ([[504, "{}"]], "unknown", 1),
         ([[502, "a gateway's page"]], "unknown", 1),
         ([], "unknown", 1),
@@ -114,6 +118,30 @@ def test_a_reaction_is_sent_again_only_when_it_was_not_taken_for_certain(
     assert [url for url, _ in found["requests"]] == ["http://ingest/v1/reactions"] * sends
     if outcome == "accepted" and sends == 1:
         assert found["result"]["record"] == {"partition": 0, "offset": 7, "timestamp": 1}
+
+
+def test_an_event_has_paths_of_its_own(modules: Browser) -> None:
+    found = modules.run(
+        PLAY
+        + """
+        const { EmoStream } = await import("/emostream.js");
+        const options = { registryUrl: "http://registry", ingestUrl: "http://ingest" };
+        const streams = ["main", "final", "a/../b"].map((event) => new EmoStream({ ...options, event }));
+        return play(args[0], async () => {
+          for (const stream of streams) await stream.palette();
+          for (const stream of streams) await stream.react("🔥");
+          return streams[1].events();
+        });
+        """,
+        [[200, '{"emoji":["🔥"]}']] * 3 + [[202, "{}"]] * 3 + [[200, '{"events":[{"event":"main"}]}']],
+    )
+    paths = ["http://ingest/v1", "http://ingest/v1/events/final", "http://ingest/v1/events/a%2F..%2Fb"]
+    assert [url for url, _ in found["requests"]] == [
+        *(f"{path}/palette" for path in paths),
+        *(f"{path}/reactions" for path in paths),
+        "http://registry/v1/events",
+    ]
+    assert found["result"] == [{"event": "main"}]
 
 
 def event(kind: str, message: dict[str, Any]) -> str:
@@ -207,6 +235,7 @@ WATCH = """
             for (const step of steps) {
               if (step === "open") return;
               if (typeof step === "string") this.onclose({ reason: step });
+              else if (typeof step === "number") this.onclose({ code: step, reason: "a reason" });
               else this.onmessage({ data: JSON.stringify(step) });
             }
           });
@@ -285,6 +314,72 @@ def test_after_a_goodbye_another_websocket_resumes_at_once(modules: Browser) -> 
     found = modules.run(WATCH + "return watch(args[0], async () => {})", script)
     assert found["asked"] == ["ws://a/v1/ws?heartbeats=1", "ws://b/v1/ws?heartbeats=1&last_event_id=s-1"]
     assert found["states"] == ["connecting:", "live:", "connecting:", "live:", "stopped:"]
+
+
+END = {"type": "end", "id": "s-2", "sequence": 2, "totals": {"🔥": 3}}
+OVER = """
+    const watchToTheEnd = async (answers) => {
+      const { EmoStream } = await import("/emostream.js");
+      const stream = new EmoStream({ event: "final", random: () => 0 });
+      const told = [];
+      for (const type of ["snapshot", "end"]) stream.addEventListener(type, ({ detail }) => told.push(detail.id));
+      return play(answers, () => new Promise((resolve) => {
+        stream.addEventListener("state", ({ detail: { name, reason } }) => {
+          told.push([name, reason].join(":"));
+          if (["ended", "stopped"].includes(name)) resolve({ told, totals: stream.totals });
+        });
+        stream.start();
+      }));
+    };
+"""
+
+
+def assigned_to(name: str) -> list[Any]:
+    urls = {"sse_url": f"http://{name}/v1/events/final/stream"}
+    return [200, json.dumps({"subscriber": name, "cluster": "c", **urls})]
+
+
+@pytest.mark.parametrize(
+    ("last", "told", "totals"),
+    [
+        (event("end", END), ["live:", "s-2"], {"🔥": 3}),
+        # Who has seen all gets no content.
+        (None, [], {}),
+    ],
+)
+def test_at_the_end_of_its_event_it_connects_no_more(
+    modules: Browser, last: str | None, told: list[str], totals: dict[str, int]
+) -> None:
+    answers = [
+        assigned_to("a"),
+        [200, "retry: 1\n\n" + event("snapshot", swarm(1))],
+        assigned_to("b"),
+        [204 if last is None else 200, last],
+    ]
+    found = modules.run(PLAY + OVER + "return watchToTheEnd(args[0])", answers)
+    before = ["connecting:", "live:", "s-1", "waiting:the subscriber is gone", "connecting:the subscriber is gone"]
+    assert found["result"] == {"told": [*before, *told, "ended:"], "totals": totals}
+    assert [body["event"] for _, body in found["requests"] if body is not None] == ["final"] * 2
+    assert len(found["requests"]) == len(answers)
+
+
+def test_an_event_that_is_not_there_is_not_asked_for_again(modules: Browser) -> None:
+    answers = [
+        [404, "<h1>a proxy's page</h1>", {"Retry-After": "0"}],
+        [404, '{"detail":"There is no event final.","event":"final"}'],
+    ]
+    found = modules.run(PLAY + OVER + "return watchToTheEnd(args[0])", answers)
+    states = ["connecting:", "waiting:the answer was 404", "connecting:the answer was 404"]
+    assert found["result"]["told"] == [*states, "stopped:There is no event final."]
+    assert len(found["requests"]) == 2
+
+
+@pytest.mark.parametrize("script", [[SNAPSHOT, END, 4410], [SNAPSHOT, END, "open"], [4410]])
+def test_at_the_end_of_its_event_a_websocket_is_the_last_one(modules: Browser, script: list[Any]) -> None:
+    found = modules.run(WATCH + "return watch([args[0]], (advance) => advance(60_000))", script)
+    assert found["asked"] == ["ws://a/v1/ws?heartbeats=1"]
+    live = ["live:"] if SNAPSHOT in script else []
+    assert found["states"] == ["connecting:", *live, "ended:", "stopped:"]
 
 
 HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
