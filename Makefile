@@ -28,6 +28,7 @@ help: ## Say what there is
 	@echo '  FOR=60            stop after 60 s, account for every reaction, and fail if one is lost or doubled'
 	@echo '  CROWD=1000        reactions a second of the simulated crowd; 0 for none'
 	@echo '  VIEWERS=500       connected viewers; 0 for none'
+	@echo '  EVENTS=3          events that the crowd is spread over; main is one of them'
 	@echo '  TRIGGER_MS=2000   time between swarms, 250 or more'
 	@echo '  ONLY=kafka,...    start these tiers alone'
 	@echo '  KEEP=1            go on with the data of the last run'

@@ -11,7 +11,28 @@ import click
 from emostream import config
 from emostream.cli import Command, start_tier
 from emostream.errors import EmoStreamError
+from emostream.model import MAIN
 from emostream_lab.audience.shapes import SHAPES, Audience
+
+# Far more than a record has room for. The room depends on the settings.
+_MAX_EVENTS = 100_000
+_DIGITS = len(str(_MAX_EVENTS)) + 1
+
+
+def _number_of_events(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value[:_DIGITS]) <= _MAX_EVENTS:
+        raise EmoStreamError(f"EVENTS={value} cannot be used: give a whole number from 1 to {_MAX_EVENTS:,}.")
+    return int(value)
+
+
+_events_option = click.option(
+    "--events",
+    envvar="EVENTS",
+    metavar="INTEGER",
+    default="1",
+    callback=_number_of_events,
+    help="Over how many events the audience is spread; `main` is one.",
+)
 
 
 @click.group("emostream-lab", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,9 +50,17 @@ def main() -> None:
 )
 @click.option("--only", envvar="ONLY", default="", help="Tiers to start, comma-separated, instead of all.")
 @click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
+@_events_option
 @click.option("--lan", "lan_wish", envvar="LAN", default="", help="1, or an address: serve viewers on the network too.")
 def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
-    for_seconds: int | None, crowd: int, viewers: int, trigger_ms: int, only: str, keep: bool, lan_wish: str
+    for_seconds: int | None,
+    crowd: int,
+    viewers: int,
+    trigger_ms: int,
+    only: str,
+    keep: bool,
+    events: int,
+    lan_wish: str,
 ) -> None:
     """Run every tier on this machine with a simulated crowd. Each option is a variable too (`FOR=60 make demo`)."""
     for tier in config.TIERS:
@@ -42,7 +71,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     from emostream_lab.processes.topology import Layout  # noqa: PLC0415
 
     tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
-    options = local_demo.DemoOptions(for_seconds, crowd, viewers, tiers, keep)
+    options = local_demo.DemoOptions(for_seconds, crowd, viewers, tiers, keep, events)
     public_address = lan.address(lan_wish) if lan_wish else HOST
     layout = Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms, public_address=public_address)
     sys.exit(local_demo.run(options, layout))
@@ -91,13 +120,15 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
 @click.option("--for", "for_seconds", type=click.IntRange(1), help="Stop after this many seconds; else run for ever.")
 @click.option("--crowd", "rate", type=click.IntRange(0, 50_000), default=1_000, help="Reactions per second.")
 @click.option("--viewers", type=click.IntRange(0, 50_000), default=500, help="Connected viewers.")
+@click.option("--event", "events", multiple=True, help="An event to attend besides `main`; may be given again.")
 @click.option("--figures-file", type=click.Path(dir_okay=False), help="Where figures go instead of the screen.")
-def crowd(for_seconds: int | None, rate: int, viewers: int, figures_file: str | None) -> None:
+def crowd(for_seconds: int | None, rate: int, viewers: int, events: tuple[str, ...], figures_file: str | None) -> None:
     """Simulate an audience for a running topology and account for every reaction."""
     start_tier("crowd")
     from emostream_lab.audience import crowd as local_crowd  # noqa: PLC0415
 
-    sys.exit(local_crowd.run(Audience(viewers, rate, for_seconds or math.inf), figures_file))
+    audience = Audience(viewers, rate, for_seconds or math.inf)
+    sys.exit(local_crowd.run(audience, [MAIN, *events], figures_file))
 
 
 @main.command()

@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
+from emostream.model import MAIN
 from emostream_lab.account import figures
+from emostream_lab.audience import events
 from emostream_lab.display import Display
 from emostream_lab.machine import checkout, lan
 from emostream_lab.processes import topology
@@ -26,13 +28,17 @@ _NEEDED_DISK_GB = 2
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the user asked for. `for_seconds` None: until Ctrl-C. `only` empty: everything, and the crowd."""
+    """What the user asked for. `for_seconds` None: until Ctrl-C. `only` empty: everything, and the crowd.
+
+    `events` counts the events that the crowd is spread over, `main` among them.
+    """
 
     for_seconds: int | None = None
     reactions_per_second: int = 1_000
     viewers: int = 500
     only: tuple[str, ...] = ()
     keep: bool = False
+    events: int = 1
 
     @property
     def has_crowd(self) -> bool:
@@ -45,10 +51,15 @@ def run(options: DemoOptions, layout: Layout) -> int:
     Raises EmoStreamError where something stands in the way, with what to do.
     """
     parts = topology.parts(layout)
+    zookeeper, kafka = topology.operator_settings(layout)
+    attended = events.names("match", options.events)
+    events.check_room(attended, kafka.max_record_bytes)
     if options.only:
         parts = topology.select(parts, options.only)
         if options.for_seconds:
             raise EmoStreamError("FOR needs the crowd, which ONLY leaves out: set one of the two.")
+        if options.events > 1:
+            raise EmoStreamError("EVENTS needs all tiers, and ONLY leaves some out: set one of the two.")
     with exclusive_use(layout.directory), stop_signals() as signals:
         _check_machine(layout.directory, parts)
         if not options.keep:
@@ -61,6 +72,9 @@ def run(options: DemoOptions, layout: Layout) -> int:
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 0
+            events.open_all(zookeeper, kafka, attended)
+            if options.events > 1:
+                display.tell(f"The events {', '.join(attended)} are open.")
             if layout.public_address != HOST:
                 display.tell(_lan_instructions(layout))
             if not options.has_crowd:
@@ -68,18 +82,19 @@ def run(options: DemoOptions, layout: Layout) -> int:
                 supervisor.run_until(lambda: signals.received)
                 return 0
             display.tell(_ready_message(layout, parts))
-            return _run_crowd(options, layout, supervisor, display, signals)
+            figures_file = layout.directory / "crowd.json"
+            return _run_crowd(
+                crowd(options, layout, figures_file, attended), figures_file, supervisor, display, signals
+            )
         finally:
             display.tell("Stopping.")
             supervisor.stop()
 
 
 def _run_crowd(
-    options: DemoOptions, layout: Layout, supervisor: Supervisor, display: Display, signals: "Signals"
+    audience: Process, figures_file: Path, supervisor: Supervisor, display: Display, signals: "Signals"
 ) -> int:
-    figures_file = layout.directory / "crowd.json"
     figures_file.unlink(missing_ok=True)
-    audience = crowd(options, layout, figures_file)
     audience.start()
 
     shown: figures.Figures | None = None
@@ -109,10 +124,14 @@ def _run_crowd(
     return 0 if account.is_exact else 1
 
 
-def crowd(options: DemoOptions, layout: Layout, figures_file: Path) -> Process:
-    """The simulated audience as a process of its own, which leaves its figures in the file. Not started yet."""
+def crowd(options: DemoOptions, layout: Layout, figures_file: Path, attended: Sequence[str]) -> Process:
+    """The simulated audience of these events as a process of its own, which leaves its figures in the file.
+
+    It is not started yet.
+    """
     command = [sys.executable, "-m", "emostream_lab", "crowd", "--figures-file", str(figures_file)]
     command += ["--crowd", str(options.reactions_per_second), "--viewers", str(options.viewers)]
+    command += [word for event in attended if event != MAIN for word in ("--event", event)]
     if options.for_seconds:
         command += ["--for", str(options.for_seconds)]
     log_file = layout.directory / "logs" / "crowd.log"

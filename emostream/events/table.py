@@ -19,7 +19,7 @@ MAX_PALETTE = 64
 MAX_TABLE_BYTES = 1_000_000
 
 # What a record has besides the events, however many emoji are sent to `main`.
-_MAIN_BYTES = 512 << 10
+MAIN_BYTES = 512 << 10
 # A part without its emoji: names, braces, the stream, and the largest sequence.
 _PART_BYTES = 150
 _COUNT_DIGITS = 12
@@ -102,11 +102,11 @@ def opened(table: Table, event: str, requested: Definition, now_ms: int) -> Tabl
 def check_room(table: Table, max_record_bytes: int) -> None:
     """Check that no record can outgrow its bound, however much is counted. Raises EmoStreamError: it says what fits."""
     sizes = [largest_part_bytes(event, definition) for event, definition in table.items()]
-    room = max_record_bytes - _MAIN_BYTES
+    room = max_record_bytes - MAIN_BYTES
     if sum(sizes) > room:
         average = sum(sizes) / len(sizes)
         raise EmoStreamError(
-            f"a record with {len(sizes)} events could have {sum(sizes) + _MAIN_BYTES} bytes, and Kafka takes "
+            f"a record with {len(sizes)} events could have {sum(sizes) + MAIN_BYTES} bytes, and Kafka takes "
             f"{max_record_bytes}: {int(room / average)} events of this size fit. Archive events that have ended, or "
             "raise EMOSTREAM_KAFKA_MAX_RECORD_BYTES for all tiers and apply the topics."
         )

@@ -18,11 +18,16 @@ _SWARMS_COMPARED = 1_000
 
 @dataclass
 class Spectator:
-    """What the account needs of a viewer. One that is connected and not slow should have every swarm."""
+    """What the account needs of a viewer. One that is awaited and not slow should have every swarm."""
 
     watcher: Watcher
     is_connected: bool = True
     is_slow: bool = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the viewer gets what comes now. One that has seen the end of its event leaves."""
+        return self.is_connected and not self.watcher.has_ended
 
 
 class Tally:
@@ -69,8 +74,12 @@ class Tally:
     def behind(self, sequence: int) -> int:
         """Return how many viewers should have the swarm of this sequence number, and do not."""
         return sum(
-            each.is_connected and not each.is_slow and each.watcher.sequence < sequence for each in self.spectators
+            each.is_awaited and not each.is_slow and each.watcher.sequence < sequence for each in self.spectators
         )
+
+    def unseen(self, sequence: int) -> int:
+        """Return how many swarms up to this sequence number are still on their way, added up over the viewers."""
+        return sum(max(0, sequence - each.watcher.sequence) for each in self.spectators if each.is_awaited)
 
     def account(self, sequence: int) -> Account:
         """Return the account of this process. `sequence` is the last message that its viewers should have got."""
@@ -113,6 +122,11 @@ class LogTally:
         last = self._counted[event].last
         return -1 if last is None else last.sequence
 
+    def is_open(self, event: str) -> bool:
+        """Return whether the event has begun and not ended, as of the last record."""
+        part = part_of(self.newest, event)
+        return part is not None and not part.ended
+
     def swarms(self, event: str) -> int:
         """Return how many swarms the event's viewers got since the start."""
         return self._counted[event].swarms
@@ -146,8 +160,7 @@ class _Counted:
         if self.last is not None and self.last.stream == part.stream:
             self._by_totals.subtract(self.last.totals)
         self._by_swarms.update(part.counts)
-        # Viewers of `main` get each record, also one that counts nothing.
-        self.swarms += bool(part.counts) or self._event == MAIN
+        self.swarms += sequence_in(swarm, self._event) is not None
         self.last = part
 
     def account(self, others: Counts) -> Account:
@@ -159,3 +172,12 @@ def part_of(swarm: Swarm, event: str) -> EventPart | None:
     if event != MAIN:
         return swarm.parts.get(event)
     return EventPart(stream_of(swarm), swarm.sequence, swarm.totals, swarm.counts, swarm.swarm)
+
+
+def sequence_in(swarm: Swarm, event: str) -> int | None:
+    """Return the sequence number of the swarm that an event's viewers get of a record. None if they get none."""
+    if event == MAIN:
+        # Also if it counts nothing.
+        return swarm.sequence
+    messages = swarm.parts[event].messages(swarm.window) if event in swarm.parts else []
+    return next((message.sequence for message in messages if isinstance(message, Swarm)), None)

@@ -11,6 +11,7 @@ import msgspec
 
 from emostream import config
 from emostream.errors import EmoStreamError
+from emostream.model import MAIN
 from emostream.swarms.rules import progress_of
 from emostream_lab import demo
 from emostream_lab.account import figures
@@ -117,7 +118,7 @@ class _Run:
         self._tiers = victims(parts)
         self._faults = faults
         self._figures_file = layout.directory / "crowd.json"
-        self._crowd = demo.crowd(_CROWD, layout, self._figures_file)
+        self._crowd = demo.crowd(_CROWD, layout, self._figures_file, [MAIN])
 
     def run(self, seed: int) -> report.Report:
         """Inject the faults and return the report. Raises EmoStreamError if no swarm comes or the crowd never ends."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from emostream import config
+from emostream.config import KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream_lab.machine import class_archives
 from emostream_lab.machine.jars import JARS
@@ -180,6 +182,15 @@ def environment(layout: Layout) -> dict[str, str]:
         **_public_settings(layout),
         **layout.settings,
     }
+
+
+def operator_settings(layout: Layout) -> tuple[ZooKeeperSettings, KafkaSettings]:
+    """The settings by which an operator in this process finds the servers of this topology."""
+    ports = layout.ports
+    return (
+        config.load(ZooKeeperSettings, hosts=(f"{HOST}:{ports.zookeeper}",)),
+        config.load(KafkaSettings, bootstrap_servers=(f"{HOST}:{ports.kafka}",)),
+    )
 
 
 def _public_settings(layout: Layout) -> dict[str, str]:

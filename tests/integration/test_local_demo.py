@@ -89,7 +89,7 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     victims = ("ingest", "publisher@cluster1", f"subscriber@{layout.ports.subscribers[0][0]}", "registry", "aggregator")
     killer = Killer(layout, victims)
     killer.start()
-    status = demo.run(DemoOptions(reactions_per_second=100, viewers=20), layout)
+    status = demo.run(DemoOptions(reactions_per_second=100, viewers=20, events=3), layout)
     killer.join()
     said = capsys.readouterr().out
     assert killer.killed == list(victims)
@@ -100,6 +100,13 @@ def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     assert account.accepted > 1_000
     assert account.counted == account.accepted + account.others or account.unknown
     assert "counted exactly once" in said
+    assert [(event, each.viewers, each.is_exact) for event, each in account.events.items()] == [
+        ("main", 7, True),
+        ("match-2", 7, True),
+        ("match-3", 6, True),
+    ]
+    assert min(each.accepted for each in account.events.values()) > 300
+    assert sum(each.counted for each in account.events.values()) == account.counted
     assert rows(layout) == {}
 
 

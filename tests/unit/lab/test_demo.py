@@ -1,11 +1,18 @@
-"""Tests how the demo handles the signals that stop it."""
+"""Tests what the demo refuses, and how it handles the signals that stop it."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from emostream_lab.demo import stop_signals
+import pytest
+from click.testing import CliRunner
+
+from emostream.errors import EmoStreamError
+from emostream_lab import cli, demo
+from emostream_lab.demo import DemoOptions, stop_signals
+from emostream_lab.processes.topology import Layout
 
 
 @contextmanager
@@ -34,3 +41,19 @@ def test_a_hang_up_that_nohup_has_ignored_stays_ignored() -> None:
     with hang_up(signal.SIG_IGN), stop_signals() as signals:
         os.kill(os.getpid(), signal.SIGHUP)
         assert not signals.received
+
+
+@pytest.mark.parametrize("count", ["0", "x", "-1", "1.5", "5000", "9" * 5_000])
+def test_a_bad_number_of_events_is_refused_before_anything_starts(
+    count: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(cli.main, ["demo"], env={"EVENTS": count})
+    assert (refused.exit_code, refused.output.count("\n")) == (1, 1)
+    assert refused.output.startswith(f"emostream-lab: EVENTS={count} ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_events_need_all_tiers(tmp_path: Path) -> None:
+    with pytest.raises(EmoStreamError, match="EVENTS needs all tiers"):
+        demo.run(DemoOptions(only=("kafka",), events=2), Layout(tmp_path / "demo"))

@@ -5,9 +5,9 @@ import pytest
 
 from emostream.client.outcome import Accepted, Record, Refused, Unknown
 from emostream.client.watcher import Watcher
-from emostream.model import EventPart, Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
+from emostream.model import End, EventPart, Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
 from emostream_lab.account.account import Account, RunAccount
-from emostream_lab.account.tally import LogTally, Spectator, Tally
+from emostream_lab.account.tally import LogTally, Spectator, Tally, sequence_in
 
 
 def swarm(sequence: int, count: int = 3) -> Swarm:
@@ -137,9 +137,29 @@ def test_the_log_counts_each_event_over_its_openings() -> None:
     log.take(with_final(13, part(8, 103, {})))
     log.take(with_final(14, part(9, 103, {}, ended=True)))
     assert (log.sequence("final"), log.swarms("final"), log.swarms("main")) == (9, 1, 3)
+    assert [log.is_open(event) for event in ("main", "final", "unknown")] == [True, False, False]
     log.take(with_final(15, part(0, 0, {}, stream="t")))
     log.take(with_final(16, part(1, 4, {"🔥": 4}, stream="t")))
     account = log.account({"final": {"🔥": 2}}).events
     assert account["final"] == Account(others={"🔥": 2}, by_totals={"🔥": 7}, by_swarms={"🔥": 7})
     assert account["unknown"] == Account()
     assert (log.sequence("final"), log.swarms("final"), log.sequence("unknown")) == (1, 2, -1)
+    assert log.is_open("final")
+
+
+def test_a_record_names_the_swarm_that_an_event_gets_of_it() -> None:
+    assert sequence_in(swarm(12), "main") == 12
+    assert sequence_in(with_final(12, part(8, 3, {"🔥": 3})), "final") == 8
+    assert sequence_in(with_final(12, part(9, 3, {}, ended=True)), "final") is None
+    # A late swarm comes before one more end.
+    assert sequence_in(with_final(12, part(11, 4, {"🔥": 1}, ended=True)), "final") == 10
+    assert sequence_in(swarm(12), "final") is None
+
+
+def test_a_viewer_that_has_seen_the_end_is_not_behind_what_comes_after_it(tally: Tally) -> None:
+    spectator = watch(tally, 11, 12)
+    assert (tally.behind(14), tally.unseen(14)) == (1, 2)
+    spectator.watcher.take(End(message_id("s", 13), 13, {"🔥": 6}))
+    assert (tally.behind(15), tally.unseen(15)) == (0, 0)
+    account = tally.account(15)
+    assert (account.delivered, account.expected, account.unequal) == (2, 2, 0)
