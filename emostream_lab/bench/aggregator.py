@@ -100,8 +100,12 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
             sent = _send_evenly(producer, small_seconds)
             small = swarms.read_until(missed + sent)
             after = _batch_seconds(running)
-    growth = Growth("aggregator", "past batches", "time of a batch", _by_past_batches(small))
     work_ms = 1_000 * (after[0] - before[0]) / (after[1] - before[1])
+    return _findings(caught_up, small, work_ms, quick=quick)
+
+
+def _findings(caught_up: Sequence[_Counted], small: Sequence[_Counted], work_ms: float, *, quick: bool) -> Findings:
+    growth = Growth("aggregator", "past batches", "time of a batch", _by_past_batches(small))
     figures = [*_catch_up_figures(caught_up), *_small_figures(small, work_ms), _growth_figure(growth)]
     if quick:
         # The JVM still compiles the code that the batches run, so their times show the compiler. Their sizes do not.
