@@ -1,8 +1,11 @@
 """Spark's configuration: what it must contain, and that its secret is never visible."""
 
+import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyspark
 import pytest
 
 from emostream.aggregator import session
@@ -62,3 +65,24 @@ def test_driver_and_executors_use_the_class_archive_that_is_set(jars: Path) -> N
         assert "SharedArchiveFile" not in str(session.configuration(settings(jars))[key])
         options = str(session.configuration(settings(jars, class_archive="/var/my cache/spark.jsa"))[key])
         assert '"-XX:SharedArchiveFile=/var/my cache/spark.jsa"' in options
+
+
+def test_libraries_are_unpacked_in_folders_of_our_own(jars: Path, tmp_path: Path) -> None:
+    # /tmp, the default, may be mounted without the right to execute.
+    found = session.configuration(settings(jars))
+    assert f'"-Djava.io.tmpdir={tmp_path}/unpacked"' in str(found["spark.driver.extraJavaOptions"])
+    assert '"-Djava.io.tmpdir=."' in str(found["spark.executor.extraJavaOptions"])
+    session.write_configuration(settings(jars), logs_text=False)
+    assert (tmp_path / "unpacked").is_dir()
+
+
+def test_settings_of_another_spark_do_not_reach_ours(jars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"SPARK_HOME": "/opt/spark", "SPARK_CONF_DIR": "/opt/spark/conf", "PYSPARK_SUBMIT_ARGS": "--master yarn"}
+    monkeypatch.setattr(os, "environ", {**os.environ, **other})
+    started: dict[str, str] = {}
+    builder = SimpleNamespace(getOrCreate=lambda: started.update(os.environ))
+    monkeypatch.setattr(session, "SparkSession", SimpleNamespace(builder=builder))
+    session.start(settings(jars), logs_text=False)
+    assert started["SPARK_HOME"] == str(Path(pyspark.__file__).parent)
+    assert "SPARK_CONF_DIR" not in started
+    assert "yarn" not in started["PYSPARK_SUBMIT_ARGS"]
