@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import CancelledError, ConnectionLoss, KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import EventType
 
+from emostream import model
 from emostream.config import ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime import logs
@@ -380,7 +382,6 @@ def registrations(client: KazooClient, path: str) -> Iterator[tuple[str, dict[st
 
 def _decode(content: bytes) -> dict[str, Any]:
     try:
-        registered = json.loads(content)
-    except ValueError:
+        return model.decode(content, dict[str, Any])
+    except msgspec.DecodeError:
         return {}
-    return registered if isinstance(registered, dict) else {}
