@@ -57,3 +57,9 @@ def test_a_bad_number_of_events_is_refused_before_anything_starts(
 def test_events_need_all_tiers(tmp_path: Path) -> None:
     with pytest.raises(EmoStreamError, match="EVENTS needs all tiers"):
         demo.run(DemoOptions(only=("kafka",), events=2), Layout(tmp_path / "demo"))
+
+
+def test_a_folder_in_which_nothing_can_run_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(EmoStreamError, match="move the checkout"), demo.exclusive_use(tmp_path / "a:b" / "demo"):
+        pass
+    assert not list(tmp_path.iterdir())

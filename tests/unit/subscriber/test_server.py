@@ -1,6 +1,7 @@
 """The answer to a request in any packets, and what happens to connections that send no request."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from emostream.subscriber import frames
-from tests.unit.subscriber.rig import connected, exchange, in_loop, publish
+from emostream.subscriber.connection import Handshake
+from tests.unit.subscriber.rig import FakeTransport, connected, exchange, in_loop, publish
 
 STREAM = b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n"
 UPGRADE = (
@@ -224,3 +226,24 @@ async def test_a_clock_that_is_set_back_stops_neither_heartbeats_nor_goodbyes(mo
         assert transport.is_cut
         assert viewer not in server.audience
         sweeping.cancel()
+
+
+@in_loop
+async def test_a_clock_that_is_set_back_holds_up_neither_a_drain_nor_the_end_of_a_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(10**9, -1_000)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    with connected(drain_timeout_ms=100, handshake_timeout_ms=100) as (server, silent):
+        viewers = [FakeTransport(Handshake(server)) for _ in range(3)]
+        for viewer in viewers:
+            viewer.feed([STREAM + b"\r\n"])
+        sweeping = asyncio.create_task(server.sweep_forever())
+        await until(lambda: silent.has_ended)
+        assert status_of(silent.sent) == 408
+        async with asyncio.timeout(20):
+            await server.drain()
+        assert all(viewer.is_cut for viewer in viewers)
+        sweeping.cancel()
+        for viewer in viewers:
+            viewer.release()

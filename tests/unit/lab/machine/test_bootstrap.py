@@ -1,14 +1,17 @@
 """Tests that the set-up announces what is missing, and prints nothing if nothing is missing."""
 
+import io
+import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from emostream.errors import EmoStreamError
-from emostream_lab.machine import bootstrap, jars, java
-from emostream_lab.machine.bootstrap import PURPOSES
+from emostream_lab.machine import bootstrap, checkout, jars, java
+from emostream_lab.machine.bootstrap import PURPOSES, Step
 
 
 @pytest.fixture
@@ -24,6 +27,13 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(bootstrap.shutil, "which", lambda _: None)
     monkeypatch.setattr(bootstrap, "_has_module", lambda _: False)
     return tmp_path / ".venv"
+
+
+def make_environment(directory: Path) -> None:
+    """Make what the set-up takes for a virtual environment."""
+    (directory / "bin").mkdir(parents=True)
+    for command in ("python", "pip"):
+        (directory / "bin" / command).touch()
 
 
 @pytest.mark.parametrize(
@@ -80,9 +90,7 @@ def test_an_environment_is_complete_only_for_the_requirements_it_was_made_from(
     bare_machine: Path,
 ) -> None:
     assert not bootstrap._is_installed("spark")
-    (bare_machine / "bin").mkdir(parents=True)
-    for command in ("python", "pip"):
-        (bare_machine / "bin" / command).touch()
+    make_environment(bare_machine)
     bootstrap._marker("dev").write_text(bootstrap._fingerprint("dev"))
     assert bootstrap._is_installed("dev")
     # The packages for the tests include those for the demo.
@@ -113,6 +121,24 @@ def test_settings_of_pip_for_other_installations_do_not_reach_ours() -> None:
         "PIP_INDEX_URL": "https://pypi.example",
         "HOME": "/home/ada",
     }
+
+
+def test_pip_installs_into_our_environment_whatever_its_settings_say(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(bootstrap.REPOSITORY / "requirements", tmp_path / "requirements")
+    shutil.copy(bootstrap.REPOSITORY / "pyproject.toml", tmp_path)
+    monkeypatch.setattr(bootstrap, "REPOSITORY", tmp_path)
+    make_environment(bare_machine)
+    ran: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(bootstrap, "_run", lambda command, _, environment: ran.append((command, environment)))
+    monkeypatch.setenv("PIP_USER", "1")
+    bootstrap._pip_install("spark")
+    assert len(ran) == 3
+    for command, environment in ran:
+        assert "PIP_USER" not in environment
+        # A pip.conf may say the same.
+        assert "--no-user" in command
 
 
 @pytest.fixture
@@ -149,16 +175,14 @@ def test_the_set_up_waits_for_whoever_uses_apt(busy_apt: Path, capsys: pytest.Ca
 def test_two_set_ups_at_once_come_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "LOCK", tmp_path / "lock")
-    entered = threading.Event()
     order: list[str] = []
-
-    def second() -> None:
-        with bootstrap._alone():
-            order.append("second")
-
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "set-up.log")
+    monkeypatch.setattr(bootstrap, "LOCK", tmp_path / "set-up.lock")
+    monkeypatch.setattr(checkout, "check", lambda *_: None)
+    monkeypatch.setattr(bootstrap, "missing_steps", lambda _: [Step("a step", 0, lambda: order.append("second"))])
+    entered = threading.Event()
     with bootstrap._alone():
-        other = threading.Thread(target=second)
+        other = threading.Thread(target=bootstrap.prepare, args=(PURPOSES["demo"],))
         other.start()
         while "Another set-up is running" not in capfd.readouterr().out:
             assert other.is_alive()
@@ -166,3 +190,24 @@ def test_two_set_ups_at_once_come_one_after_the_other(
         order.append("first")
     other.join(30)
     assert order == ["first", "second"]
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_folder_that_java_cannot_use_is_refused_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bootstrap, "REPOSITORY", tmp_path / "a:b")
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "set-up.log")
+    monkeypatch.setattr(bootstrap, "LOCK", tmp_path / "set-up.lock")
+    with pytest.raises(EmoStreamError, match="move the checkout"):
+        bootstrap.prepare(PURPOSES["demo"])
+
+
+def test_the_log_of_the_set_up_is_shown_where_its_characters_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, "latin-1", write_through=True))
+    monkeypatch.setattr(sys, "argv", ["bootstrap", "demo"])
+    # pip draws its progress with such characters.
+    monkeypatch.setattr(bootstrap, "prepare", lambda _: print("━━ 3 MB"))
+    bootstrap.main()
+    assert output.getvalue() == b"?? 3 MB\n"
