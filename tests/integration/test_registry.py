@@ -1,8 +1,11 @@
 """The registry follows ZooKeeper live, spreads viewers evenly, and refuses as its OpenAPI document says."""
 
+import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -365,6 +368,19 @@ def test_status_shows_the_topology_and_fails_where_something_is_missing(start: S
 def test_a_second_registry_ends_at_once_where_the_port_is_taken(start: Start) -> None:
     registry = start()
     start_at_taken_port(registry.port, "registry", environment={})
+
+
+def test_bodies_that_are_being_received_share_a_budget(start: Start) -> None:
+    registry = start(max_receiving_bytes=128 << 10)
+    body_bytes = 60_000
+    head = b"POST /v1/assignments HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with contextlib.ExitStack() as cleanup:
+        slow = [cleanup.enter_context(socket.create_connection((servers.HOST, registry.port))) for _ in range(2)]
+        for connection in slow:
+            connection.sendall(head % body_bytes + b" " * (body_bytes - 1))
+        answered = select.select(slow, [], [], 30)[0]
+        assert any(b" 503 " in connection.recv(4_096) for connection in answered)
+        assert "subscriber" in registry.ask_for_assignment().reason
 
 
 def test_sigterm_ends_it_well(start: Start) -> None:
