@@ -22,6 +22,7 @@ from kazoo.client import KazooClient
 
 from emostream import model
 from emostream.client.http1 import Response, post_json
+from emostream.errors import EmoStreamError
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from tests.conftest import RunTier, Server, start_at_taken_port
@@ -381,6 +382,11 @@ def test_bodies_that_are_being_received_share_a_budget(start: Start) -> None:
         answered = select.select(slow, [], [], 30)[0]
         assert any(b" 503 " in connection.recv(4_096) for connection in answered)
         assert "subscriber" in registry.ask_for_assignment().reason
+
+
+def test_more_connections_than_open_files_are_refused(start: Start) -> None:
+    with pytest.raises(EmoStreamError, match="EMOSTREAM_REGISTRY_MAX_CONNECTIONS"):
+        start(max_connections=100_000_000)
 
 
 def test_sigterm_ends_it_well(start: Start) -> None:
