@@ -80,7 +80,7 @@ def test_a_huge_body_is_given_up() -> None:
         reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_BODY_BYTES + 1))
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"detail": 7}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"detail": 7}', b"\xff", b'{"detail": "\xff"}'])
 def test_a_body_that_is_no_problem_leaves_the_status_as_reason(body: bytes) -> None:
     assert Response(502, {}, body, keeps_alive=True).reason == "the answer was 502"
 

@@ -66,6 +66,7 @@ def test_a_loss_before_the_registry_answers_blames_no_subscriber() -> None:
         (NotAnsweredError("no answer came in 1 s"), "the registry does not answer: no answer came in 1 s", None),
         (answer(503, b'{"detail": "full"}', "7"), "full", 7),
         (answer(body=b"{}"), "the registry's answer is no assignment", None),
+        (answer(body=b'{"subscriber": "\xff"}'), "the registry's answer is no assignment", None),
     ],
 )
 def test_a_refusal_says_why_and_for_how_long(

@@ -85,6 +85,11 @@ def test_http_1_1_has_one_host(hosts: bytes) -> None:
     assert status_of(exchange(b"GET /healthz HTTP/1.0\r\n\r\n")) == 200
 
 
+def test_head_gets_a_refusal_without_its_body() -> None:
+    answer = exchange(b"HEAD /healthz HTTP/1.1\r\na\r\n\r\n")
+    assert (status_of(answer), body_of(answer)) == (400, b"")
+
+
 @pytest.mark.parametrize("name", ["last_event_id", "lastEventId", "Last-Event-ID"])
 @pytest.mark.parametrize("packet", [STREAM, WEBSOCKET])
 def test_a_viewer_resumes_by_each_name_that_polyfills_use(name: str, packet: bytes) -> None:

@@ -1,12 +1,15 @@
 """The check for a running pipeline never uses a proxy."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from emostream.config import ClientSettings
 from emostream_lab.load import command
+from emostream_lab.load.command import LoadOptions
+from emostream_lab.processes.supervisor import Supervisor
 
 
 class _Healthy(BaseHTTPRequestHandler):
@@ -34,6 +37,24 @@ def test_a_running_pipeline_is_found_behind_a_proxy(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("no_proxy")
     monkeypatch.delenv("NO_PROXY")
     assert command._answers(registry_url)
+
+
+def test_the_load_goes_to_the_running_pipeline(monkeypatch: pytest.MonkeyPatch, registry_url: str) -> None:
+    driven: list[str] = []
+
+    def drive(_: LoadOptions, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+        assert supervisor is None
+        driven.append(environment["EMOSTREAM_CLIENT_REGISTRY_URL"])
+        return 0
+
+    def start(*_: object) -> None:
+        raise AssertionError("it starts a pipeline of its own")
+
+    monkeypatch.setattr(command, "_drive", drive)
+    monkeypatch.setattr(command, "Supervisor", start)
+    options = LoadOptions("steady", viewers=1, reactions=1, seconds=1, workers=1)
+    assert command.run(options, ClientSettings(registry_url=registry_url)) == 0
+    assert driven == [registry_url]
 
 
 def test_where_nothing_listens_no_pipeline_runs() -> None:
