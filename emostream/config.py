@@ -60,6 +60,15 @@ MaxReceivingBytes = Annotated[
         "for bodies up to 4 KiB."
     ),
 ]
+# What every tier that counts by event bounds alike.
+MaxEventLabels = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Most events besides `main` with a label of their own in the metrics: those that were opened "
+        "first. The others are summed as `_other`.",
+    ),
+]
 
 
 class Section(BaseSettings):
@@ -275,6 +284,7 @@ class IngestSettings(AdminListener, PublicListener):
     )
     max_receiving_bytes: MaxReceivingBytes = Field(32 << 20, ge=2 << 20)
     max_connections: MaxConnections = 5_000
+    max_event_labels: MaxEventLabels = 100
     drain_timeout_ms: int = Field(
         10_000, ge=0, description="After SIGTERM: how long requests in flight may take to be acknowledged."
     )
@@ -338,6 +348,7 @@ class AggregatorSettings(AdminListener):
     transaction_timeout_ms: int = Field(
         10_000, ge=1_000, description="Age at which the broker aborts a transaction that was left open."
     )
+    max_event_labels: MaxEventLabels = 100
 
     @field_validator("host")
     @classmethod
@@ -408,6 +419,7 @@ class SubscriberSettings(AdminListener, PublicListener):
         description="Silence after which a viewer gets a heartbeat. Clients that ask for it get this time in `hello`.",
     )
     retry_ms: int = Field(2_000, ge=0, description="Mean of the jittered delay before a viewer connects again.")
+    max_event_labels: MaxEventLabels = 100
     handshake_timeout_ms: int = Field(5_000, ge=100, description="How long a client may take to send its request.")
     drain_timeout_ms: int = Field(
         5_000, ge=0, description="After SIGTERM: time over which the viewers' goodbyes are spread."

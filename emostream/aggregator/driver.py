@@ -28,9 +28,10 @@ from emostream.aggregator.preparation import Preparation, in_background
 from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
+from emostream.events.labels import EventCounter
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
-from emostream.model import REACTIONS_TOPIC, Swarm
+from emostream.model import MAIN, REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream.runtime.listener import listen_for_operators
@@ -193,6 +194,8 @@ class _Writer:
         self._turn = threading.Lock()
         self.is_writing = threading.Lock()
         self.failure: Exception | None = None
+        self._counted = EventCounter(metrics.REACTIONS, settings.max_event_labels)
+        self._counted.follow(_open_streams(last))
         metrics.SEQUENCE.set(last.sequence)
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -235,7 +238,19 @@ class _Writer:
         with self.is_writing, outcome_known_within(timeout_seconds), metrics.COMMIT.time():
             self._swarms.append(swarm, letters)
         _report(swarm, letters, unused_offsets)
+        self._report_reactions(swarm)
         self.last = swarm
+
+    def _report_reactions(self, swarm: Swarm) -> None:
+        self._counted.inc(MAIN, swarm.reactions)
+        for event, part in swarm.parts.items():
+            if part.counts:
+                self._counted.inc(event, sum(part.counts.values()))
+        self._counted.follow(_open_streams(swarm))
+
+
+def _open_streams(swarm: Swarm) -> dict[str, str]:
+    return {event: part.stream for event, part in swarm.parts.items() if not part.ended}
 
 
 def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
@@ -248,7 +263,6 @@ def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) ->
     metrics.UNUSED_OFFSETS.inc(unused_offsets)
     metrics.SEQUENCE.set(swarm.sequence)
     metrics.SWARMS.inc()
-    metrics.REACTIONS.inc(swarm.reactions + sum(sum(part.counts.values()) for part in swarm.parts.values()))
     metrics.DEAD_LETTERS.inc(len(letters))
 
 

@@ -9,7 +9,7 @@ SEQUENCE = Gauge(f"{_PREFIX}_sequence", "Sequence of the last swarm that was wri
 LAG = Gauge(f"{_PREFIX}_lag_records", "Records of `reactions` that no swarm had counted at the last check.")
 
 SWARMS = Counter(f"{_PREFIX}_swarms_total", "Swarms written.")
-REACTIONS = Counter(f"{_PREFIX}_reactions_total", "Reactions counted.")
+REACTIONS = Counter(f"{_PREFIX}_reactions_total", "Reactions counted.", ["event"])
 DEAD_LETTERS = Counter(f"{_PREFIX}_dead_letters_total", "Invalid records, written to the dead-letter topic.")
 UNUSED_OFFSETS = Counter(
     f"{_PREFIX}_unused_offsets_total", "Offsets of `reactions` without a record, such as those of transaction markers."

@@ -147,6 +147,11 @@ def archived(table: Table, event: str, now_ms: int, retention_ms: int, *, force:
     return {**table, event: msgspec.structs.replace(definition, state="archiving")}
 
 
+def open_streams(table: Table) -> dict[str, str]:
+    """Return the events that are not closed yet, each with its stream."""
+    return {event: each.stream for event, each in table.items() if each.state in {"opening", "open", "closing"}}
+
+
 def definition_of(table: Table, event: str) -> Definition:
     """Return the definition of an event. Raises EmoStreamError if there is no such event."""
     check_id(event)

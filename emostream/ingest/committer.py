@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 
 from emostream.config import IngestSettings, KafkaSettings
 from emostream.errors import EmoStreamError
+from emostream.events.labels import EventCounter
 from emostream.ingest import metrics
 from emostream.ingest.groups import Group, Groups, NoRoomError
 from emostream.ingest.validation import Batch
@@ -72,8 +73,12 @@ class _Flight:
 class Committer:
     """Takes requests, sends them in groups, and tells each its outcome. Use it on one event loop only."""
 
-    def __init__(self, settings: IngestSettings, kafka: KafkaSettings, readiness: Readiness) -> None:
+    def __init__(
+        self, settings: IngestSettings, kafka: KafkaSettings, readiness: Readiness, accepted: EventCounter
+    ) -> None:
+        """`accepted` counts the reactions that Kafka has acknowledged."""
         self._settings = settings
+        self._accepted = accepted
         self._kafka = kafka
         self._readiness = readiness
         self._groups: Groups[Waiter] = Groups(
@@ -180,7 +185,8 @@ class Committer:
     def _acknowledged(self, group: Group[Waiter], metadata: Any) -> None:
         flight = self._flights[group]
         metrics.commit_seconds.observe(self._loop.time() - flight.sent_at)
-        metrics.reactions_accepted.inc(group.reactions)
+        for event, reactions in group.reactions.items():
+            self._accepted.inc(event, reactions)
         self._resolve(group, Committed(metadata.partition, metadata.offset, metadata.timestamp))
 
     def _failed(self, group: Group[Waiter], producer: Any, error: BaseException) -> None:

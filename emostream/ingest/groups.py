@@ -29,8 +29,10 @@ class Group(Generic[Waiter]):
     size_bytes: int = 0
 
     @property
-    def reactions(self) -> int:
-        return self.counts.total() + sum(map(Counter.total, self.event_counts.values()))
+    def reactions(self) -> dict[str, int]:
+        """The reactions to each event, `main` among them."""
+        counts = {model.MAIN: self.counts, **self.event_counts}
+        return {event: each.total() for event, each in counts.items()}
 
     def record(self) -> bytes:
         """Return the record's value: one JSON list of all reactions."""

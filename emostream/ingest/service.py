@@ -7,7 +7,11 @@ from collections.abc import Mapping
 import uvloop
 
 from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
+from emostream.events.labels import EventCounter
+from emostream.events.steps import Seen
 from emostream.events.store import Follower
+from emostream.events.table import open_streams
+from emostream.ingest import metrics
 from emostream.ingest.app import create_app
 from emostream.ingest.committer import Committer
 from emostream.ingest.events import Events
@@ -40,7 +44,8 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     readiness = Readiness("kafka", "accepting")
-    committer = Committer(settings, kafka, readiness)
+    accepted = EventCounter(metrics.reactions_accepted, settings.max_event_labels)
+    committer = Committer(settings, kafka, readiness, accepted)
     events = Events()
     app = create_app(settings, readiness, committer.submit, events)
     limits = Limits(
@@ -57,7 +62,12 @@ async def _run(
     identity = process_identity(listener.address)
     registration = Registration(presence, f"/services/ingest/{listener.name}", identity)
     loop = asyncio.get_running_loop()
-    follower = Follower(presence, lambda seen: loop.call_soon_threadsafe(events.follow, seen))
+
+    def follow(seen: Seen) -> None:
+        events.follow(seen)
+        accepted.follow(open_streams(seen.view.table))
+
+    follower = Follower(presence, lambda seen: loop.call_soon_threadsafe(follow, seen))
     facts = {"url": listener.url, "admin_url": admin.url, "leader": False}
     registering = asyncio.create_task(_keep_registered(registration, follower, events, committer, facts))
     process.collect_garbage_rarely()

@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections import deque
+from collections.abc import Mapping
+from functools import partial
 
-from emostream.model import Counts, End, EventPart, Window
-from emostream.subscriber import frames
+from emostream.events.labels import OTHER, EventLabels
+from emostream.model import MAIN, Counts, End, EventPart, Window
+from emostream.subscriber import frames, metrics
 from emostream.subscriber.audience import Audience
 from emostream.subscriber.history import Entry, History, State
 
@@ -48,3 +51,32 @@ class Channel:
             return 0.0
         first = seen[0][1] if before is None else before
         return max(0, seen[-1][1] - first) / (_RATE_MS / 1_000)
+
+
+class ViewersByEvent:
+    """Shows the viewers of each event in the metrics. They are counted when somebody asks, on any thread."""
+
+    def __init__(self, channels: Mapping[str, Channel], max_labels: int) -> None:
+        """`channels` is the subscriber's own, which changes."""
+        self._channels = channels
+        self._labels = EventLabels(max_labels)
+        for kind, name in enumerate(frames.KINDS):
+            metrics.VIEWERS.labels(name, MAIN).set_function(partial(self._count, MAIN, kind))
+            metrics.VIEWERS.labels(name, OTHER).set_function(partial(self._count_others, kind))
+
+    def follow(self, parts: Mapping[str, EventPart]) -> None:
+        """Take the events of the newest record."""
+        before = self._labels.named
+        self._labels.follow({event: part.stream for event, part in parts.items() if not part.ended})
+        for kind, name in enumerate(frames.KINDS):
+            for event in before - self._labels.named:
+                metrics.VIEWERS.remove(name, event)
+            for event in self._labels.named - before:
+                metrics.VIEWERS.labels(name, event).set_function(partial(self._count, event, kind))
+
+    def _count(self, event: str, kind: int) -> int:
+        channel = self._channels.get(event)
+        return channel.audience.count(kind) if channel else 0
+
+    def _count_others(self, kind: int) -> int:
+        return sum(self._count(event, kind) for event in list(self._channels) if self._labels.of(event) == OTHER)

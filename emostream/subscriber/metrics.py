@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _PREFIX = "emostream_subscriber"
 
-VIEWERS = Gauge(f"{_PREFIX}_viewers", "Viewers connected now.", ["kind"])
+VIEWERS = Gauge(f"{_PREFIX}_viewers", "Viewers connected now.", ["kind", "event"])
 CAPACITY = Gauge(f"{_PREFIX}_capacity_viewers", "Most viewers that it takes.")
 BEHIND = Gauge(f"{_PREFIX}_behind_viewers", "Viewers that are reading the history, because they resume or are slow.")
 HEAD = Gauge(f"{_PREFIX}_head_sequence", "Sequence of the newest swarm.")

@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +24,7 @@ from emostream.runtime import cors
 from emostream.runtime.readiness import NOT_READY, Readiness
 from emostream.subscriber import frames, http, metrics
 from emostream.subscriber.audience import Audience, Seats
-from emostream.subscriber.channel import Channel
+from emostream.subscriber.channel import Channel, ViewersByEvent
 from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
 from emostream.subscriber.history import Change, Entry, History
 
@@ -63,8 +62,7 @@ class Server:
             "/readyz": self._readyz,
         }
         # These are read by the admin listener's thread, so each must be safe beside the event loop, and quick.
-        for kind, name in enumerate(frames.KINDS):
-            metrics.VIEWERS.labels(name).set_function(partial(self._count, kind))
+        self._viewers = ViewersByEvent(self.channels, settings.max_event_labels)
         metrics.BEHIND.set_function(lambda: self._sum(lambda each: each.audience.count_behind()))
         metrics.HISTORY_SWARMS.set_function(lambda: self._sum(lambda each: len(each.history)))
         metrics.HISTORY_BYTES.set_function(lambda: self._sum(lambda each: each.history.size_bytes))
@@ -72,9 +70,6 @@ class Server:
 
     def _sum(self, figure: Callable[[Channel], int]) -> int:
         return sum(map(figure, list(self.channels.values())))
-
-    def _count(self, kind: int) -> int:
-        return self._sum(lambda each: each.audience.count(kind))
 
     def _new_channel(self) -> Channel:
         settings = self._settings
@@ -140,6 +135,7 @@ class Server:
                 audience.dismiss(viewer, "draining", now_ms)
             if not len(audience):
                 del self.channels[event]
+        self._viewers.follow(parts)
         if len(self.channels) > 1:
             self._share_memory()
 

@@ -29,7 +29,7 @@ from tests.unit.subscriber.examples import swarm
 
 VIEWERS = 90
 DEADLINE_SECONDS = 60
-STREAMS = 'emostream_subscriber_viewers{kind="sse"}'
+STREAMS = 'emostream_subscriber_viewers{event="main",kind="sse"}'
 
 
 @dataclass

@@ -11,7 +11,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from emostream.config import IngestSettings, KafkaSettings
+from emostream.events.labels import EventCounter
 from emostream.ingest import committer as committing
+from emostream.ingest import metrics
 from emostream.ingest.committer import Committed, Committer, NotAccepted, Outcome, OutcomeUnknown
 from emostream.ingest.validation import Batch
 from emostream.runtime.readiness import Readiness
@@ -33,7 +35,12 @@ def play(kafka: Server, monkeypatch: pytest.MonkeyPatch) -> Play:
 
     async def run(scene: Callable[[Committer, Readiness], Awaitable[None]]) -> None:
         readiness = Readiness(*CONDITIONS)
-        committer = Committer(IngestSettings(), KafkaSettings(bootstrap_servers=(kafka.address,)), readiness)
+        committer = Committer(
+            IngestSettings(),
+            KafkaSettings(bootstrap_servers=(kafka.address,)),
+            readiness,
+            EventCounter(metrics.reactions_accepted, 0),
+        )
         committer.start()
         try:
             async with asyncio.timeout(60):

@@ -45,7 +45,7 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     places = {(dict(letter.headers)["partition"], dict(letter.headers)["offset"]) for letter in letters}
     assert len(places) == len(letters)
     wait_until(lambda: metric(aggregator.port, "emostream_aggregator_dead_letters_total") == len(letters))
-    assert metric(aggregator.port, "emostream_aggregator_reactions_total") == log.sent.total()
+    assert metric(aggregator.port, 'emostream_aggregator_reactions_total{event="main"}') == log.sent.total()
     assert metric(aggregator.port, "emostream_aggregator_sequence") == last.sequence
     # A batch of empty lists gives an empty swarm; an empty batch gives none.
     log.send_raw(b"[]")

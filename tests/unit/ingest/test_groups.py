@@ -25,7 +25,7 @@ def test_requests_share_a_group_until_its_time_is_over() -> None:
     group = groups.close()
     assert group is not None
     assert group.waiters == ["a", "b"]
-    assert group.reactions == 3
+    assert group.reactions == {"main": 3}
     assert group.headers() == [(model.COUNTS_HEADER, '{"🔥":2,"👏":1}'.encode())]
     assert [read["n"] for read in json.loads(group.record())] == [1, 2]
     assert not groups.has_open
@@ -111,7 +111,7 @@ def test_requests_for_several_events_share_a_record_that_counts_them_apart() -> 
     assert (groups.is_waiting("final"), groups.is_waiting("other")) == (True, False)
     group = groups.close()
     assert group is not None
-    assert (group.reactions, groups.is_waiting("final")) == (3, False)
+    assert (group.reactions, groups.is_waiting("final")) == ({"main": 2, "final": 1}, False)
     assert group.headers() == [
         (model.COUNTS_HEADER, '{"🔥":2}'.encode()),
         (model.EVENT_COUNTS_HEADER, '{"final":{"🔥":1}}'.encode()),

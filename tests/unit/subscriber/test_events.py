@@ -8,9 +8,11 @@ import pytest
 
 from emostream import model
 from emostream.config import SubscriberSettings
+from emostream.events.labels import OTHER
 from emostream.events.table import Definition
 from emostream.model import EventPart
 from emostream.runtime.readiness import Readiness
+from emostream.subscriber import metrics
 from emostream.subscriber.channel import Channel
 from emostream.subscriber.http import Request
 from emostream.subscriber.server import Server
@@ -142,6 +144,27 @@ def on_a_server(check: Callable[[Server], None], **settings: int) -> None:
         check(server)
 
     asyncio.run(run())
+
+
+def viewers_in_metrics() -> dict[str, float]:
+    """The viewers over SSE, by the label of the event."""
+    (metric,) = metrics.VIEWERS.collect()
+    return {each.labels["event"]: each.value for each in metric.samples if each.labels["kind"] == "sse"}
+
+
+def test_the_metrics_tell_the_viewers_of_each_open_event() -> None:
+    def check(server: Server) -> None:
+        audience = server.channels["final"].audience
+        viewer = FakeViewer(audience, None)
+        audience.join(viewer, b"", None)
+        assert viewers_in_metrics() == {"main": 0, "final": 1, OTHER: 0}
+        server.publish(entry("s", 2), {"🔥": 2}, {"final": part(0), "cup": part(0, stream="e2")})
+        assert viewers_in_metrics() == {"main": 0, "final": 1, OTHER: 0}
+        audience.leave(viewer)
+        server.publish(entry("s", 3), {"🔥": 3}, {"final": part(1, ended=True), "cup": part(0, stream="e2")})
+        assert viewers_in_metrics() == {"main": 0, "cup": 0, OTHER: 0}
+
+    on_a_server(check, max_event_labels=1)
 
 
 def get(server: Server, target: str) -> bytes:

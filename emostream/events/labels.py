@@ -1,0 +1,53 @@
+"""Gives open events a label of their own in the metrics, up to a bound."""
+
+from collections.abc import Mapping
+
+from prometheus_client import Counter
+
+from emostream.model import MAIN
+
+OTHER = "_other"
+"""The label that sums all other events. No id of an event begins with `_`."""
+
+
+class EventLabels:
+    """The labels of `main` and of the events that were opened first.
+
+    An event that closes gives its label up, and the next one in the order of opening gets one.
+    """
+
+    def __init__(self, most: int) -> None:
+        """`most` events besides `main` have a label of their own."""
+        self._most = most
+        self.named = frozenset[str]()
+        """The events with a label of their own, besides `main`."""
+
+    def follow(self, streams: Mapping[str, str]) -> None:
+        """Take the open events besides `main`, each with its stream."""
+        in_order = sorted(streams, key=lambda event: (streams[event], event))
+        self.named = frozenset(in_order[: self._most])
+
+    def of(self, event: str) -> str:
+        """Return the label of an event."""
+        return event if event == MAIN or event in self.named else OTHER
+
+
+class EventCounter:
+    """A counter by event. Its series of an event goes when the event closes."""
+
+    def __init__(self, counter: Counter, most: int) -> None:
+        """`counter` has the label `event`. `most` events besides `main` have a series of their own."""
+        self._counter = counter
+        self._labels = EventLabels(most)
+        counter.labels(MAIN)
+
+    def inc(self, event: str, amount: int) -> None:
+        """Count so much more for an event."""
+        self._counter.labels(self._labels.of(event)).inc(amount)
+
+    def follow(self, streams: Mapping[str, str]) -> None:
+        """Take the open events besides `main`, each with its stream."""
+        before = self._labels.named
+        self._labels.follow(streams)
+        for event in before - self._labels.named:
+            self._counter.remove(event)
