@@ -153,14 +153,17 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
+@click.option("--event", default=MAIN, help="The event to react to; nobody else may do so meanwhile.")
 @click.option("--subscribers", type=click.IntRange(1), required=True, help="How many subscribers there should be.")
 @click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
-def verify(registry_url: str | None, ingest_url: str | None, subscribers: int, timeout_seconds: int) -> None:
+def verify(
+    registry_url: str | None, ingest_url: str | None, event: str, subscribers: int, timeout_seconds: int
+) -> None:
     """React, and see all of it arrive at a viewer of every subscriber, counted exactly."""
     settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
     from emostream.operate import verify as verification  # noqa: PLC0415
 
-    click.echo(asyncio.run(verification.verify(settings, subscribers, timeout_seconds)))
+    click.echo(asyncio.run(verification.verify(settings, event, subscribers, timeout_seconds)))
 
 
 @main.command()

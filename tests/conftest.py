@@ -39,6 +39,7 @@ SPARK_GROUPS = {
     "tests/integration/test_load_pipeline.py": "pipelines",
     "tests/integration/test_class_archives.py": "pipelines",
     "tests/faults/test_chaos.py": "pipelines",
+    "tests/faults/test_events.py": "pipelines",
     "tests/integration/test_readme.py": "pipelines",
     "tests/integration/test_terminal_client.py": "pipelines",
     "tests/browser/test_compatibility.py": "pipelines",

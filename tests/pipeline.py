@@ -1,5 +1,7 @@
 """The whole pipeline, for the tests that need every tier."""
 
+import subprocess
+import sys
 import threading
 
 from emostream_lab.processes import topology
@@ -26,6 +28,23 @@ class Pipeline(threading.Thread):
 
     def part(self, name: str) -> Part:
         return self._parts[name]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `emostream` with these arguments, as an operator of this pipeline does."""
+        return subprocess.run(
+            [sys.executable, "-m", "emostream", *arguments],
+            env=topology.environment(self.layout),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def operate(self, *arguments: str) -> str:
+        """Run a command that must succeed. Returns what it prints."""
+        done = self.command(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def run(self) -> None:
         directory = self.layout.directory

@@ -37,18 +37,19 @@ class Verification:
         )
 
 
-async def verify(settings: ClientSettings, subscribers: int, timeout_seconds: float) -> Verification:
-    """Raises EmoStreamError where fewer than `subscribers` come in time, or one does not show exactly what was sent.
+async def verify(settings: ClientSettings, event: str, subscribers: int, timeout_seconds: float) -> Verification:
+    """React to an event and watch it, at each subscriber.
 
-    What others send meanwhile is counted too, and makes it fail: it is for a system that is otherwise quiet.
+    What others send to this event meanwhile makes it fail. Raises EmoStreamError if fewer than `subscribers` come in
+    time, or if one does not show exactly what was sent.
     """
     deadline = time.monotonic() + timeout_seconds
-    watches = [_Watch(subscriber) for subscriber in await _find(settings.registry_url, subscribers, deadline)]
+    watches = [_Watch(subscriber, event) for subscriber in await _find(settings.registry_url, subscribers, deadline)]
     watching = [asyncio.create_task(watch.run()) for watch in watches]
     try:
         await _all_before(deadline, watches, watching, "began")
         started = time.monotonic()
-        await _send(settings.ingest_url)
+        await _send(settings.ingest_url, event)
         await _all_before(deadline, watches, watching, "is_complete")
         return Verification(SENT.total(), len(watches), time.monotonic() - started)
     finally:
@@ -60,19 +61,19 @@ async def verify(settings: ClientSettings, subscribers: int, timeout_seconds: fl
 class _Watch:
     """A viewer of one subscriber, which adds up what it is shown."""
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Subscriber, event: str) -> None:
         self.name = subscriber.name
         self.began = False
         self.seen: Counter[str] = Counter()
-        self._stream = SseStream(f"{subscriber.url}/v1/stream")
+        self._stream = SseStream(f"{subscriber.url}{model.event_path(event)}/stream")
 
     @property
     def is_complete(self) -> bool:
         """Whether it saw all that was sent. Raises EmoStreamError where it saw more, which no waiting mends."""
         if more := self.seen - SENT:
             raise EmoStreamError(
-                f"{self.name} showed more than was sent: {dict(more)} beyond {dict(SENT)}. Is someone else reacting? "
-                "If not, reactions were counted twice."
+                f"{self.name} showed more than was sent: {dict(more)} beyond {dict(SENT)}. Does someone else react to "
+                "this event? If not, reactions were counted twice."
             )
         return self.seen == SENT
 
@@ -118,10 +119,10 @@ async def _all_before(
         await asyncio.sleep(0.05)
 
 
-async def _send(ingest_url: str) -> None:
+async def _send(ingest_url: str, event: str) -> None:
     now_ms = time.time_ns() // 1_000_000
     reactions = [model.Reaction("verification", emoji, now_ms) for emoji in SENT.elements()]
-    async with ReactionSender(ingest_url) as sender:
+    async with ReactionSender(ingest_url, event=event) as sender:
         for start in range(0, len(reactions), _REQUEST_REACTIONS):
             outcome = await sender.send(reactions[start : start + _REQUEST_REACTIONS])
             if not isinstance(outcome, Accepted):

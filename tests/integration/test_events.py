@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
 import pytest
@@ -33,30 +32,9 @@ NOW_MS = 1_732_370_000_123
 PATIENCE_SECONDS = 60
 
 
-def emostream(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(pipeline, "events", *arguments)
-
-
-def client(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(pipeline, "client", *arguments)
-
-
-def run(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emostream", *arguments],
-        env=topology.environment(pipeline.layout),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def operate(pipeline: Pipeline, *arguments: str) -> str:
-    """Run a command that must succeed. Returns what it prints."""
-    done = emostream(pipeline, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run a command for events that must succeed. Returns what it prints."""
+    return pipeline.operate("events", *arguments)
 
 
 @pytest.fixture(params=["final"])
@@ -182,7 +160,7 @@ def test_what_lands_after_the_end_gets_another_end_and_after_archive_is_a_dead_l
             assert isinstance(end, model.End)
             assert end.totals == {"🔥": 1}
 
-        refused = emostream(pipeline, "archive", final)
+        refused = pipeline.command("events", "archive", final)
         assert (refused.returncode, "or now with --force" in refused.stderr) == (1, True)
         operate(pipeline, "archive", final, "--force")
         main = last_swarm(settings)
@@ -279,7 +257,7 @@ def test_clients_follow_an_event_to_its_end_and_stop_there(pipeline: Pipeline, f
         # Who asks again is told that nothing more comes.
         assert asyncio.run(viewer.run()) == Ended(totals)
         assert watcher.snapshots == 1
-    printed = client(pipeline, "--json", "--event", final)
+    printed = pipeline.command("client", "--json", "--event", final)
     messages = [model.decode_stream_message(line) for line in printed.stdout.splitlines()]
     assert [type(message) for message in messages] == [model.Snapshot, model.End]
     assert isinstance(messages[-1], model.End)
@@ -287,7 +265,7 @@ def test_clients_follow_an_event_to_its_end_and_stop_there(pipeline: Pipeline, f
 
 
 def test_the_client_says_that_there_is_no_event(pipeline: Pipeline) -> None:
-    refused = client(pipeline, "--json", "--event", "unknown")
+    refused = pipeline.command("client", "--json", "--event", "unknown")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no event unknown: GET /v1/events of the registry lists those that are open" in refused.stderr
 
@@ -313,6 +291,45 @@ def test_what_is_no_event_is_refused_by_every_tier(pipeline: Pipeline, event: st
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(pipeline: Pipeline, arguments: tuple[str, ...], message: str) -> None:
-    done = emostream(pipeline, *arguments)
+    done = pipeline.command("events", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+@pytest.fixture
+def verification(pipeline: Pipeline) -> Iterator[str]:
+    """An event with the default palette, for `emostream verify` alone."""
+    event = "verification"
+    operate(pipeline, "open", event, "--title", "Verification", "--unlisted")
+    yield event
+    operate(pipeline, "close", event)
+    operate(pipeline, "archive", event, "--force")
+
+
+def test_the_verification_disturbs_nobody_and_nobody_disturbs_it(pipeline: Pipeline, verification: str) -> None:
+    with Connection(subscribers(pipeline)[0], "/v1/stream") as main, ThreadPoolExecutor() as background:
+        wait_until(main.seen, PATIENCE_SECONDS, lambda: main.head)
+        verified = background.submit(pipeline.command, "verify", "--subscribers", "2", "--event", verification)
+        posted = 0
+        while not verified.done():
+            assert react(pipeline, "/v1/reactions", "🎉") == 202
+            posted += 1
+        wait_counted(main, {"🎉": posted})
+    done = verified.result()
+    assert done.returncode == 0, done.stderr
+    assert "1241 reactions were accepted, and counted exactly at a viewer of each of 2 subscribers" in done.stdout
+
+
+def test_the_verification_fails_if_there_is_more_or_less_than_it_expects(pipeline: Pipeline, verification: str) -> None:
+    with ThreadPoolExecutor() as background:
+        verified = background.submit(pipeline.command, "verify", "--subscribers", "2", "--event", verification)
+        while not verified.done():
+            assert react(pipeline, f"/v1/events/{verification}/reactions", "🎉") == 202
+    assert verified.result().returncode == 1
+    assert "Does someone else react to this event?" in verified.result().stderr
+    lacking = pipeline.command("verify", "--subscribers", "3", "--timeout", "1")
+    assert lacking.returncode == 1
+    assert "3 subscribers were expected, but the registry knows 2 (cluster1/" in lacking.stderr
+    unknown = pipeline.command("verify", "--subscribers", "2", "--timeout", "5", "--event", "unknown")
+    assert unknown.returncode == 1
+    assert "unknown" in unknown.stderr

@@ -1,0 +1,162 @@
+"""Tests that an event which closes while something breaks ends with all that was accepted for it, each counted once."""
+
+import json
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from kafka import TopicPartition
+
+from emostream import model
+from emostream.client.errors import NotAnsweredError, NotSentError
+from emostream.config import KafkaSettings
+from emostream.model import EVENT_COUNTS_HEADER, REACTIONS_TOPIC, Reaction
+from emostream.runtime.kafka import log_reader, records_until
+from emostream_lab.processes.servers import HOST
+from tests.integration.asking import post
+from tests.integration.viewers import Connection, wait_until
+from tests.pipeline import Pipeline
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
+
+SENDERS = 8
+REACTIONS = 20
+NOW_MS = 1_732_370_000_123
+
+
+@dataclass
+class Sent:
+    """What became of a sender's reactions. The unknown ones may be in Kafka, or not."""
+
+    accepted: int = 0
+    unknown: int = 0
+
+
+@pytest.fixture
+def event(pipeline: Pipeline) -> Iterator[str]:
+    """An open event, which is gone after the test."""
+    event = f"final-{uuid.uuid4().hex[:8]}"
+    pipeline.operate("events", "open", event, "--title", "India – Australia")
+    yield event
+    pipeline.operate("events", "close", event)
+    pipeline.operate("events", "archive", event, "--force")
+
+
+@contextmanager
+def senders(pipeline: Pipeline, event: str) -> Iterator[list[Future[Sent]]]:
+    """Several that react until the event is closed; they have sent a thousand requests when the test goes on."""
+    outcomes = [Sent() for _ in range(SENDERS)]
+
+    def sent() -> int:
+        return sum(each.accepted + each.unknown for each in outcomes)
+
+    with ThreadPoolExecutor() as background:
+        running = [background.submit(react_until_closed, pipeline, event, each) for each in outcomes]
+        wait_until(lambda: sent() >= 1_000 * REACTIONS, 120, sent)
+        yield running
+
+
+def react_until_closed(pipeline: Pipeline, event: str, sent: Sent) -> Sent:
+    body = model.encode([Reaction("u1", "🔥", NOW_MS)] * REACTIONS)
+    while True:
+        try:
+            status = post(pipeline.layout.ports.ingest, f"/v1/events/{event}/reactions", body).status
+        except NotSentError:
+            status = 503
+        except NotAnsweredError:
+            status = 504
+        if status == 410:
+            return sent
+        assert status in {202, 503, 504}, status
+        sent.accepted += REACTIONS * (status == 202)
+        sent.unknown += REACTIONS * (status == 504)
+        if status == 503:
+            time.sleep(0.05)
+
+
+def no_fault(pipeline: Pipeline, event: str) -> None:
+    """Close while a thousand requests have come, and more come."""
+    pipeline.operate("events", "close", event)
+
+
+def ingest_is_killed(pipeline: Pipeline, event: str) -> None:
+    """It is stopped before it can confirm the close, with requests in flight, and then it is killed."""
+    ingest = pipeline.part("ingest").process
+    with close_running(pipeline, event, while_stopped="ingest") as closing:
+        # The session in ZooKeeper has ended when it is killed: the close goes on without its confirmation.
+        wait_until(closing.done, 60, every_seconds=0.1)
+        ingest.send_signal(signal.SIGKILL)
+
+
+def aggregator_is_killed(pipeline: Pipeline, event: str) -> None:
+    """It is stopped before it can write the end, and then it is killed: the next one ends the event."""
+    aggregator = pipeline.part("aggregator").process
+    with close_running(pipeline, event, while_stopped="aggregator") as closing:
+        time.sleep(3)
+        assert not closing.done()
+        aggregator.send_signal(signal.SIGKILL)
+
+
+def zookeeper_is_away(pipeline: Pipeline, event: str) -> None:
+    """It is stopped for longer than all sessions, during an open, a close and an archive."""
+    zookeeper = pipeline.part("zookeeper").process
+    zookeeper.send_signal(signal.SIGSTOP)
+    try:
+        commands = [("open", "cup", "--title", "A cup"), ("close", event), ("archive", event, "--force")]
+        with ThreadPoolExecutor() as background:
+            for refused in background.map(lambda command: pipeline.command("events", *command), commands):
+                assert (refused.returncode, "is zookeeper.service active" in refused.stderr) == (1, True), refused
+    finally:
+        zookeeper.send_signal(signal.SIGCONT)
+    wait_until(lambda: pipeline.command("events", "close", event).returncode == 0, 120, every_seconds=1)
+    assert "cup" not in pipeline.operate("events", "list")
+
+
+@contextmanager
+def close_running(pipeline: Pipeline, event: str, while_stopped: str) -> Iterator[Future[str]]:
+    """A close that runs while a process is stopped. It has ended well when the block is left."""
+    process = pipeline.part(while_stopped).process
+    process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor() as background:
+        closing = background.submit(pipeline.operate, "events", "close", event, "--timeout", "120")
+        yield closing
+        closing.result()
+
+
+@pytest.mark.parametrize("close", [no_fault, ingest_is_killed, aggregator_is_killed, zookeeper_is_away])
+def test_an_event_ends_with_all_that_was_accepted(
+    pipeline: Pipeline, event: str, close: Callable[[Pipeline, str], None]
+) -> None:
+    port = pipeline.layout.ports.subscribers[0][0]
+    with Connection(port, f"/v1/events/{event}/stream") as viewer:
+        wait_until(viewer.seen, 60)
+        with senders(pipeline, event) as running:
+            close(pipeline, event)
+        outcomes = [each.result() for each in running]
+        viewer.wait_end()
+        end = viewer.messages()[-1]
+    assert isinstance(end, model.End)
+    total = sum(end.totals.values())
+    assert total == written(pipeline, event)
+    accepted, unknown = (sum(getattr(each, name) for each in outcomes) for name in ("accepted", "unknown"))
+    assert accepted <= total <= accepted + unknown
+
+
+def written(pipeline: Pipeline, event: str) -> int:
+    """How many reactions to the event are in Kafka."""
+    settings = KafkaSettings(bootstrap_servers=(f"{HOST}:{pipeline.layout.ports.kafka}",))
+    found = 0
+    with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as reader:
+        for number in reader.partitions_for_topic(REACTIONS_TOPIC):
+            partition = TopicPartition(REACTIONS_TOPIC, number)
+            reader.assign([partition])
+            end = reader.end_offsets([partition])[partition]
+            for record in records_until(reader, partition, 0, end, 60):
+                counts = json.loads(dict(record.headers).get(EVENT_COUNTS_HEADER, b"{}"))
+                found += sum(counts.get(event, {}).values())
+    return found
