@@ -346,7 +346,11 @@ class AggregatorSettings(AdminListener):
         "ceil", description="How a remainder is shown: `ceil` rounds up; `floor` rounds down, but to 1 at least."
     )
     transaction_timeout_ms: int = Field(
-        10_000, ge=1_000, description="Age at which the broker aborts a transaction that was left open."
+        10_000,
+        ge=1_000,
+        le=900_000,
+        description="Age at which the broker aborts a transaction that was left open. By default, brokers take at most "
+        "15 minutes.",
     )
     max_event_labels: MaxEventLabels = 100
 

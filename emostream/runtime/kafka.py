@@ -100,7 +100,7 @@ def explained_errors(bootstrap_servers: Sequence[str]) -> Iterator[None]:
         yield
     except KafkaError as error:
         raise EmoStreamError(
-            f"the brokers of {','.join(bootstrap_servers)} failed to answer ({type(error).__name__}): is "
+            f"the brokers of {','.join(bootstrap_servers)} did not do what they were asked ({error}): is "
             "kafka.service active on all of them, and are there as many as the settings require?"
         ) from error
 
