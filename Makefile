@@ -43,6 +43,7 @@ help: ## Say what there is
 	@echo 'Settings of make load:'
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
+	@echo '  EVENTS=50         events that the audience is spread over; main is one of them'
 	@echo '  WORKERS=2         Locust processes that make the load, one a core'
 	@echo '  OWN=1             start a pipeline for it even where one runs'
 	@echo

@@ -153,15 +153,16 @@ def account(figures_file: str) -> None:
 @click.option("--reactions", envvar="REACTIONS", type=click.IntRange(1), default=500, help="Reactions/s at the peak.")
 @click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that the run takes.")
 @click.option("--workers", envvar="WORKERS", type=click.IntRange(1), default=2, help="Locust processes, one a core.")
+@_events_option
 @click.option("--own", envvar="OWN", type=bool, default=False, help="Start a pipeline for it even if one runs.")
 def load(  # noqa: PLR0913, PLR0917 - a parameter an option
-    shape: str, viewers: int, reactions: int, seconds: int, workers: int, own: bool
+    shape: str, viewers: int, reactions: int, seconds: int, workers: int, events: int, own: bool
 ) -> None:
     """Simulate an audience with Locust, on the running pipeline or a new one. Each option is a variable too."""
     config.check("client")
     from emostream_lab.load import command  # noqa: PLC0415
 
-    options = command.LoadOptions(shape, viewers, reactions, seconds, workers, own)
+    options = command.LoadOptions(shape, viewers, reactions, seconds, workers, own, events)
     sys.exit(command.run(options, config.load(config.ClientSettings)))
 
 

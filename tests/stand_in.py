@@ -38,6 +38,7 @@ FAULTS = {
     "invent": "one reaction is counted that nobody sent",
     "differ": "one viewer gets other counts than the rest",
     "refuse": "every fiftieth request is refused",
+    "cross": "one reaction is accepted for `main` and counted in another event",
 }
 
 
@@ -57,28 +58,52 @@ def accepts(port: int) -> bool:
         return True
 
 
+class Event:
+    """The swarms of one event, and everyone who watches it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sequence = 0
+        self.totals: Counter[str] = Counter()
+        self.waiting: Counter[str] = Counter()
+        # The end of each swarm's window, and the end of the records that it covers.
+        self.counted: dict[int, tuple[int, int]] = {}
+        self.history: dict[int, frames.Frames] = {}
+        self.viewers: dict[asyncio.StreamWriter, int] = {}
+
+    def swarm(self, counts: Counter[str]) -> model.Swarm:
+        return model.Swarm(
+            id=model.message_id(STREAM, self.sequence),
+            sequence=self.sequence,
+            window=model.Window(_now_ms() - 250, _now_ms()),
+            reactions=counts.total(),
+            counts=dict(counts),
+            swarm=dict.fromkeys(counts, 1),
+            totals={emoji: self.totals[emoji] for emoji in counts},
+        )
+
+
 class StandIn:
-    """One stream of swarms, and everyone who watches it."""
+    """Every event that somebody asks for."""
 
     def __init__(self, port: int, fault: str) -> None:
         self._url = f"{HOST}:{port}"
         self._fault = fault
-        self._sequence = 0
-        self._totals: Counter[str] = Counter()
-        self._waiting: Counter[str] = Counter()
+        self._events: dict[str, Event] = {}
         self._records = 0
         self._requests = 0
-        self._counted: dict[int, tuple[int, int]] = {}
-        self._history: dict[int, frames.Frames] = {}
-        self._viewers: dict[asyncio.StreamWriter, int] = {}
         self._audience: set[asyncio.StreamWriter] = set()
         self._has_wronged = False
+
+    def _event(self, name: str) -> Event:
+        return self._events.setdefault(name, Event(name))
 
     async def count_forever(self) -> None:
         while True:
             await asyncio.sleep(TRIGGER_SECONDS)
-            if self._waiting:
-                self._make_swarm()
+            for event in list(self._events.values()):
+                if event.waiting:
+                    self._make_swarm(event)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -87,7 +112,8 @@ class StandIn:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self._viewers.pop(writer, None)
+            for event in self._events.values():
+                event.viewers.pop(writer, None)
             self._audience.discard(writer)
             writer.close()
 
@@ -99,62 +125,77 @@ class StandIn:
         query = dict(parse_qsl(target.query))
         # The path of a stream begins with the viewer that was assigned to it.
         user_id, _, name = target.path.rpartition("/v1/")
+        event = self._event(model.MAIN)
+        if name.startswith("events/"):
+            _, of, name = name.split("/")
+            event = self._event(of)
         match f"/v1/{name}":
             case "/v1/palette":
                 _reply(writer, 200, {"emoji": PALETTE})
             case "/v1/topology":
                 _reply(writer, 200, {"subscribers": []})
             case "/v1/assignments":
-                _reply(writer, 200, self._assignment(msgspec.json.decode(body)["user_id"]))
+                _reply(writer, 200, self._assignment(**msgspec.json.decode(body)))
             case "/v1/reactions":
-                _reply(writer, *self._take(body))
+                _reply(writer, *self._take(event, body))
             case "/v1/trace":
-                _reply(writer, *self._trace(int(query["sequence"])))
+                _reply(writer, *self._trace(event, int(query["sequence"])))
             case "/v1/stream" | "/v1/ws":
                 if user_id not in CHECKERS:
                     self._audience.add(writer)
-                await self._join(reader, writer, headers, query.get("last_event_id"))
+                await self._join(event, reader, writer, headers, query.get("last_event_id"))
                 return False
             case _:
                 _reply(writer, 404, {"detail": f"nothing at {target.path}"})
         return True
 
-    def _assignment(self, user_id: str) -> dict[str, str]:
-        streams = {f"{kind}_url": f"{scheme}://{self._url}/{user_id}{path}" for kind, scheme, path in _STREAMS}
+    def _assignment(self, user_id: str, event: str, **_: object) -> dict[str, str]:
+        base = f"{self._url}/{user_id}{model.event_path(event)}"
+        streams = {f"{kind}_url": f"{scheme}://{base}/{name}" for kind, scheme, name in _STREAMS}
         return {"subscriber": "cluster1/1", "cluster": "cluster1", **streams}
 
-    def _take(self, body: bytes) -> tuple[int, Any]:
+    def _take(self, event: Event, body: bytes) -> tuple[int, Any]:
         self._requests += 1
         if self._fault == "refuse" and self._requests % 50 == 0:
             return 503, {"detail": "refused on purpose"}
         sent = msgspec.json.decode(body)
         reactions = sent if isinstance(sent, list) else [sent]
-        self._waiting.update(reaction["emoji_type"] for reaction in reactions)
+        event.waiting.update(reaction["emoji_type"] for reaction in reactions)
         self._records += 1
         record = {"partition": 0, "offset": self._records - 1, "timestamp": _now_ms()}
         return 202, {"accepted": len(reactions), "record": record}
 
-    def _trace(self, sequence: int) -> tuple[int, Any]:
-        if sequence not in self._counted:
+    def _trace(self, event: Event, sequence: int) -> tuple[int, Any]:
+        if sequence not in event.counted:
             return 404, {"detail": "no such swarm"}
-        window_end, end = self._counted[sequence]
+        window_end, end = event.counted[sequence]
         return 200, {"sequence": sequence, "window_end": window_end, "counted": {"0": end}}
 
-    def _make_swarm(self) -> None:
-        self._sequence += 1
-        counts, self._waiting = self._waiting, Counter()
-        if self._sequence == FAULTY_SEQUENCE and self._fault in {"lose", "invent"}:
-            counts["🔥"] += 1 if self._fault == "invent" else -1
-        self._totals += counts
-        self._counted[self._sequence] = (_now_ms(), self._records)
-        self._history[self._sequence] = frames.of(self._swarm(counts))
-        for viewer, kind in self._viewers.items():
-            is_wronged = self._sequence >= FAULTY_SEQUENCE and viewer in self._audience and not self._has_wronged
+    def _make_swarm(self, event: Event) -> None:
+        event.sequence += 1
+        counts, event.waiting = event.waiting, Counter()
+        if event.sequence == FAULTY_SEQUENCE and event.name == model.MAIN:
+            self._miscount(counts)
+        event.totals += counts
+        event.counted[event.sequence] = (_now_ms(), self._records)
+        event.history[event.sequence] = frames.of(event.swarm(counts))
+        for viewer, kind in event.viewers.items():
+            is_wronged = event.sequence >= FAULTY_SEQUENCE and viewer in self._audience and not self._has_wronged
             self._has_wronged |= is_wronged
-            viewer.writelines(self._frames_for(counts, kind, is_wronged))
+            viewer.writelines(self._frames_for(event, counts, kind, is_wronged))
 
-    def _frames_for(self, counts: Counter[str], kind: int, is_wronged: bool) -> list[bytes]:
-        frame = self._history[self._sequence][kind]
+    def _miscount(self, counts: Counter[str]) -> None:
+        match self._fault:
+            case "lose":
+                counts["🔥"] -= 1
+            case "invent":
+                counts["🔥"] += 1
+            case "cross":
+                counts["🔥"] -= 1
+                self._event("final").waiting["🔥"] += 1
+
+    def _frames_for(self, event: Event, counts: Counter[str], kind: int, is_wronged: bool) -> list[bytes]:
+        frame = event.history[event.sequence][kind]
         if not is_wronged:
             return [frame]
         match self._fault:
@@ -163,22 +204,12 @@ class StandIn:
             case "double":
                 return [frame, frame]
             case "differ":
-                return [frames.of(self._swarm(counts + Counter({"👏": 1})))[kind]]
+                return [frames.of(event.swarm(counts + Counter({"👏": 1})))[kind]]
         return [frame]
-
-    def _swarm(self, counts: Counter[str]) -> model.Swarm:
-        return model.Swarm(
-            id=model.message_id(STREAM, self._sequence),
-            sequence=self._sequence,
-            window=model.Window(_now_ms() - 250, _now_ms()),
-            reactions=counts.total(),
-            counts=dict(counts),
-            swarm=dict.fromkeys(counts, 1),
-            totals={emoji: self._totals[emoji] for emoji in counts},
-        )
 
     async def _join(
         self,
+        event: Event,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         headers: dict[str, str],
@@ -189,16 +220,16 @@ class StandIn:
         kind = frames.WS if is_websocket else frames.SSE
         if last_id := last_id or headers.get("last-event-id"):
             _, seen = model.parse_message_id(last_id) or ("", 0)
-            writer.writelines(self._history[sequence][kind] for sequence in range(seen + 1, self._sequence + 1))
+            writer.writelines(event.history[sequence][kind] for sequence in range(seen + 1, event.sequence + 1))
         else:
-            snapshot = model.Snapshot(model.message_id(STREAM, self._sequence), self._sequence, dict(self._totals))
+            snapshot = model.Snapshot(model.message_id(STREAM, event.sequence), event.sequence, dict(event.totals))
             writer.write(frames.of(snapshot)[kind])
-        self._viewers[writer] = kind
+        event.viewers[writer] = kind
         while await reader.read(1024):
             pass
 
 
-_STREAMS = (("sse", "http", "/v1/stream"), ("ws", "ws", "/v1/ws"))
+_STREAMS = (("sse", "http", "stream"), ("ws", "ws", "ws"))
 _EVENT_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 

@@ -40,6 +40,20 @@ def open_all(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequenc
     _change(zookeeper, kafka, events, open_one)
 
 
+def close_all(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequence[str]) -> None:
+    """Close all of these events except `main`, and take them out of the records.
+
+    Raises EmoStreamError if that is not done in time.
+    """
+
+    def close(operator: Operator, event: str) -> None:
+        operator.close(event)
+        # Nothing can come late, because nobody else knows of these events.
+        operator.archive(event, force=True)
+
+    _change(zookeeper, kafka, events, close)
+
+
 def open_one(operator: Operator, event: str) -> None:
     """Open one event. Raises EmoStreamError like `open_all`."""
     operator.open(event, EventOptions(_title(event), ("default",)))

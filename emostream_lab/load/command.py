@@ -5,16 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from emostream import config
 from emostream.client.connection import ask
 from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, get
-from emostream.config import ClientSettings
+from emostream.config import ClientSettings, KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
+from emostream_lab.audience import events
 from emostream_lab.demo import exclusive_use
 from emostream_lab.display import Display
 from emostream_lab.processes import servers, topology
@@ -31,7 +33,7 @@ class LoadOptions:
     """The options of a load run.
 
     `workers` is the number of Locust worker processes besides the master. `own` starts a separate pipeline even if one
-    is running.
+    is running. `events` counts the events that the audience is spread over, `main` among them.
     """
 
     shape: str
@@ -40,6 +42,7 @@ class LoadOptions:
     seconds: int
     workers: int
     own: bool = False
+    events: int = 1
 
 
 def run(options: LoadOptions, client: ClientSettings) -> int:
@@ -49,8 +52,15 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
     """
     if not _LOCUSTFILE.exists():
         raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
+    zookeeper, kafka = config.load(ZooKeeperSettings), config.load(KafkaSettings)
+    names = events.names("load", options.events)
+    events.check_room(names, kafka.max_record_bytes)
     if not options.own and _answers(client.registry_url):
-        return _drive(options, _addresses(client), None)
+        events.open_all(zookeeper, kafka, names)
+        try:
+            return _drive(options, names, _addresses(client), None)
+        finally:
+            events.close_all(zookeeper, kafka, names)
     tell = Display().tell
     tell(f"Starting a pipeline for this run below {_STACK}.")
     layout = Layout(_STACK, ports=Ports.free(clusters=3, subscribers_per_cluster=3))
@@ -60,12 +70,15 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
         supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)
         try:
             supervisor.run_until(supervisor.all_ready)
-            return _drive(options, topology.environment(layout), supervisor)
+            events.open_all(*topology.operator_settings(layout), names)
+            return _drive(options, names, topology.environment(layout), supervisor)
         finally:
             supervisor.stop()
 
 
-def _drive(options: LoadOptions, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+def _drive(
+    options: LoadOptions, names: Sequence[str], environment: Mapping[str, str], supervisor: Supervisor | None
+) -> int:
     # The kernel sends TERM to Locust when this process ends for any reason.
     command = [
         "setpriv",
@@ -85,6 +98,7 @@ def _drive(options: LoadOptions, environment: Mapping[str, str], supervisor: Sup
     command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
     command += ["--processes", str(options.workers), "--shape", options.shape, "--viewers", str(options.viewers)]
     command += ["--reactions", str(options.reactions), "--seconds", str(options.seconds)]
+    command += ["--events", ",".join(names)]
     with subprocess.Popen(command, env={**os.environ, **environment}) as locust:
         if supervisor is not None:
             supervisor.run_until(lambda: locust.poll() is not None)

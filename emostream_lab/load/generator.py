@@ -1,25 +1,29 @@
 """The part of a Locust process that has users: it drives them during a run, and reports to the judge at the end."""
 
 from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from random import Random
 from typing import Any
 
 import gevent
 import msgspec
+from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 
 from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
-from emostream.model import MAIN, Swarm, decode
+from emostream.model import Swarm, decode, event_path
 from emostream_lab.account.account import RunAccount
+from emostream_lab.account.tally import Tally
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
 from emostream_lab.load.report import DELIVERY, END_TO_END
-from emostream_lab.load.run import Run, now_seconds
+from emostream_lab.load.run import Part, Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
 from emostream_lab.load.verdict import Report
-from emostream_lab.load.viewer import Viewer
+from emostream_lab.load.viewer import OnSwarm, Viewer
 
 # Messages between the processes of a run.
 FINISH = "emostream-finish"
@@ -30,6 +34,7 @@ FINISH_SECONDS = 90.0
 # A swarm is timed when all viewers have it, or after this long.
 _ARRIVAL_SECONDS = 10.0
 _TRACE_ATTEMPTS = 10
+_TRACES_KEPT = 64
 _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 
@@ -43,6 +48,33 @@ class _Trace(msgspec.Struct):
 
     window_end: int
     counted: dict[int, int]
+
+
+class _Witness:
+    """The process's own viewer of an event. It watches during the whole run."""
+
+    def __init__(self, part: Part, registry: Endpoint, record: Record, on_swarm: OnSwarm) -> None:
+        self.part = part
+        self.viewer = Viewer(
+            "sse", "load-witness", event=part.event, registry=registry, record=record, on_swarm=self._take
+        )
+        # The end of each swarm's window, for the swarms that are not timed yet.
+        self.window_ends: dict[int, int] = {}
+        self._on_swarm = on_swarm
+
+    @property
+    def head(self) -> int:
+        """The newest swarm that the witness has seen."""
+        return self.viewer.session.watcher.sequence
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the viewers of the event have seen all accepted reactions."""
+        return not (self.part.tally.end_to_end.waiting or self.part.tally.behind(self.head))
+
+    def _take(self, swarm: Swarm, came_seconds: float, opened_seconds: float) -> None:
+        self.window_ends[swarm.sequence] = swarm.window.end
+        self._on_swarm(swarm, came_seconds, opened_seconds)
 
 
 class Generator:
@@ -65,13 +97,14 @@ class Generator:
 
     def viewer(self, kind: Kind) -> Viewer:
         """Return a viewer for a user that watches. The run's shape decides whether it leaves, and whether it reads."""
-        run = self._current
+        run, part = self._current, next(self._next_part)
         is_slow = self._draw.random() < run.shape.slow_share
+        on_swarm = partial(self._replayed if is_slow else self._seen, part)
         name = f"load-{self._draw.randrange(1_000_000_000)}"
-        viewer = Viewer(kind, name, self._registry, self.record, self._replayed if is_slow else self._seen)
+        viewer = Viewer(kind, name, event=part.event, registry=self._registry, record=self.record, on_swarm=on_swarm)
         viewer.spectator.is_slow = is_slow
         viewer.mean_stay_seconds = run.shape.mean_stay_seconds
-        run.tally.spectators.append(viewer.spectator)
+        part.tally.spectators.append(viewer.spectator)
         return viewer
 
     @property
@@ -84,23 +117,30 @@ class Generator:
 
     def _begin(self, environment: Environment, **_: Any) -> None:
         options = Options.of(environment)
-        self._palette = Endpoint(f"{options.ingest_url}/v1/palette")
-        self._ingest = Endpoint(f"{options.ingest_url}/v1/reactions")
+        paths = {event: f"{options.ingest_url}{event_path(event)}" for event in options.events}
+        self._palettes = {event: Endpoint(f"{path}/palette") for event, path in paths.items()}
+        self._ingest = {event: Endpoint(f"{path}/reactions") for event, path in paths.items()}
         self._registry = Endpoint(f"{options.registry_url}/v1/assignments")
         self.record.failures = 0
-        self.run = Run(options.audience, options.shape, now_seconds())
-        self._witness = Viewer("sse", "load-witness", self._registry, self.record, self._seen)
-        self._background = [gevent.spawn(self._open), gevent.spawn(keep, self._witness)]
+        run = self.run = Run(options.audience, options.shape, now_seconds(), options.events)
+        # Viewers are dealt out evenly, and not those of all processes to the same event first.
+        self._next_part = cycle(self._draw.sample(run.parts, len(run.parts)))
+        self._traces: dict[int, _Trace] = {}
+        self._tracing = BoundedSemaphore()
+        self._witnesses = [_Witness(part, self._registry, self.record, partial(self._seen, part)) for part in run.parts]
+        self._background = [gevent.spawn(keep, witness.viewer) for witness in self._witnesses]
+        self._background.append(gevent.spawn(self._open, run))
 
     def _finish(self, **_: Any) -> None:
         """Stop sending, wait until viewers have seen all accepted reactions, and report. The wait is bounded."""
         run = self._current
         run.stop_sending()
-        tally = run.tally
-        wait(lambda: not (run.in_flight or tally.end_to_end.waiting or tally.behind(self._head)), FINISH_SECONDS)
+        wait(lambda: not run.in_flight and all(each.is_settled for each in self._witnesses), FINISH_SECONDS)
         runner = self._environment.runner
-        account = RunAccount({MAIN: tally.account(self._head)}, self.record.failures)
-        report = Report(worker=runner.client_id, sequence=self._head, account=account, clock=str(run.clock))
+        heads = {witness.part.event: witness.head for witness in self._witnesses}
+        accounts = {part.event: part.tally.account(heads[part.event]) for part in run.parts}
+        account = RunAccount(accounts, self.record.failures)
+        report = Report(worker=runner.client_id, sequences=heads, account=account, clock=str(run.clock))
         runner.send_message(REPORT, msgspec.to_builtins(report))
 
     def _end(self, **_: Any) -> None:
@@ -111,51 +151,62 @@ class Generator:
 
     # Background work beside the users.
 
-    @property
-    def _head(self) -> int:
-        """The newest swarm that the witness has seen. The witness watches during the whole run."""
-        return self._witness.session.watcher.sequence
+    def _open(self, run: Run) -> None:
+        """Start sending once the palettes are known and the witnesses are connected, and time the swarms."""
+        for part in run.parts:
+            part.palette = self._ask_palette(part.event)
+        wait(lambda: all(witness.head >= 0 for witness in self._witnesses))
+        run.begin_sending()
+        self._background += [gevent.spawn(self._time_swarms, run, witness) for witness in self._witnesses]
 
-    def _open(self) -> None:
-        """Start sending once the palette is known and the witness is connected, then time the swarms."""
-        palette = self._ask_palette()
-        wait(lambda: self._head >= 0)
-        self._current.begin_sending(palette)
-        self._time_swarms(self._current)
-
-    def _ask_palette(self) -> list[str]:
+    def _ask_palette(self, event: str) -> list[str]:
         while True:
             try:
-                return decode(self._palette.get().body, _Palette).emoji
+                return decode(self._palettes[event].get().body, _Palette).emoji
             except (NoAnswerError, msgspec.DecodeError) as error:
                 self.record.failed("GET", "/v1/palette", str(error))
                 gevent.sleep(_RETRY_SECONDS)
 
-    def _time_swarms(self, run: Run) -> None:
-        sequence = self._head
+    def _time_swarms(self, run: Run, witness: _Witness) -> None:
+        tally = witness.part.tally
+        sequence = witness.head
         while True:
             sequence += 1
-            wait(lambda: self._head >= sequence)  # noqa: B023 (it is called before the next round)
-            wait(lambda: not run.tally.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
-            trace = self._trace(sequence)
+            wait(lambda: witness.head >= sequence)  # noqa: B023 (it is called before the next round)
+            wait(lambda: not tally.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
+            trace = self._trace(witness, sequence)
             if trace is not None:
-                self._time(run, sequence, trace)
+                self._time(run, tally, sequence, trace)
 
-    def _time(self, run: Run, sequence: int, trace: _Trace) -> None:
+    def _time(self, run: Run, tally: Tally, sequence: int, trace: _Trace) -> None:
         """Record the latency of each reaction in this swarm, from its due time to the swarm's arrival at a viewer."""
         last_due = float("-inf")
-        for latency in run.tally.end_to_end.covered(sequence, trace.counted, self._draw.choice):
+        for latency in tally.end_to_end.covered(sequence, trace.counted, self._draw.choice):
             last_due = max(last_due, latency.due_seconds)
             self.record.timed(END_TO_END, latency.latency_ms, latency.reactions)
-        if arrivals := run.tally.end_to_end.arrivals(sequence):
+        if arrivals := tally.end_to_end.arrivals(sequence):
             run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
 
-    def _trace(self, sequence: int) -> _Trace | None:
-        """Ask the witness's subscriber about a swarm. Returns None after `_TRACE_ATTEMPTS` failed attempts."""
+    def _trace(self, witness: _Witness, sequence: int) -> _Trace | None:
+        """Return what is known of a swarm. The swarms of all events in one record cover the same, so one is asked for.
+
+        Returns None after `_TRACE_ATTEMPTS` failed attempts.
+        """
+        window_end = witness.window_ends.pop(sequence, -1)
+        with self._tracing:
+            known = self._traces.get(window_end) or self._ask_trace(witness, sequence)
+            if known is not None:
+                self._traces[known.window_end] = known
+                while len(self._traces) > _TRACES_KEPT:
+                    del self._traces[next(iter(self._traces))]
+            return known
+
+    def _ask_trace(self, witness: _Witness, sequence: int) -> _Trace | None:
+        """Ask the witness's subscriber about a swarm."""
         reason = "the witness has no subscriber"
         for _ in range(_TRACE_ATTEMPTS):
-            if (assignment := self._witness.session.assignment) is not None:
-                url = assignment.sse_url.replace("/v1/stream", f"/v1/trace?sequence={sequence}")
+            if (assignment := witness.viewer.session.assignment) is not None:
+                url = f"{assignment.sse_url.removesuffix('/stream')}/trace?sequence={sequence}"
                 try:
                     return decode(Endpoint(url).get().body, _Trace)
                 except (NoAnswerError, msgspec.DecodeError) as error:
@@ -164,15 +215,15 @@ class Generator:
         self.record.failed("GET", "/v1/trace", reason)
         return None
 
-    def _seen(self, swarm: Swarm, came_seconds: float, opened_seconds: float) -> None:
-        run = self._current
-        window_end_ms = swarm.window.end - run.clock.correction_ms
-        is_live = run.tally.seen(swarm, came_seconds, opened_seconds)
+    def _seen(self, part: Part, swarm: Swarm, came_seconds: float, opened_seconds: float) -> None:
+        clock = self._current.clock
+        window_end_ms = swarm.window.end - clock.correction_ms
+        is_live = part.tally.seen(swarm, came_seconds, opened_seconds)
         self.record.timed(DELIVERY, came_seconds * 1_000 - window_end_ms if is_live else None)
 
-    def _replayed(self, swarm: Swarm, came_seconds: float, _: float) -> None:
+    def _replayed(self, part: Part, swarm: Swarm, came_seconds: float, _: float) -> None:
         """Count a swarm that a slow viewer got. Its arrival says nothing about how long a swarm takes."""
-        self._current.tally.seen(swarm, came_seconds, float("inf"))
+        part.tally.seen(swarm, came_seconds, float("inf"))
         self.record.timed(DELIVERY, None)
 
 

@@ -13,7 +13,7 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, MasterRunner
 
 from emostream.client.errors import NoAnswerError
-from emostream.model import MAIN, Swarm
+from emostream.model import MAIN, Swarm, event_path
 from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.audience.shapes import SHAPES
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
@@ -44,11 +44,12 @@ class Phase(StrEnum):
 
 
 class _Observer:
-    """The judge's own viewer, which sees what the pipeline counts."""
+    """The judge's own viewer of an event, which sees what the pipeline counts."""
 
-    def __init__(self, registry_url: str, record: Record) -> None:
+    def __init__(self, event: str, registry_url: str, record: Record) -> None:
+        self.event = event
         registry = Endpoint(f"{registry_url}/v1/assignments")
-        viewer = Viewer("sse", "load-judge", registry, record, self._take)
+        viewer = Viewer("sse", "load-judge", event=event, registry=registry, record=record, on_swarm=self._take)
         self._watcher = viewer.session.watcher
         self._totals_before: Counter[str] = Counter()
         self._by_swarms: Counter[str] = Counter()
@@ -67,10 +68,10 @@ class _Observer:
         self._totals_before = Counter(self._watcher.totals)
         self._by_swarms.clear()
 
-    def counted(self) -> RunAccount:
+    def counted(self) -> Account:
         """Return what was counted since `begin`."""
         by_totals = Counter(self._watcher.totals) - self._totals_before
-        return RunAccount({MAIN: Account(by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))})
+        return Account(by_totals=dict(by_totals), by_swarms=dict(self._by_swarms))
 
     def stop(self) -> None:
         self._watching.kill(block=False)
@@ -94,7 +95,7 @@ class Judge:
         self.started_seconds = 0.0
         self._environment = environment
         self._record = Record(environment)
-        self._observer: _Observer | None = None
+        self._observers: list[_Observer] = []
         self._workers: set[str] = set()
         environment.events.test_start.add_listener(self._begin)
         environment.events.test_stopping.add_listener(self._finish)
@@ -119,27 +120,34 @@ class Judge:
         self.runs += 1
         self.verdict = None
         self.reports = []
-        problem = _unreachable(options) or self._observe(options.registry_url)
+        problem = _unreachable(options) or self._observe(options)
         if problem:
             self._conclude(Verdict("no run", [problem]))
         return not problem
 
-    def _observe(self, registry_url: str) -> str:
+    def _observe(self, options: Options) -> str:
         """Wait until nothing more is counted, then start counting. Returns the obstacle, or an empty string."""
-        if self._observer is not None:
-            self._observer.stop()
-        observer = self._observer = _Observer(registry_url, self._record)
-        wait(lambda: observer.is_watching, _CONNECT_SECONDS)
-        if not observer.is_watching:
-            return f"no subscriber of {registry_url} sent a snapshot in {_CONNECT_SECONDS:g} s; are any ready?"
+        self._stop_observing()
+        observers = [_Observer(event, options.registry_url, self._record) for event in options.events]
+        self._observers = observers
+        wait(lambda: all(each.is_watching for each in observers), _CONNECT_SECONDS)
+        if missing := [each.event for each in observers if not each.is_watching]:
+            events = "" if missing == [MAIN] else f" of {', '.join(missing)}"
+            where = f"no subscriber of {options.registry_url} sent a snapshot{events}"
+            return f"{where} in {_CONNECT_SECONDS:g} s; are any ready?"
         deadline = now_seconds() + _QUIET_TIMEOUT_SECONDS
         while now_seconds() < deadline:
-            sequence = observer.sequence
+            sequences = [each.sequence for each in observers]
             gevent.sleep(_QUIET_SECONDS)
-            if observer.sequence == sequence:
-                observer.begin()
+            if [each.sequence for each in observers] == sequences:
+                for each in observers:
+                    each.begin()
                 return ""
         return "somebody else is sending reactions, so that nothing could be said of ours: stop them first."
+
+    def _stop_observing(self) -> None:
+        for each in self._observers:
+            each.stop()
 
     # Handlers that Locust calls.
 
@@ -152,18 +160,20 @@ class Judge:
         self.reports.append(report_of(msg.data))
 
     def _finish(self, **_: Any) -> None:
-        observer = self._observer
-        if self.phase is not Phase.RUNNING or observer is None:
+        if self.phase is not Phase.RUNNING:
             return
         self.phase = Phase.DRAINING
         self._environment.runner.send_message(FINISH)
         wait(lambda: not self._awaited(), FINISH_SECONDS + 10)
-        last = max((report.sequence for report in self.reports), default=0)
-        wait(lambda: observer.sequence >= last, _CONNECT_SECONDS)
+        wait(lambda: all(map(self._has_seen_all, self._observers)), _CONNECT_SECONDS)
         gevent.sleep(_STATISTICS_SECONDS)
         lost = sorted(self._workers - {report.worker for report in self.reports})
-        self._conclude(judge(self.reports, observer.counted(), lost))
-        observer.stop()
+        counted = RunAccount({each.event: each.counted() for each in self._observers})
+        self._conclude(judge(self.reports, counted, lost))
+        self._stop_observing()
+
+    def _has_seen_all(self, observer: _Observer) -> bool:
+        return all(observer.sequence >= report.sequences[observer.event] for report in self.reports)
 
     # The workers. A single process counts as its own worker.
 
@@ -180,11 +190,13 @@ class Judge:
         self.verdict = verdict
         self.phase = Phase.ENDED
         self._environment.process_exit_code = 0 if verdict.is_good else 1
-        print("", verdict.line, *(f"  {problem}" for problem in verdict.problems), sep="\n", flush=True)
+        details = [*verdict.events, *verdict.problems]
+        print("", verdict.line, *(f"  {detail}" for detail in details), sep="\n", flush=True)
 
 
 def _unreachable(options: Options) -> str:
-    for url in (f"{options.ingest_url}/v1/palette", f"{options.registry_url}/v1/topology"):
+    palettes = [f"{options.ingest_url}{event_path(event)}/palette" for event in options.events]
+    for url in (*palettes, f"{options.registry_url}/v1/topology"):
         try:
             response = Endpoint(url).get()
         except NoAnswerError as error:

@@ -9,6 +9,7 @@ from locust.env import Environment
 
 from emostream import config
 from emostream.config import ClientSettings
+from emostream.model import MAIN
 from emostream_lab.audience.shapes import SHAPES, Audience
 
 
@@ -20,6 +21,11 @@ def add_to(parser: LocustArgumentParser) -> None:
     )
     parser.add_argument("--viewers", type=int, default=1_000, help="Viewers at the height of the run.")
     parser.add_argument("--reactions", type=int, default=500, help="Reactions per second at the height of the run.")
+    parser.add_argument(
+        "--events",
+        default=MAIN,
+        help="The events that the audience is spread over, comma-separated. They must be open.",
+    )
     parser.add_argument("--seconds", type=int, default=60, help="How long the audience stays.")
     parser.add_argument(
         "--results",
@@ -43,6 +49,7 @@ class Options:
 
     shape: str
     audience: Audience
+    events: tuple[str, ...]
     registry_url: str
     ingest_url: str
     results: Path
@@ -60,6 +67,7 @@ class Options:
         return cls(
             shape=chosen.shape,
             audience=Audience(chosen.viewers, chosen.reactions, chosen.seconds),
+            events=tuple(dict.fromkeys(event.strip() for event in chosen.events.split(","))),
             registry_url=(environment.host or client.registry_url).rstrip("/"),
             ingest_url=(environment.host or client.ingest_url).rstrip("/"),
             results=Path(chosen.results),

@@ -1,7 +1,7 @@
 """Sends a share of the crowd's reactions: each request when it is due, independently of the other requests."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +33,10 @@ class Portion(NamedTuple):
 class Sender:
     """Sends one portion of the crowd's reactions."""
 
-    def __init__(self, run: Run, ingest: Endpoint, record: "Record", portion: Portion, draw: Random) -> None:
+    def __init__(
+        self, run: Run, ingest: Mapping[str, Endpoint], record: "Record", portion: Portion, draw: Random
+    ) -> None:
+        """`ingest` has the address of each event."""
         self._run = run
         self._ingest = ingest
         self._record = record
@@ -53,27 +56,27 @@ class Sender:
             spawn(self.send, due)
 
     def send(self, due_seconds: float) -> None:
-        """Send the request that is due, and record its outcome."""
-        reactions = [self._reaction(due_seconds) for _ in range(self._batch)]
+        """Send the request that is due to one of the events, and record its outcome."""
+        part = self._draw.choice(self._run.parts)
+        reactions = [self._reaction(part.palette, due_seconds) for _ in range(self._batch)]
         self._run.in_flight += 1
         try:
-            outcome = self._post(encode(reactions if self._batch > 1 else reactions[0]))
+            outcome = self._post(part.event, encode(reactions if self._batch > 1 else reactions[0]))
         finally:
             self._run.in_flight -= 1
-        self._run.tally.sent(reactions, outcome, due_seconds)
+        part.tally.sent(reactions, outcome, due_seconds)
         error = None if isinstance(outcome, Accepted) else f"{type(outcome).__name__.lower()}: {outcome.reason}"
         self._record.request("POST", self._name, due_seconds, error=error)
 
-    def _post(self, body: bytes) -> Outcome:
+    def _post(self, event: str, body: bytes) -> Outcome:
         try:
-            return outcome_of(self._ingest.post(body))
+            return outcome_of(self._ingest[event].post(body))
         except NoAnswerError as error:
             return outcome_of(error)
 
     def _requests_per_second(self, at_seconds: float) -> float:
         return self._run.reactions_per_second(at_seconds) * self._requests_per_reaction
 
-    def _reaction(self, due_seconds: float) -> Reaction:
-        palette = self._run.palette
+    def _reaction(self, palette: Sequence[str], due_seconds: float) -> Reaction:
         [emoji] = self._draw.choices(palette, cum_weights=_CUMULATIVE_POPULARITY[: len(palette)])
         return Reaction(f"load-{self._draw.randrange(_USERS)}", emoji, int(due_seconds * 1_000))

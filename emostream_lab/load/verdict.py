@@ -10,20 +10,25 @@ from emostream_lab.account.account import RunAccount
 class Report(msgspec.Struct, kw_only=True):
     """What one worker reports at the end of a run.
 
-    `sequence` is the last swarm that it knows of. `clock` describes the difference to the aggregator's clock.
+    `sequences` has the last swarm of each event that it knows of. `clock` describes the difference to the aggregator's
+    clock.
     """
 
     worker: str
-    sequence: int
+    sequences: dict[str, int]
     account: RunAccount
     clock: str = ""
 
 
 class Verdict(msgspec.Struct):
-    """The result of a run, which is good if there are no problems. `line` states the result in one line."""
+    """The result of a run, which is good if there are no problems.
+
+    `line` states the result in one line. `events` has a line for each event if there are several.
+    """
 
     line: str
     problems: list[str]
+    events: list[str] = []
 
     @property
     def is_good(self) -> bool:
@@ -37,12 +42,16 @@ def judge(reports: Iterable[Report], counted: RunAccount, lost_workers: Iterable
         *(f"worker {worker} was lost, and what it sent and saw with it: the run is invalid" for worker in lost_workers),
         *account.problems(),
     ]
+    line = f"conservation {'FAILED' if problems else 'holds'}: {_figures(account)}"
+    events = [f"{event}: {_figures(RunAccount({event: each}))}" for event, each in account.events.items()]
+    return Verdict(line, problems, events if len(events) > 1 else [])
+
+
+def _figures(account: RunAccount) -> str:
     total = account.total
-    line = (
-        f"conservation {'FAILED' if problems else 'holds'}: accepted {sum(total.accepted.values()):,}, "
-        f"counted {sum(total.by_totals.values()):,}, lost {account.lost.total():,}, "
-        f"doubled {account.doubled.total():,}, unknown {sum(total.unknown.values()):,}; "
-        f"{total.viewers:,} viewers saw {total.delivered:,} of {total.expected:,} swarms, "
-        f"{total.gaps:,} gaps, {total.repeats:,} repeats"
+    return (
+        f"accepted {sum(total.accepted.values()):,}, counted {sum(total.by_totals.values()):,}, "
+        f"lost {account.lost.total():,}, doubled {account.doubled.total():,}, "
+        f"unknown {sum(total.unknown.values()):,}; {total.viewers:,} viewers saw {total.delivered:,} of "
+        f"{total.expected:,} swarms, {total.gaps:,} gaps, {total.repeats:,} repeats"
     )
-    return Verdict(line, problems)

@@ -35,9 +35,11 @@ class Viewer:
     swarm arrived, and when its connection opened.
     """
 
-    def __init__(self, kind: Kind, name: str, registry: Endpoint, record: Record, on_swarm: OnSwarm) -> None:
+    def __init__(  # noqa: PLR0913 - each has a name at the call
+        self, kind: Kind, name: str, *, event: str, registry: Endpoint, record: Record, on_swarm: OnSwarm
+    ) -> None:
         self._draw = Random(name)  # noqa: S311 (no secret)
-        self.session = Session(name, kind, self._draw.random)
+        self.session = Session(name, kind, self._draw.random, event)
         self.spectator = Spectator(self.session.watcher, is_connected=False)
         self.mean_stay_seconds: float | None = None
         self._kind = kind

@@ -88,7 +88,11 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     size = ["--viewers", "9", "--reactions", "60", "--seconds", "5"]
-    return side_by_side(tmp_path_factory.mktemp("faults"), ((fault, fault, size) for fault in FAULTS))
+    runs = [(fault, fault, size) for fault in FAULTS if fault != "cross"]
+    runs += [
+        (name, fault, [*size, "--events", "main,final"]) for name, fault in (("cross", "cross"), ("events", "none"))
+    ]
+    return side_by_side(tmp_path_factory.mktemp("faults"), runs)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -127,6 +131,8 @@ def test_each_run_leaves_a_report_with_its_verdict_and_plots(shapes: dict[str, O
         ("invent", "1 reactions were counted although nobody of this run sent them: 🔥 1"),
         ("differ", "swarms were not the same for all viewers"),
         ("refuse", "requests or streams failed"),
+        ("cross", "main: 1 reactions were lost: accepted and never counted: 🔥 1"),
+        ("cross", "final: 1 reactions were counted although nobody of this run sent them: 🔥 1"),
     ],
 )
 def test_each_fault_is_found_and_named(faults: dict[str, Outcome], fault: str, said: str) -> None:
@@ -139,6 +145,18 @@ def test_each_fault_is_found_and_named(faults: dict[str, Outcome], fault: str, s
 
 def test_what_has_no_fault_passes_where_the_faulty_fail(faults: dict[str, Outcome]) -> None:
     assert faults["none"].status == 0, faults["none"].output
+
+
+def test_each_event_has_its_part_of_the_audience_and_a_line_of_the_account(faults: dict[str, Outcome]) -> None:
+    outcome = faults["events"]
+    assert outcome.status == 0, outcome.output
+    assert "; 9 viewers saw " in outcome.line
+    lines = outcome.run["verdict"]["events"]
+    assert [line.partition(":")[0] for line in lines] == ["main", "final"]
+    assert {line.partition("; ")[2].partition(" saw ")[0] for line in lines} == {"4 viewers", "5 viewers"}
+    for line in lines:
+        assert "accepted 0" not in line
+        assert f"  {line}\n" in outcome.output
 
 
 @pytest.fixture

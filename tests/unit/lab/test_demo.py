@@ -48,9 +48,12 @@ def test_a_bad_number_of_events_is_refused_before_anything_starts(
     count: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused = CliRunner().invoke(cli.main, ["demo"], env={"EVENTS": count})
-    assert (refused.exit_code, refused.output.count("\n")) == (1, 1)
-    assert refused.output.startswith(f"emostream-lab: EVENTS={count} ")
+    (tmp_path / "locustfile.py").touch()
+    for command in ("demo", "load"):
+        refused = CliRunner().invoke(cli.main, [command], env={"EVENTS": count})
+        assert (refused.exit_code, refused.output.count("\n")) == (1, 1)
+        assert refused.output.startswith(f"emostream-lab: EVENTS={count} ")
+    (tmp_path / "locustfile.py").unlink()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,7 @@
 """The check for a running pipeline never uses a proxy."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -39,12 +39,16 @@ def test_a_running_pipeline_is_found_behind_a_proxy(monkeypatch: pytest.MonkeyPa
     assert command._answers(registry_url)
 
 
-def test_the_load_goes_to_the_running_pipeline(monkeypatch: pytest.MonkeyPatch, registry_url: str) -> None:
-    driven: list[str] = []
+def test_the_load_goes_to_the_running_pipeline_and_takes_its_events_away(
+    monkeypatch: pytest.MonkeyPatch, registry_url: str
+) -> None:
+    done: list[tuple[str, Sequence[str]]] = []
 
-    def drive(_: LoadOptions, environment: Mapping[str, str], supervisor: Supervisor | None) -> int:
+    def drive(
+        _: LoadOptions, events: Sequence[str], environment: Mapping[str, str], supervisor: Supervisor | None
+    ) -> int:
         assert supervisor is None
-        driven.append(environment["EMOSTREAM_CLIENT_REGISTRY_URL"])
+        done.append((environment["EMOSTREAM_CLIENT_REGISTRY_URL"], events))
         return 0
 
     def start(*_: object) -> None:
@@ -52,9 +56,12 @@ def test_the_load_goes_to_the_running_pipeline(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(command, "_drive", drive)
     monkeypatch.setattr(command, "Supervisor", start)
-    options = LoadOptions("steady", viewers=1, reactions=1, seconds=1, workers=1)
+    monkeypatch.setattr(command.events, "open_all", lambda *given: done.append(("open", given[-1])))
+    monkeypatch.setattr(command.events, "close_all", lambda *given: done.append(("close", given[-1])))
+    options = LoadOptions("steady", viewers=1, reactions=1, seconds=1, workers=1, events=2)
     assert command.run(options, ClientSettings(registry_url=registry_url)) == 0
-    assert driven == [registry_url]
+    events = ["main", "load-2"]
+    assert done == [("open", events), (registry_url, events), ("close", events)]
 
 
 def test_where_nothing_listens_no_pipeline_runs() -> None:

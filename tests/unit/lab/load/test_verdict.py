@@ -8,7 +8,7 @@ COUNTED = RunAccount({"main": Account(by_totals={"🔥": 100}, by_swarms={"🔥"
 
 def report(worker: str, accepted: int) -> Report:
     account = Account(accepted={"🔥": accepted}, viewers=10, delivered=500, expected=500)
-    return Report(worker=worker, sequence=60, account=RunAccount({"main": account}))
+    return Report(worker=worker, sequences={"main": 60}, account=RunAccount({"main": account}))
 
 
 def test_the_line_says_what_the_workers_saw_together() -> None:
@@ -30,3 +30,20 @@ def test_a_lost_worker_makes_the_run_invalid() -> None:
     [problem] = judge([report("1", 100)], COUNTED, lost_workers=["loadgen1_2"]).problems
     assert "loadgen1_2" in problem
     assert "invalid" in problem
+
+
+def test_each_event_has_its_line_and_a_problem_names_it() -> None:
+    sent = RunAccount({"main": Account(accepted={"🔥": 5}), "final": Account(accepted={"🔥": 5})})
+    counted = RunAccount(
+        {
+            "main": Account(by_totals={"🔥": 4}, by_swarms={"🔥": 4}),
+            "final": Account(by_totals={"🔥": 6}, by_swarms={"🔥": 6}),
+        }
+    )
+    verdict = judge([Report(worker="1", sequences={}, account=sent)], counted)
+    assert verdict.line.startswith("conservation FAILED: accepted 10, counted 10, lost 1, doubled 1,")
+    assert [line[:50] for line in verdict.events] == [
+        "main: accepted 5, counted 4, lost 1, doubled 0, unknown 0;"[:50],
+        "final: accepted 5, counted 6, lost 0, doubled 1, unknown 0;"[:50],
+    ]
+    assert [problem.partition(":")[0] for problem in verdict.problems] == ["main", "final"]
