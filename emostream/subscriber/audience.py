@@ -10,7 +10,7 @@ No sockets, no clock, no Kafka: a viewer is anything that has the methods below.
 that only goes forward.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from emostream import model
@@ -161,10 +161,13 @@ class Audience:
         self._leave_until(viewer, now_ms + _GOODBYE_TIMEOUT_MS)
         viewer.say_goodbye(reason)
 
-    def restart(self, state: State) -> Change:
-        """Let all viewers go on from this state, before which swarms are missing, unless it is a repeat."""
+    def restart(self, state: State, counted: Mapping[str, int]) -> Change:
+        """Let all viewers go on from this state, before which swarms are missing, unless it is a repeat.
+
+        `counted` are the offsets of `reactions` up to which the state counts.
+        """
         before = self._history.state
-        change = self._history.restart(state)
+        change = self._history.restart(state, counted)
         if change is not Change.REPEAT and before is not None:
             self._restart(before.position)
         return change

@@ -35,7 +35,7 @@ class Channel:
             )
             self.audience.publish(entry, part.totals, now_ms, is_end=isinstance(message, End))
         # An event that was just opened has no message yet, and one whose swarms were missed has none either.
-        self.audience.restart(State(part.stream, part.sequence, part.totals))
+        self.audience.restart(State(part.stream, part.sequence, part.totals), record.counted)
 
     def count(self, totals: Counts, now_ms: int) -> None:
         """Note the totals as of now."""

@@ -118,11 +118,15 @@ class History:
         self._trim(now_ms)
         return change
 
-    def restart(self, state: State) -> Change:
-        """Go on from this state, unless it is a repeat. The history holds no swarm before it."""
+    def restart(self, state: State, counted: Mapping[str, int]) -> Change:
+        """Go on from this state, unless it is a repeat. The history holds no swarm before it.
+
+        `counted` holds, by partition of `reactions`, the offset after the last record that the state counts.
+        """
         change = self._change(state.position)
         if change is not Change.REPEAT:
             self._clear(state.sequence)
+            self._base_counted = counted
             self.state, self.has_ended = state, False
         return change
 

@@ -36,8 +36,9 @@ class EventHouse(House):
         super().__init__()
         self.channel = Channel(self.history, self.audience)
 
-    def take(self, part: EventPart) -> None:
-        self.channel.take(part, entry("records", 1), WINDOW, now_ms=0)
+    def take(self, part: EventPart, counted: int = 0) -> None:
+        """Take the part of a record that counts `reactions` up to this offset."""
+        self.channel.take(part, entry("records", 1, counted=counted), WINDOW, now_ms=0)
 
     def join(self, last_id: str | None = None) -> EventViewer:
         viewer = EventViewer(self.audience, None)
@@ -73,6 +74,23 @@ def test_an_event_without_a_reaction_has_a_state_to_begin_from() -> None:
     house = EventHouse()
     house.take(part(0))
     assert seen(house.join()) == ["snapshot e1-0"]
+
+
+def test_a_reaction_is_found_from_the_first_swarm_of_its_event_on() -> None:
+    house = EventHouse()
+    house.take(part(0), counted=10)
+    house.take(part(1, counts=1), counted=15)
+    # A record without a reaction to the event.
+    house.take(part(1), counted=20)
+    house.take(part(2, counts=1), counted=25)
+    found = {offset: house.history.covering("0", offset) for offset in (9, 10, 14, 20, 25)}
+    assert {offset: each and each.sequence for offset, each in found.items()} == {
+        9: None,
+        10: 1,
+        14: 1,
+        20: 2,
+        25: None,
+    }
 
 
 def test_swarms_that_were_missed_become_a_reset(house: EventHouse) -> None:
