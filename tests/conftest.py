@@ -43,6 +43,7 @@ SPARK_GROUPS = {
     "tests/integration/test_readme.py": "pipelines",
     "tests/integration/test_terminal_client.py": "pipelines",
     "tests/browser/test_compatibility.py": "pipelines",
+    "tests/browser/test_events.py": "pipelines",
     "tests/browser/test_page.py": "pipelines",
 }
 # Its files share hosts and run in the order of their names: the first needs bare hosts, the last takes all off them.

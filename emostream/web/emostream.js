@@ -10,7 +10,7 @@
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
  *
- *     const stream = new EmoStream({ registryUrl: "http://localhost:8001" }); // and `event: "final"` for another than `main`
+ *     const stream = new EmoStream({ registryUrl: "http://localhost:8001", event: "final" });
  *     stream.addEventListener("swarm", ({ detail }) => console.log(detail.counts));
  *     stream.start();
  *     const { outcome } = await stream.react("🔥");
@@ -31,10 +31,12 @@
  * @typedef {{id: string, sequence: number, totals: Counts}} TotalsMessage
  * @typedef {{id: string, sequence: number, window: {start: number, end: number}, reactions: number,
  *            counts: Counts, swarm: Counts, totals: Counts}} Swarm   times in ms since the epoch
- * @typedef {{name: "connecting"|"live"|"waiting"|"ended"|"stopped", subscriber: string, cluster: string, reason: string,
- *            retryInMs: number}} State               `retryInMs` is set while waiting. When `ended` or `stopped`, the client
- *                                                    does not connect again: `stopped` has a reason if there is no such event
- * @typedef {{event: string, title: string, viewers: number, reactions: number, reactions_per_second: number}} OpenEvent
+ * @typedef {{name: "connecting"|"live"|"waiting"|"ended"|"stopped", subscriber: string, cluster: string,
+ *            reason: string, retryInMs: number}} State   `retryInMs` is set while waiting. When `ended` or `stopped`,
+ *                                                    the client does not connect again; `stopped` has a reason if
+ *                                                    there is no such event
+ * @typedef {{event: string, title: string, viewers: number, reactions: number,
+ *            reactions_per_second: number}} OpenEvent
  * @typedef {{partition: number, offset: number, timestamp: number}} KafkaRecord
  * @typedef {{sequence: number, window_end: number, swarms_timestamp: number, cluster_timestamp: number,
  *            received_timestamp: number, counted: Object<string, number>}} Trace   times in ms since the epoch
@@ -142,9 +144,9 @@ export class EmoStream extends EventTarget {
   state = { name: "stopped", subscriber: "", cluster: "", reason: "", retryInMs: 0 };
 
   /**
-   * @param {{registryUrl?: string, ingestUrl?: string, userId?: string, event?: string, random?: () => number}} options
-   *   The default of `registryUrl` is the page's own server. The default of `ingestUrl` comes from the registry.
-   *   `userId` has 1 to 64 characters; the default is a random one.
+   * @param {{registryUrl?: string, ingestUrl?: string, event?: string, userId?: string, random?: () => number}} options
+   *   The default of `registryUrl` is the page's own server. The default of `ingestUrl` comes from the registry. The
+   *   default of `event` is `main`. `userId` has 1 to 64 characters; the default is a random one.
    */
   constructor({ registryUrl = "", ingestUrl, userId, event = "main", random = Math.random } = {}) {
     super();
@@ -187,7 +189,10 @@ export class EmoStream extends EventTarget {
     return (await this.#getJson(`${await this.#ingest()}${this.#path}/palette`)).emoji;
   }
 
-  /** The open events that are listed, `main` first. Rejects if the registry does not answer. @returns {Promise<OpenEvent[]>} */
+  /**
+   * The open events that are listed, `main` first. Rejects if the registry does not answer.
+   * @returns {Promise<OpenEvent[]>}
+   */
   async events() {
     return (await this.#getJson(`${this.#registryUrl}/v1/events`)).events;
   }
@@ -275,8 +280,8 @@ export class EmoStream extends EventTarget {
   }
 
   /**
-   * Ask the registry, then watch until the stream ends. Returns after a goodbye. Rejects with Over if there is nothing to
-   * connect to any more, and with another Loss otherwise.
+   * Ask the registry, then watch until the stream ends. Returns after a goodbye. Rejects with Over if there is nothing
+   * to connect to any more, and with another Loss otherwise.
    */
   async #connectOnce(signal) {
     this.#enter({ name: "connecting", reason: this.state.reason });

@@ -1,6 +1,7 @@
 /** The web page: connects the stream client with the parts that show the swarms. */
 
 import { EmoStream } from "./emostream.js";
+import { addressed, Chooser, hashOf } from "./events.js";
 import { FollowOne } from "./follow.js";
 import { fillPalette } from "./palette.js";
 import { EndToEndLatency } from "./latency.js";
@@ -16,7 +17,8 @@ const RETRY_MS = 2_000;
 const byId = (id) => document.getElementById(id);
 const format = new Intl.NumberFormat("en");
 
-const stream = new EmoStream();
+const { event, isChosen, showsScenes } = addressed(location.hash);
+const stream = new EmoStream({ event });
 const swarm = new SwarmCanvas(byId("sky"));
 const total = new RunningNumber(byId("total"));
 const bars = new BarRace(byId("bars"));
@@ -28,18 +30,25 @@ const follow = new FollowOne(stream, latency, {
   bar: byId("follow-bar"),
   list: byId("follow-hops"),
 });
-const scenes = new Scenes(byId("scenes"), () => stream.topology());
+const addresses =
+  event === "main"
+    ? { opened: "#topology", closed: location.pathname }
+    : { opened: `#${event}/topology`, closed: hashOf(event) };
+const scenes = new Scenes(byId("scenes"), () => stream.topology(), addresses);
+const chooser = new Chooser(byId("events"), () => stream.events(), event);
 const prefersStill = matchMedia("(prefers-reduced-motion: reduce)");
 
 // For the console, and for tests.
 window.emostream = { stream, swarm };
 
 function showTotals(spreadMs) {
-  const sum = Object.values(stream.totals).reduce((all, count) => all + count, 0);
+  const sum = sumOf(stream.totals);
   total.runTo(sum, prefersStill.matches ? 0 : spreadMs);
   byId("total").dataset.value = sum;
   bars.show(stream.totals);
 }
+
+const sumOf = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
 
 function showSwarm({ sequence, window: { start, end }, reactions, counts, swarm: shown }) {
   const now = performance.now();
@@ -90,11 +99,37 @@ function showState({ name, subscriber, reason, retryInMs }) {
     connecting: "Connecting …",
     live: `Live on ${subscriber}`,
     waiting: `${capitalised(reason)}; again in ${Math.ceil(retryInMs / 1000)} s`,
-    stopped: "Stopped",
+    ended: "The event has ended",
+    stopped: reason || "Stopped",
   }[name];
   byId("connection").dataset.state = name;
   byId("connection-text").textContent = text;
-  if (name === "live" || name === "waiting") summary.say(text);
+  if (name !== "connecting") summary.say(text);
+  if (name === "ended") showEnd();
+  if (isOver()) offerOthers();
+}
+
+/** Whether the page does not connect any more. */
+const isOver = () => stream.state.name === "ended" || (stream.state.name === "stopped" && stream.state.reason !== "");
+
+/** Show that the totals are final, and that nobody can react any more. */
+function showEnd() {
+  for (const id of ["pace", "latency"]) byId(id).hidden = true;
+  byId("ended").hidden = false;
+  showPace(0);
+  summary.say(`The event has ended with ${format.format(sumOf(stream.totals))} reactions.`);
+}
+
+/** Let the viewer choose another event: at once if this one was not open, or with a button if it just ended. */
+function offerOthers() {
+  const buttons = [...byId("palette").children];
+  byId("trouble").textContent = "";
+  for (const id of ["open-events", "choose-another"]) byId(id).hidden = false;
+  // A button that is disabled loses the focus.
+  if (buttons.includes(document.activeElement)) byId("choose-another").focus();
+  for (const button of buttons) button.disabled = true;
+  if (stream.state.name === "stopped") byId("event-title").hidden = true;
+  if (buttons.length === 0) chooser.open(stream.state.reason || `The event ${event} has ended.`);
 }
 
 const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -102,10 +137,12 @@ const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 async function loadPalette() {
   try {
     const emoji = await stream.palette();
+    if (isOver()) return;
     fillPalette(byId("palette"), emoji, send);
     swarm.prepare(emoji);
     byId("trouble").textContent = "";
   } catch (error) {
+    if (isOver()) return;
     byId("trouble").textContent = `The emoji are not here yet: ${error.message}`;
     setTimeout(loadPalette, RETRY_MS);
   }
@@ -116,10 +153,30 @@ async function offerScenes() {
   try {
     if ((await stream.config()).live_topology === false) return;
     byId("open-scenes").hidden = false;
-    if (location.hash === "#topology") scenes.open();
+    if (showsScenes) scenes.open();
   } catch {
     setTimeout(offerScenes, RETRY_MS);
   }
+}
+
+/** Show the name of the event and the button of the others, if there are any. Without a `#`, let the viewer choose. */
+async function offerEvents() {
+  try {
+    const events = await stream.events();
+    if (event === "main" && events.length === 1) return;
+    showTitle(events.find((each) => each.event === event)?.title ?? event);
+    byId("open-events").hidden = false;
+    if (!isChosen) chooser.open();
+  } catch {
+    setTimeout(offerEvents, RETRY_MS);
+  }
+}
+
+function showTitle(title) {
+  if (stream.state.name === "stopped") return;
+  document.title = `${title} · EmoStream`;
+  byId("event-title").textContent = title;
+  byId("event-title").hidden = false;
 }
 
 function showTheme(theme) {
@@ -159,7 +216,12 @@ heedMotion();
 
 stream.addEventListener("state", ({ detail }) => showState(detail));
 stream.addEventListener("swarm", ({ detail }) => showSwarm(detail));
-for (const type of ["snapshot", "reset"]) stream.addEventListener(type, () => showTotals(0));
+for (const type of ["snapshot", "reset", "end"]) stream.addEventListener(type, () => showTotals(0));
+
+for (const id of ["open-events", "choose-another"]) byId(id).addEventListener("click", () => chooser.open());
+byId("close-events").addEventListener("click", () => chooser.close());
+// Another event is another page.
+addEventListener("hashchange", () => location.reload());
 
 byId("open-scenes").addEventListener("click", () => scenes.open());
 byId("close-scenes").addEventListener("click", () => scenes.close());
@@ -171,4 +233,5 @@ byId("follow-one").addEventListener("click", async () => {
 
 loadPalette();
 offerScenes();
+offerEvents();
 stream.start();

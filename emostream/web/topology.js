@@ -1,5 +1,6 @@
 /** The dialog "Behind the scenes": all processes and their states, the rates between them, and the audit's result. */
 
+import { LiveDialog } from "./dialog.js";
 import { PipelineMap } from "./map.js";
 
 const POLL_EVERY_MS = 1_000;
@@ -90,51 +91,38 @@ export function conservation(processes) {
 /** The dialog. It polls the registry only while it is open. */
 export class Scenes {
   #dialog;
+  #live;
   #map;
-  #ask;
+  #addresses;
   #observations = new Observations();
-  #timer = 0;
 
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {() => Promise<object>} ask   GET /v1/topology/live
+   * @param {() => Promise<object>} ask                    GET /v1/topology/live
+   * @param {{opened: string, closed: string}} addresses   of the page, while the dialog is open and after that
    */
-  constructor(dialog, ask) {
+  constructor(dialog, ask, addresses) {
     this.#dialog = dialog;
-    this.#ask = ask;
+    this.#addresses = addresses;
     this.#map = new PipelineMap(dialog.querySelector("#map"));
-    if (!dialog.showModal) actAsModal(dialog);
-    dialog.addEventListener("close", () => {
-      clearTimeout(this.#timer);
-      history.replaceState(null, "", location.pathname);
+    this.#live = new LiveDialog(dialog, POLL_EVERY_MS, ask, ({ processes, stale_since }) => {
+      this.#show(this.#observations.add(processes, performance.now()), stale_since !== null);
     });
+    dialog.addEventListener("close", () => history.replaceState(null, "", addresses.closed));
   }
 
   open() {
-    if (this.#dialog.open) return;
-    this.#dialog.showModal();
-    history.replaceState(null, "", "#topology");
-    this.#poll();
+    history.replaceState(null, "", this.#addresses.opened);
+    this.#live.open();
   }
 
   close() {
-    this.#dialog.close();
+    this.#live.close();
   }
 
   /** Animate the way of an emoji over the map. The time of each hop is in proportion to its real time. */
   travel(emoji, hops, cluster, subscriber) {
     this.#map.travel(emoji, hops, cluster, subscriber);
-  }
-
-  async #poll() {
-    try {
-      const { processes, stale_since } = await this.#ask();
-      this.#show(this.#observations.add(processes, performance.now()), stale_since !== null);
-      this.#dialog.dataset.stale = "no";
-    } catch {
-      this.#dialog.dataset.stale = "yes";
-    }
-    if (this.#dialog.open) this.#timer = setTimeout(() => this.#poll(), POLL_EVERY_MS);
   }
 
   #show(processes, isZooKeeperAway) {
@@ -147,24 +135,6 @@ export class Scenes {
     line.dataset.exact = account.lost || account.doubled ? "no" : "yes";
     line.replaceChildren(...Object.entries(account).map(([name, value]) => newFigure(`${name} ${format.format(value)}`)));
   }
-}
-
-/** Safari supports dialogs only since 15.4. For older versions, add what this page needs of a dialog. */
-function actAsModal(dialog) {
-  Object.defineProperty(dialog, "open", { get: () => dialog.hasAttribute("open") });
-  dialog.setAttribute("role", "dialog");
-  dialog.setAttribute("aria-modal", "true");
-  dialog.showModal = () => {
-    dialog.setAttribute("open", "");
-    dialog.querySelector("button").focus();
-  };
-  dialog.close = () => {
-    dialog.removeAttribute("open");
-    dialog.dispatchEvent(new Event("close"));
-  };
-  document.addEventListener("keydown", ({ key }) => {
-    if (key === "Escape" && dialog.open) dialog.close();
-  });
 }
 
 function newFigure(text) {

@@ -382,6 +382,107 @@ def test_at_the_end_of_its_event_a_websocket_is_the_last_one(modules: Browser, s
     assert found["states"] == ["connecting:", *live, "ended:", "stopped:"]
 
 
+@pytest.mark.parametrize(
+    ("address", "event", "is_chosen", "shows_scenes"),
+    [
+        ("", "main", False, False),
+        ("#", "main", False, False),
+        ("#main", "main", True, False),
+        ("#final", "final", True, False),
+        ("#final/topology", "final", True, True),
+        ("#topology", "main", True, True),
+        ("#topology/", "topology", True, False),
+        ("#" + "a" * 1000, "a" * 64, True, False),
+    ],
+)
+def test_the_address_of_the_page_names_an_event(
+    modules: Browser, address: str, event: str, is_chosen: bool, shows_scenes: bool
+) -> None:
+    found = modules.run('return (await import("/events.js")).addressed(args[0])', address)
+    assert found == {"event": event, "isChosen": is_chosen, "showsScenes": shows_scenes}
+
+
+def test_the_address_of_an_event_names_it(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { addressed, hashOf } = await import("/events.js");
+        return args[0].map((event) => addressed(hashOf(event)));
+        """,
+        ["main", "final", "topology"],
+    )
+    assert [(each["event"], each["showsScenes"]) for each in found] == [
+        ("main", False),
+        ("final", False),
+        ("topology", False),
+    ]
+
+
+CHOOSER = """
+    const { Chooser } = await import("/events.js");
+    document.body.innerHTML = '<dialog><button>x</button><p id="events-note"></p><ul></ul></dialog>';
+    const dialog = document.querySelector("dialog");
+    const answers = args[0];
+    const real = setTimeout;
+    let poll = null;
+    globalThis.setTimeout = (run) => (poll = run);
+    const settled = () => new Promise((resolve) => real(resolve, 20));
+    try {
+      const ask = async () => {
+        const events = answers.shift();
+        if (!events) throw new Error("no answer");
+        return events.map(([event, title, viewers]) => ({ event, title, viewers, reactions_per_second: 1234.56 }));
+      };
+      const chooser = new Chooser(dialog, ask, "final");
+      chooser.open("why");
+      await settled();
+      const seen = [];
+      const look = () => seen.push([
+        [...dialog.querySelectorAll("a")].map((link) => link.innerText),
+        document.activeElement.hash ?? "",
+        dialog.dataset.stale,
+      ]);
+      dialog.querySelector("a[href='#show']").focus();
+      look();
+      while (answers.length) {
+        poll();
+        await settled();
+        look();
+      }
+      return { seen, current: dialog.querySelector("[aria-current]").hash, note: dialog.innerText.includes("why") };
+    } finally {
+      globalThis.setTimeout = real;
+      document.body.innerHTML = "";
+    }
+"""
+
+
+def test_the_chooser_keeps_its_order_and_the_focus_while_events_come_and_go(modules: Browser) -> None:
+    main, final, quiz, show = (
+        ["main", "Main", 2],
+        ["final", "Final", 1],
+        ["quiz", "<b>Quiz</b>", 0],
+        ["show", "Show", 0],
+    )
+    found = modules.run(CHOOSER, [[main, final, show], [main, final, quiz, show], None, [final, show]])
+    titles = {
+        "main": "Main 2 viewers, 1,234.6 reactions a second",
+        "final": "Final 1 viewer, 1,234.6 reactions a second",
+        "quiz": "<b>Quiz</b> 0 viewers, 1,234.6 reactions a second",
+        "show": "Show 0 viewers, 1,234.6 reactions a second",
+    }
+    looks = [[" ".join(link.split()) for link in links] for links, *_ in found["seen"]]
+    names = {title: name for name, title in titles.items()}
+    assert [[names[title] for title in look] for look in looks] == [
+        ["main", "final", "show"],
+        ["main", "final", "quiz", "show"],
+        ["main", "final", "quiz", "show"],
+        ["final", "show"],
+    ]
+    assert [focus for _, focus, _ in found["seen"]] == ["#show"] * 4
+    assert [stale for *_, stale in found["seen"]] == ["no", "no", "yes", "no"]
+    assert (found["current"], found["note"]) == ("#final", True)
+
+
 HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
 THERE = {
     "recorded": 1010,
