@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-deploy test-deploy-quick coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -56,6 +56,9 @@ help: ## Say what there is
 	@echo
 	@echo 'Settings of make test-faults:'
 	@echo '  FAULTS=25         how many; they are always those of SEED=1'
+	@echo
+	@echo 'Settings of make test-upgrade:'
+	@echo '  BEFORE=v1         the revision that runs before the upgrade'
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
@@ -129,6 +132,10 @@ test-system: ## The integration and the browser tests, side by side
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test
 	$(BIN)/python -m pytest --quiet tests/faults
+
+test-upgrade: ## Upgrade a running system from BEFORE=REVISION to this checkout, process by process
+	$(set_up) test
+	$(BIN)/python -m pytest --quiet tests/upgrade
 
 test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy them again
 	$(BIN)/python -m pytest --quiet --timeout 5400 tests/deployment

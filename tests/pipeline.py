@@ -31,14 +31,7 @@ class Pipeline(threading.Thread):
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `emostream` with these arguments, as an operator of this pipeline does."""
-        return subprocess.run(
-            [sys.executable, "-m", "emostream", *arguments],
-            env=topology.environment(self.layout),
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return command(self.layout, *arguments)
 
     def operate(self, *arguments: str) -> str:
         """Run a command that must succeed. Returns what it prints."""
@@ -68,3 +61,15 @@ class Pipeline(threading.Thread):
     def end(self) -> None:
         self._is_over.set()
         self.join()
+
+
+def command(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `emostream` with these arguments, as an operator of this topology does."""
+    return subprocess.run(
+        [sys.executable, "-m", "emostream", *arguments],
+        env=topology.environment(layout),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
