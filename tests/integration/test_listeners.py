@@ -1,6 +1,7 @@
-"""Every tier binds the address of its settings: a name or an IPv6 address. No server is needed for that."""
+"""Every tier binds the address of its settings, and answers operators whatever else it does. No server is needed."""
 
 import http.client
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,19 @@ PUBLIC = ("ingest", "registry", "subscriber")
 TIERS = (*PUBLIC, "aggregator", "publisher", "audit")
 
 
+# Its event loop never comes back from the first look at what is due.
+BUSY_SUBSCRIBER = """
+import time
+from emostream.cli import main
+from emostream.subscriber.server import Server
+async def sweep_forever(_):
+    print("busy", flush=True)
+    time.sleep(600)
+Server.sweep_forever = sweep_forever
+main(["subscriber"])
+"""
+
+
 def status(host: str, port: int, path: str) -> int:
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
@@ -21,6 +35,15 @@ def status(host: str, port: int, path: str) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def environment(tier: str, **settings: object) -> dict[str, str]:
+    """Settings of a tier that finds no server."""
+    return {
+        **{f"EMOSTREAM_{tier.upper()}_{name}": str(value) for name, value in settings.items()},
+        "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": NOBODY,
+        "EMOSTREAM_ZOOKEEPER_HOSTS": NOBODY,
+    }
 
 
 @pytest.mark.parametrize("admin_host", ["localhost", "::1"])
@@ -31,16 +54,11 @@ def test_a_tier_listens_at_a_name_and_at_an_ipv6_address(tier: str, admin_host: 
     settings = {"ADMIN_HOST": admin_host, "ADMIN_PORT": admin_port}
     if tier in PUBLIC:
         settings |= {"HOST": host, "PORT": port}
-    environment = {
-        **{f"EMOSTREAM_{tier.upper()}_{name}": str(value) for name, value in settings.items()},
-        "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": NOBODY,
-        "EMOSTREAM_ZOOKEEPER_HOSTS": NOBODY,
-    }
     process = Process(
         tier,
         [sys.executable, "-m", "emostream", tier],
         log_file=tmp_path / "log",
-        environment=environment,
+        environment=environment(tier, **settings),
         probe=lambda: status(admin_host, admin_port, "/metrics") == 200,
     )
     process.start()
@@ -52,4 +70,23 @@ def test_a_tier_listens_at_a_name_and_at_an_ipv6_address(tier: str, admin_host: 
             assert status(host, port, "/readyz") == 503
             assert status(host, port, "/metrics") == 404
     finally:
+        process.stop()
+
+
+def test_a_subscriber_tells_its_metrics_while_its_event_loop_is_busy(tmp_path: Path) -> None:
+    port, admin_port = servers.free_port(), servers.free_port()
+    process = Process(
+        "subscriber",
+        [sys.executable, "-c", BUSY_SUBSCRIBER],
+        log_file=tmp_path / "log",
+        environment=environment("subscriber", PORT=port, ADMIN_PORT=admin_port),
+        probe=lambda: "busy" in process.log_text() and status(servers.HOST, admin_port, "/metrics") == 200,
+    )
+    process.start()
+    try:
+        process.wait_ready(60)
+        with pytest.raises(TimeoutError):
+            status(servers.HOST, port, "/healthz")
+    finally:
+        process.send_signal(signal.SIGKILL)
         process.stop()
