@@ -38,6 +38,9 @@ class TreeWatch:
 
     An event only marks its path as dirty: the thread reads what is dirty, and sets the watch again as it reads. So a
     change between an event and the reading is seen, and many events of one node cost one reading.
+
+    kazoo's TreeCache cannot say when its view is current again: after a reconnection within the session it does not
+    tell that all is read, and it takes a read that failed for done. It also needs a thread for each root.
     """
 
     def __init__(self, client: KazooClient, roots: Sequence[str], observer: Observer) -> None:
