@@ -143,7 +143,7 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
     from emostream.operate import status as registry_status  # noqa: PLC0415
 
     field = "registry_url" if registry_url else "registry_admin_url"
-    view = registry_status.fetch(getattr(settings, field), settings.variable(field))
+    view = asyncio.run(registry_status.fetch(getattr(settings, field), settings.variable(field)))
     click.echo(registry_status.table(view))
     if problems := registry_status.problems(view, config.load(config.ClustersSettings).names):
         click.echo("\n" + "\n".join(problems))

@@ -5,6 +5,7 @@ their real durations. The other pictures are still.
 """
 
 import argparse
+import asyncio
 import base64
 import contextlib
 import io
@@ -15,11 +16,11 @@ import threading
 import time
 from pathlib import Path
 
-import requests
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from emostream.client.connection import fetch
 from emostream_lab.machine.chromium import Browser
 
 MEDIA = Path(__file__).parent.parent / "docs" / "media"
@@ -48,8 +49,8 @@ class Film:
 
     def __init__(self, browser: Browser) -> None:
         port = browser.capabilities["goog:chromeOptions"]["debuggerAddress"]
-        targets = requests.get(f"http://{port}/json", timeout=10).json()
-        (page,) = [target for target in targets if target["type"] == "page"]
+        targets = asyncio.run(fetch(f"http://{port}/json", 10)).body
+        (page,) = [target for target in json.loads(targets) if target["type"] == "page"]
         self._connection = connect(page["webSocketDebuggerUrl"], max_size=None)
         self._frames: list[tuple[float, bytes]] = []
         self._reader = threading.Thread(target=self._read)

@@ -4,9 +4,15 @@ import asyncio
 from typing import cast
 
 from emostream.client.errors import NotAnsweredError, NotSentError
-from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader
+from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, get
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+async def fetch(url: str, timeout_seconds: float) -> Response:
+    """Return the answer to a GET. Raises ValueError for what is no URL, and NotSentError or NotAnsweredError."""
+    address = Address.of(url)
+    return await ask(address, get(address, {"Connection": "close"}), timeout_seconds)
 
 
 async def ask(address: Address, request: bytes, timeout_seconds: float) -> Response:

@@ -23,9 +23,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from emostream import model
-from emostream.client.connection import ask
+from emostream.client.connection import fetch
 from emostream.client.errors import NoAnswerError, NoEventError
-from emostream.client.http1 import Address, get
 from emostream.client.outcome import Accepted, Outcome, Refused
 from emostream.client.reactions import ReactionSender
 from emostream.client.sky import Sky
@@ -51,9 +50,8 @@ async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> list[str]:
 
     Raises NoEventError if there is no such event, or EmoStreamError if ingest does not answer.
     """
-    address = Address.of(f"{ingest_url}{model.event_path(event)}/palette")
     try:
-        response = await ask(address, get(address, {}), _ANSWER_TIMEOUT_SECONDS)
+        response = await fetch(f"{ingest_url}{model.event_path(event)}/palette", _ANSWER_TIMEOUT_SECONDS)
         if response.refused_event == event and response.status == HTTPStatus.GONE:
             return []
         if response.refused_event == event and response.status == HTTPStatus.NOT_FOUND:

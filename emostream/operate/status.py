@@ -1,15 +1,13 @@
 """`emostream status`: the topology as a table, and what is missing in it."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from emostream import model
-from emostream.client.connection import ask
+from emostream.client import connection
 from emostream.client.errors import NoAnswerError
-from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.registry.topology import TopologyView
@@ -18,14 +16,13 @@ _ANSWER_TIMEOUT_SECONDS = 5.0
 _Row = tuple[str, str, str, str]
 
 
-def fetch(registry_url: str, variable: str = ClientSettings.variable("registry_url")) -> TopologyView:
+async def fetch(registry_url: str, variable: str = ClientSettings.variable("registry_url")) -> TopologyView:
     """Ask a listener of the registry, which `variable` sets; the public one tells no addresses of services.
 
     Raises EmoStreamError when it does not answer.
     """
     try:
-        address = Address.of(f"{registry_url}/v1/topology")
-        response = asyncio.run(ask(address, get(address, {}), _ANSWER_TIMEOUT_SECONDS))
+        response = await connection.fetch(f"{registry_url}/v1/topology", _ANSWER_TIMEOUT_SECONDS)
         return model.decode(response.body, TopologyView)
     except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(

@@ -92,7 +92,7 @@ class _Watch:
 
 async def _find(registry_url: str, wanted: int, deadline: float) -> list[Subscriber]:
     while True:
-        view = await asyncio.to_thread(status.fetch, registry_url)
+        view = await status.fetch(registry_url)
         found = view.subscribers
         if len(found) >= wanted:
             return found

@@ -1,8 +1,6 @@
 """The events as viewers are told of them: which there are, and what each subscriber says of them now."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -11,9 +9,8 @@ from emostream.client.errors import NoAnswerError
 from emostream.events.steps import Seen
 from emostream.events.table import Definition, Table
 from emostream.model import MAIN
-from emostream.registry.live import OnceASecond, RegisteredProcess, get_from
+from emostream.registry.live import OnceASecond, RegisteredProcess, ask, of_each
 
-_MAX_CONNECTIONS = 32
 _MAIN_TITLE = "Main"
 
 
@@ -43,7 +40,6 @@ class Events:
         self.table: Table = {}
         self.is_current = False
         self._registered = registered
-        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
         self._figures = OnceASecond(self._collect)
 
     def follow(self, seen: Seen) -> None:
@@ -65,7 +61,7 @@ class Events:
     async def _collect(self) -> dict[str, Figures]:
         subscribers = [each for each in self._registered() if each.tier == "subscriber"]
         found: dict[str, Figures] = {}
-        for answer in await asyncio.gather(*map(self._ask, subscribers)):
+        for answer in await of_each(subscribers, _figures_of):
             for each in answer:
                 of_all = found.setdefault(each.event, Figures(each.event))
                 of_all.viewers += each.viewers
@@ -74,14 +70,14 @@ class Events:
                 of_all.reactions_per_second = max(of_all.reactions_per_second, each.reactions_per_second)
         return found
 
-    async def _ask(self, subscriber: RegisteredProcess) -> list[Figures]:
-        """What one subscriber says; nothing if it does not answer in time."""
-        async with self._turns:
-            try:
-                answer: Any = await get_from(f"{subscriber.admin_url}/v1/events")
-                return model.decode(answer.body, list[Figures])
-            except (NoAnswerError, ValueError):
-                return []
+
+async def _figures_of(subscriber: RegisteredProcess) -> list[Figures]:
+    """What one subscriber says; nothing if it does not answer in time."""
+    try:
+        answer = await ask(subscriber, "/v1/events")
+        return model.decode(answer.body, list[Figures])
+    except (NoAnswerError, ValueError):
+        return []
 
 
 def _listed(title: str, figures: Figures) -> Listed:

@@ -5,19 +5,18 @@ Nothing is collected while nobody looks. However many do, each process is asked 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from emostream.client.connection import ask
+from emostream.client.connection import fetch
 from emostream.client.errors import NoAnswerError
-from emostream.client.http1 import Address, Response, get
+from emostream.client.http1 import Response
 
 _FRESH_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _OK = 200
-# Processes asked at the same time; the others wait for their turn.
 _MAX_CONNECTIONS = 32
 
 
@@ -59,7 +58,6 @@ class Collector:
 
     def __init__(self, registered: Callable[[], Sequence[RegisteredProcess]]) -> None:
         self._registered = registered
-        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
         self._newest = OnceASecond(self._collect)
 
     async def look(self) -> list[dict[str, Any]]:
@@ -67,28 +65,40 @@ class Collector:
         return await self._newest.get()
 
     async def _collect(self) -> list[dict[str, Any]]:
-        return await asyncio.gather(*map(self._ask, self._registered()))
-
-    async def _ask(self, process: RegisteredProcess) -> dict[str, Any]:
-        found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
-        async with self._turns:
-            try:
-                readyz = await get_from(f"{process.admin_url}/readyz")
-                metrics = await get_from(f"{process.admin_url}/metrics")
-            except (NoAnswerError, ValueError):
-                return found
-        is_ready = readyz.status == _OK
-        found |= {"ready": is_ready, "reason": "" if is_ready else readyz.reason}
-        try:
-            return found | {"metrics": figures(metrics.body.decode())}
-        except ValueError:
-            return found | {"reason": found["reason"] or "its /metrics cannot be read"}
+        return await of_each(self._registered(), _look_at)
 
 
-async def get_from(url: str) -> Response:
-    """Ask an admin listener. Raises NoAnswerError if it does not answer in time."""
-    address = Address.of(url)
-    return await ask(address, get(address, {"Connection": "close"}), _ANSWER_TIMEOUT_SECONDS)
+async def of_each(
+    processes: Iterable[RegisteredProcess], look_at: Callable[[RegisteredProcess], Coroutine[Any, Any, T]]
+) -> list[T]:
+    """Return what `look_at` finds at each process. At most `_MAX_CONNECTIONS` are asked at the same time."""
+    turns = asyncio.Semaphore(_MAX_CONNECTIONS)
+
+    async def in_turn(process: RegisteredProcess) -> T:
+        async with turns:
+            return await look_at(process)
+
+    return await asyncio.gather(*map(in_turn, processes))
+
+
+async def ask(process: RegisteredProcess, path: str) -> Response:
+    """Ask an admin listener. Raises NoAnswerError if it does not answer in time, ValueError if its URL is none."""
+    return await fetch(f"{process.admin_url}{path}", _ANSWER_TIMEOUT_SECONDS)
+
+
+async def _look_at(process: RegisteredProcess) -> dict[str, Any]:
+    found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
+    try:
+        readyz = await ask(process, "/readyz")
+        metrics = await ask(process, "/metrics")
+    except (NoAnswerError, ValueError):
+        return found
+    is_ready = readyz.status == _OK
+    found |= {"ready": is_ready, "reason": "" if is_ready else readyz.reason}
+    try:
+        return found | {"metrics": figures(metrics.body.decode())}
+    except ValueError:
+        return found | {"reason": found["reason"] or "its /metrics cannot be read"}
 
 
 def figures(exposition: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Measures the aggregator on two cores, beside Kafka: catching up after an outage, then small and frequent batches."""
 
-import http.client
+import asyncio
 import statistics
 import time
 from collections import Counter
@@ -12,6 +12,7 @@ from pathlib import Path
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from emostream import config, palette
+from emostream.client.connection import fetch
 from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
 from emostream.ingest.groups import Group
@@ -152,10 +153,8 @@ def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, byte
 
 def _batch_seconds(running: RunningTiers) -> tuple[float, int]:
     """Return the total seconds of all batches so far, commits included, and their number."""
-    connection = http.client.HTTPConnection(HOST, running.layout.ports.aggregator)
-    connection.request("GET", "/metrics")
-    figures = live.figures(connection.getresponse().read().decode())
-    connection.close()
+    answer = asyncio.run(fetch(f"http://{HOST}:{running.layout.ports.aggregator}/metrics", _TIMEOUT_SECONDS))
+    figures = live.figures(answer.body.decode())
     return figures["emostream_aggregator_batch_seconds_sum"], int(figures["emostream_aggregator_batch_seconds_count"])
 
 

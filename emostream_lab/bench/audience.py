@@ -67,6 +67,7 @@ def to_kafka(bootstrap_server: str) -> Write:
 
 
 def _to_nchan(address: str) -> Write:
+    # The header is nchan's own, so this is no request of emostream.client.
     connection = http.client.HTTPConnection(address)
 
     def write(swarm: Swarm) -> None:

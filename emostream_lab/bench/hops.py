@@ -1,5 +1,6 @@
 """Measures each hop of single reactions while an audience reacts too, at the usual and at the shortest trigger."""
 
+import asyncio
 import http.client
 import random
 import statistics
@@ -14,11 +15,13 @@ from typing import Any
 
 import msgspec
 
+from emostream.client.connection import fetch
 from emostream.errors import EmoStreamError
 from emostream_lab.bench import servers
 from emostream_lab.bench.figures import Figure, Findings, Hops, quantile
 from emostream_lab.bench.ingest import single_reactions
 from emostream_lab.bench.servers import RunningTiers, Tell
+from emostream_lab.load.http import Endpoint
 from emostream_lab.processes import topology
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST
@@ -51,6 +54,7 @@ class _Witness:
     """A viewer in its own thread, which notes when each swarm comes."""
 
     def __init__(self, port: int) -> None:
+        # Not a stream of emostream.client, which would decode each swarm before the time is taken.
         self._connection = http.client.HTTPConnection(HOST, port)
         self._connection.request("GET", "/v1/stream")
         self._response = self._connection.getresponse()
@@ -113,7 +117,7 @@ def _follow(tiers: RunningTiers, seconds: float) -> dict[str, list[float]]:
 
 
 def _react(port: int, seconds: float) -> list[_Probe]:
-    connection = http.client.HTTPConnection(HOST, port)
+    ingest = Endpoint(f"http://{HOST}:{port}/v1/reactions")
     bodies = single_reactions(1_000)
     probes = []
     deadline = time.monotonic() + seconds
@@ -121,10 +125,9 @@ def _react(port: int, seconds: float) -> list[_Probe]:
         # The pauses are random, so that the reactions do not keep step with the trigger.
         time.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
         sent_ms = time.time() * 1_000
-        connection.request("POST", "/v1/reactions", random.choice(bodies), {"Content-Type": "application/json"})
-        answer = msgspec.json.decode(connection.getresponse().read())
+        answer = msgspec.json.decode(ingest.post(random.choice(bodies)).body)
         probes.append(_Probe(sent_ms, **answer["record"]))
-    connection.close()
+    ingest.close()
     return probes
 
 
@@ -133,17 +136,14 @@ def _trace(port: int, probe: _Probe) -> Any:
 
     Raises EmoStreamError if that takes longer than `_TIMEOUT_SECONDS`.
     """
+    url = f"http://{HOST}:{port}/v1/trace?partition={probe.partition}&offset={probe.offset}"
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:
-        connection = http.client.HTTPConnection(HOST, port)
-        connection.request("GET", f"/v1/trace?partition={probe.partition}&offset={probe.offset}")
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
+        answer = asyncio.run(fetch(url, _TIMEOUT_SECONDS))
         if answer.status == 200:
-            return msgspec.json.decode(content)
+            return msgspec.json.decode(answer.body)
         if time.monotonic() > deadline:
-            raise EmoStreamError(f"a reaction was not counted in {_TIMEOUT_SECONDS} s: {content.decode()}")
+            raise EmoStreamError(f"a reaction was not counted in {_TIMEOUT_SECONDS} s: {answer.reason}")
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 
 from emostream import config
-from emostream.client.connection import ask
+from emostream.client.connection import fetch
 from emostream.client.errors import NoAnswerError
-from emostream.client.http1 import Address, get
 from emostream.config import ClientSettings, KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream_lab.audience import events
@@ -110,9 +109,8 @@ def _addresses(client: ClientSettings) -> dict[str, str]:
 
 
 def _answers(registry_url: str) -> bool:
-    address = Address.of(f"{registry_url}/healthz")
     try:
         # This HTTP client never uses a proxy.
-        return asyncio.run(ask(address, get(address, {}), _ANSWER_SECONDS)).status == HTTPStatus.OK
+        return asyncio.run(fetch(f"{registry_url}/healthz", _ANSWER_SECONDS)).status == HTTPStatus.OK
     except NoAnswerError:
         return False

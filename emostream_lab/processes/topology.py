@@ -1,6 +1,6 @@
 """Which processes make EmoStream on one machine, as data: their ports, settings and the order they need."""
 
-import http.client
+import asyncio
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from emostream import config
+from emostream.client.connection import fetch
 from emostream.config import KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream_lab.machine import class_archives
@@ -277,14 +278,7 @@ def _command(layout: Layout, name: str, *arguments: str, probe: Callable[[], boo
 
 
 def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=1)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except http.client.HTTPException:
-        return False
-    finally:
-        connection.close()
+    return asyncio.run(fetch(f"http://{HOST}:{port}/readyz", 1)).status == 200
 
 
 def _accepts(port: int) -> bool:

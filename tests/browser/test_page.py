@@ -1,16 +1,16 @@
 """The page in headless Chromium, on the real pipeline: what a person does and sees."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
-from emostream_lab.processes.servers import HOST
+from tests.integration.asking import post
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.spark
@@ -28,8 +28,8 @@ def open_page(browser: Browser, pipeline: Pipeline) -> Browser:
 def send(pipeline: Pipeline, emoji: str, times: int) -> None:
     """React as many others do, in one request."""
     reactions = [{"user_id": f"u{n}", "emoji_type": emoji, "timestamp": int(time.time() * 1000)} for n in range(times)]
-    answer = requests.post(f"http://{HOST}:{pipeline.layout.ports.ingest}/v1/reactions", json=reactions, timeout=10)
-    assert answer.status_code == 202, answer.text
+    answer = post(pipeline.layout.ports.ingest, "/v1/reactions", json.dumps(reactions).encode())
+    assert answer.status == 202, answer.body
 
 
 def total_of(browser: Browser, emoji: str) -> int:

@@ -94,4 +94,4 @@ async def watching() -> AsyncIterator[Audience]:
 
 def live_subscribers() -> list[str]:
     """The subscribers to which the registry sends viewers."""
-    return sorted(subscriber.name for subscriber in status.fetch(GATEWAY_URL).subscribers)
+    return sorted(subscriber.name for subscriber in asyncio.run(status.fetch(GATEWAY_URL)).subscribers)

@@ -1,5 +1,7 @@
 """The table is readable, and missing processes are named."""
 
+import asyncio
+
 import pytest
 
 from emostream.errors import EmoStreamError
@@ -59,4 +61,4 @@ def test_what_is_missing_is_said(view: TopologyView, sentence: str) -> None:
 
 def test_a_registry_that_is_away_is_told_with_what_to_check() -> None:
     with pytest.raises(EmoStreamError, match="EMOSTREAM_CLIENT_REGISTRY_URL"):
-        fetch(f"http://{servers.HOST}:{servers.free_port()}")
+        asyncio.run(fetch(f"http://{servers.HOST}:{servers.free_port()}"))
