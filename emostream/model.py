@@ -1,10 +1,12 @@
-"""The messages of the system and their JSON: reactions, swarms, and messages to viewers.
+"""The messages of the system and their JSON: reactions, swarms, messages to viewers, and what several services answer.
 
 Times are integer milliseconds since the epoch, UTC. A reader ignores fields that it does not know.
+The descriptions of fields are for the OpenAPI documents.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from http import HTTPStatus
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -29,7 +31,16 @@ MAX_REACTIONS_PER_REQUEST = 1_000
 CLOSE_ENDED = 4410
 
 MAX_USER_ID_CHARACTERS = 64
-UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_ID_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+UserId = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MAX_USER_ID_CHARACTERS,
+        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        description="Who reacts or watches; no control characters.",
+        examples=["u1"],
+    ),
+]
 """The id of a user who reacts or watches: any text without control characters."""
 
 MAIN = "main"
@@ -39,7 +50,9 @@ MAX_EVENT_CHARACTERS = 48
 EVENT_PATTERN = rf"[a-z0-9][a-z0-9-]{{0,{MAX_EVENT_CHARACTERS - 1}}}"
 EventId = Annotated[str, msgspec.Meta(pattern=rf"^{EVENT_PATTERN}\Z")]
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
 Counts = dict[str, int]
+Url = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri"})]
 
 
 def event_path(event: str) -> str:
@@ -205,13 +218,89 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """A sign that the connection is alive although nothing was sent for `heartbeat_ms`. Sent only on request."""
 
 
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class AssignmentRequest(msgspec.Struct, frozen=True):
+    """A viewer's question to the registry: where to connect. Fields besides these are ignored."""
+
+    user_id: UserId
+    exclude: Annotated[
+        tuple[Annotated[_Name, msgspec.Meta(examples=["cluster2/9005"])], ...],
+        msgspec.Meta(max_length=64, description="Subscribers that just failed this viewer."),
+    ] = ()
+    event: Annotated[_Name, msgspec.Meta(description="The event to watch; `main` by default.", examples=[MAIN])] = MAIN
+
+
+_STREAM_QUERY = (
+    " The query takes `last_event_id=<id>`, to resume after that message, and `heartbeats=1`: "
+    'then `{"type":"hello","heartbeat_ms":3000}` comes before the first message, and `{"type":"heartbeat"}` after each '
+    "silence of that time, in place of a comment or a ping."
+)
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """The registry's answer to a viewer: the subscriber to connect to. `subscriber` is `<cluster>/<name>`."""
 
     subscriber: str
     cluster: str
-    sse_url: str
-    ws_url: str
+    sse_url: Annotated[Url, msgspec.Meta(description=f"The swarms as server-sent events.{_STREAM_QUERY}")]
+    ws_url: Annotated[Url, msgspec.Meta(description=f"The same messages by WebSocket.{_STREAM_QUERY}")]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record of the topic `reactions`."""
+
+    partition: Count
+    offset: Count
+    timestamp: Annotated[int, msgspec.Meta(description="ms since the epoch")]
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """Ingest's answer to reactions that are all in Kafka."""
+
+    accepted: Annotated[int, msgspec.Meta(ge=1, le=MAX_REACTIONS_PER_REQUEST)]
+    record: Annotated[Record, msgspec.Meta(description="The record of the topic `reactions` that holds them.")]
+
+
+class Palette(msgspec.Struct, frozen=True):
+    """Ingest's answer to which emoji are allowed."""
+
+    emoji: Sequence[str]
+    any: Annotated[bool, msgspec.Meta(description="Whether every other emoji is allowed too.")]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The answer of a service that is well."""
+
+    status: str
+
+
+class InvalidReaction(msgspec.Struct, frozen=True):
+    """One bad reaction of a request."""
+
+    index: int
+    reason: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, msgspec.Meta(description="What is wrong, in words.")]
+    event: Annotated[str | msgspec.UnsetType, msgspec.Meta(description="The event that is not known or closed.")] = (
+        msgspec.UNSET
+    )
+    invalid: Annotated[
+        list[InvalidReaction] | msgspec.UnsetType,
+        msgspec.Meta(description="With 422 of ingest: the first bad reactions."),
+    ] = msgspec.UNSET
+    reasons: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        msgspec.Meta(description="With 503 of an admin listener's /readyz: each condition that is not met."),
+    ] = msgspec.UNSET
 
 
 ViewerMessage = Swarm | Snapshot | Reset | End | Goodbye
@@ -228,6 +317,11 @@ _swarm_decoder = msgspec.json.Decoder(Swarm)
 def encode(message: Any) -> bytes:
     """Encode any of the structs above, or a list of them, as compact UTF-8 JSON on one line."""
     return _encoder.encode(message)
+
+
+def encode_problem(status: HTTPStatus, detail: str, **more: Any) -> bytes:
+    """Encode the body of an error; `more` are further fields of `Problem`."""
+    return encode(Problem("about:blank", status.phrase, status, detail, **more))
 
 
 P = ParamSpec("P")

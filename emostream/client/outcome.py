@@ -10,20 +10,12 @@ from emostream.client.errors import NoAnswerError, NotSentError
 from emostream.client.http1 import Response
 
 
-class Record(msgspec.Struct, frozen=True):
-    """The Kafka record of `reactions` that holds the request. `timestamp` is in ms since the epoch."""
-
-    partition: int
-    offset: int
-    timestamp: int
-
-
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """All reactions of the request are in Kafka."""
+    """All reactions of the request are in Kafka, in this record."""
 
     reactions: int
-    record: Record
+    record: model.Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ def outcome_of(response: Response | NoAnswerError) -> Outcome:
         return Unknown(str(response))
     if response.status == HTTPStatus.ACCEPTED:
         try:
-            accepted = model.decode(response.body, _Acceptance)
+            accepted = model.decode(response.body, model.Acceptance)
         except msgspec.DecodeError as error:
             return Unknown(f"the answer is not ingest's: {error}")
         return Accepted(accepted.accepted, accepted.record)
@@ -60,8 +52,3 @@ def outcome_of(response: Response | NoAnswerError) -> Outcome:
     if response.status == HTTPStatus.SERVICE_UNAVAILABLE or 400 <= response.status < 500:
         return Refused(response.reason, response.retry_after_seconds)
     return Unknown(response.reason)
-
-
-class _Acceptance(msgspec.Struct):
-    accepted: int
-    record: Record

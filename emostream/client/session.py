@@ -37,7 +37,7 @@ class Session:
     def question(self) -> bytes:
         """Return the body of the POST to /v1/assignments that begins a connection."""
         self.assignment = None
-        return model.encode({"user_id": self._user_id, "event": self._event, "exclude": self._reconnect.excluded})
+        return model.encode(model.AssignmentRequest(self._user_id, tuple(self._reconnect.excluded), self._event))
 
     def assigned(self, answer: Response | NoAnswerError) -> model.Assignment:
         """Take the registry's answer, or the error in its place.

@@ -41,11 +41,7 @@ _TOTALS_SHOWN = 6
 _ANSWER_TIMEOUT_SECONDS = 10.0
 
 
-class _Palette(msgspec.Struct):
-    emoji: list[str]
-
-
-async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> list[str]:
+async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> Sequence[str]:
     """Ask ingest for the emoji that the event allows. A closed event has none.
 
     Raises NoEventError if there is no such event, or EmoStreamError if ingest does not answer.
@@ -56,7 +52,7 @@ async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> list[str]:
             return []
         if response.refused_event == event and response.status == HTTPStatus.NOT_FOUND:
             raise NoEventError(event)
-        return model.decode(response.body, _Palette).emoji
+        return model.decode(response.body, model.Palette).emoji
     except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(
             f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"

@@ -5,17 +5,17 @@ import functools
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, request
 
-from emostream import model, palette
+from emostream import palette
 from emostream.config import IngestSettings
 from emostream.ingest import metrics, openapi
-from emostream.ingest.committer import Committed, NotAccepted, Outcome
+from emostream.ingest.committer import NotAccepted, Outcome
 from emostream.ingest.events import Events, Refusal
 from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
-from emostream.model import MAIN
+from emostream.model import MAIN, Acceptance, Palette, Record
 from emostream.runtime import http
-from emostream.runtime.http import Deferred, problem
+from emostream.runtime.http import Deferred, answer, problem
 from emostream.runtime.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
@@ -28,7 +28,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
     """The Flask app; `submit` takes a request or refuses it at once. `events` changes on the same thread alone."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
-    buttons = palette.buttons(settings.palette)
+    default = Palette(palette.buttons(settings.palette), any="any" in settings.palette)
     document = openapi.document(settings, spellings)
 
     @app.post("/v1/reactions")
@@ -56,18 +56,18 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
 
     @app.get("/v1/palette")
     def get_palette() -> Response:
-        return jsonify(emoji=buttons, any="any" in settings.palette)
+        return answer(default)
 
     @app.get("/v1/events/<event>/palette")
     def get_event_palette(event: str) -> Response:
         if event == MAIN:
             return get_palette()
         known = events.find(event)
-        return _refuse(event, known) if isinstance(known, Refusal) else jsonify(emoji=known.palette, any=False)
+        return _refuse(event, known) if isinstance(known, Refusal) else answer(Palette(known.palette, any=False))
 
     @app.get("/v1/openapi.json")
     def get_openapi() -> Response:
-        return jsonify(document)
+        return answer(document)
 
     return app
 
@@ -88,9 +88,8 @@ async def _await(batch: Batch, outcome: asyncio.Future[Outcome]) -> Response:
 
 
 def _answer(batch: Batch, outcome: Outcome) -> Response:
-    if isinstance(outcome, Committed):
-        body = model.encode({"accepted": batch.reactions, "record": outcome})
-        return Response(body, HTTPStatus.ACCEPTED, content_type="application/json")
+    if isinstance(outcome, Record):
+        return answer(Acceptance(batch.reactions, outcome), HTTPStatus.ACCEPTED)
     if isinstance(outcome, NotAccepted):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, outcome.reason, _RETRY_AFTER)
     metrics.unknown_reactions.inc(batch.reactions)

@@ -18,7 +18,7 @@ from emostream.events.labels import EventCounter
 from emostream.ingest import metrics
 from emostream.ingest.groups import Group, Groups, NoRoomError
 from emostream.ingest.validation import Batch
-from emostream.model import REACTIONS_TOPIC
+from emostream.model import REACTIONS_TOPIC, Record
 from emostream.runtime import logs
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.kafka import abandon, durable_producer, log_reader
@@ -36,15 +36,6 @@ _CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """The request's reactions are in this record of `reactions`; `timestamp` in ms since the epoch."""
-
-    partition: int
-    offset: int
-    timestamp: int
-
-
-@dataclass(frozen=True, slots=True)
 class NotAccepted:
     """Nothing of the request is in Kafka, nor will be."""
 
@@ -58,7 +49,8 @@ class OutcomeUnknown:
     reason: str
 
 
-Outcome = Committed | NotAccepted | OutcomeUnknown
+Outcome = Record | NotAccepted | OutcomeUnknown
+"""The record that holds the request's reactions, or why there may be none."""
 Waiter = asyncio.Future[Outcome]
 
 
@@ -187,7 +179,7 @@ class Committer:
         metrics.commit_seconds.observe(self._loop.time() - flight.sent_at)
         for event, reactions in group.reactions.items():
             self._accepted.inc(event, reactions)
-        self._resolve(group, Committed(metadata.partition, metadata.offset, metadata.timestamp))
+        self._resolve(group, Record(metadata.partition, metadata.offset, metadata.timestamp))
 
     def _failed(self, group: Group[Waiter], producer: Any, error: BaseException) -> None:
         log.error("record failed", error=repr(error), requests=len(group.waiters), size_bytes=group.size_bytes)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from emostream import model
-from emostream.model import MAIN, MAX_REACTIONS_PER_REQUEST, Counts, EventReaction, UserId
+from emostream.model import MAIN, MAX_REACTIONS_PER_REQUEST, Counts, EventReaction, InvalidReaction, UserId
 
 MIN_TIMESTAMP_MS = 0  # 1970
 MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
@@ -16,16 +16,32 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999  # the end of 9999
 MAX_LISTED_ITEMS = 20
 _MAX_SHOWN_CHARACTERS = 40
 
-TimestampMs = Annotated[int, msgspec.Meta(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 
+class PostedReaction(msgspec.Struct):
+    """One tap of one viewer. Fields besides these are ignored."""
 
-class _Item(msgspec.Struct):
     user_id: UserId
-    emoji_type: str
-    timestamp: TimestampMs
+    emoji_type: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "One emoji of the palette. U+FE0F, U+FE0E or neither may stand wherever Unicode allows a variation "
+                "selector; all spellings of an emoji are counted as one."
+            )
+        ),
+    ]
+    timestamp: Annotated[
+        int,
+        msgspec.Meta(
+            ge=MIN_TIMESTAMP_MS,
+            le=MAX_TIMESTAMP_MS,
+            description="The tap's time on the viewer's clock, in ms since the epoch, without a fraction.",
+            examples=[1732370000123],
+        ),
+    ]
 
 
-_decode_items = model.with_one_error(msgspec.json.Decoder(_Item | list[_Item]).decode)
+_decode_items = model.with_one_error(msgspec.json.Decoder(PostedReaction | list[PostedReaction]).decode)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,13 +51,10 @@ class NotJsonError(Exception):
 
 @dataclass
 class InvalidError(Exception):
-    """The body is JSON but not valid reactions.
-
-    `items` holds the `index` and the `reason` of each bad item, at most MAX_LISTED_ITEMS.
-    """
+    """The body is JSON but not valid reactions. `items` are the first MAX_LISTED_ITEMS bad ones."""
 
     detail: str
-    items: list[dict[str, Any]]
+    items: list[InvalidReaction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ def parse(body: bytes, palette: Mapping[str, str], event: str = MAIN) -> Batch:
     """
     try:
         decoded = _decode_items(body)
-        items = [decoded] if isinstance(decoded, _Item) else decoded
+        items = [decoded] if isinstance(decoded, PostedReaction) else decoded
         if not 1 <= len(items) <= MAX_REACTIONS_PER_REQUEST:
             raise _wrong_number(len(items))
         counts: Counts = {}
@@ -100,13 +113,13 @@ def _explain(body: bytes, palette: Mapping[str, str]) -> InvalidError | NotJsonE
     if not 1 <= len(items) <= MAX_REACTIONS_PER_REQUEST:
         return _wrong_number(len(items))
     problems = [(index, problem) for index, item in enumerate(items) if (problem := _problem(item, palette))]
-    listed = [{"index": index, "reason": reason} for index, reason in problems[:MAX_LISTED_ITEMS]]
+    listed = [InvalidReaction(index, reason) for index, reason in problems[:MAX_LISTED_ITEMS]]
     return InvalidError(f"{len(problems)} of {len(items)} reactions are invalid; none was accepted.", listed)
 
 
 def _problem(item: Any, palette: Mapping[str, str]) -> str | None:
     try:
-        reaction = msgspec.convert(item, _Item)
+        reaction = msgspec.convert(item, PostedReaction)
     except msgspec.ValidationError as error:
         return str(error)
     if reaction.emoji_type in palette:

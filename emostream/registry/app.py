@@ -2,28 +2,25 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, request
 
 from emostream import model
 from emostream.config import RegistrySettings
-from emostream.model import MAIN, UserId
+from emostream.model import MAIN, AssignmentRequest
 from emostream.registry import metrics, openapi, page
 from emostream.registry.events import Events
-from emostream.registry.live import Collector
-from emostream.registry.openapi import MAX_EXCLUDED, MAX_NAME_CHARACTERS
+from emostream.registry.live import Collector, LiveTopology
+from emostream.registry.page import PageConfig
 from emostream.registry.topology import Topology
 from emostream.runtime import http
-from emostream.runtime.http import Deferred, problem
+from emostream.runtime.http import Deferred, answer, problem
 from emostream.runtime.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
-
-
-_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 
 
 class Sources(NamedTuple):
@@ -34,19 +31,13 @@ class Sources(NamedTuple):
     events: Events
 
 
-class _Request(msgspec.Struct):
-    user_id: UserId
-    exclude: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_EXCLUDED)] = ()
-    event: _Name = MAIN
-
-
 def create_admin_app(readiness: Readiness, topology: Topology, collector: Collector, now: Callable[[], float]) -> Flask:
     """What operators are told: the topology with every address, and what each process says of itself now."""
     app = http.create_admin_app("emostream.registry.admin", readiness)
 
     @app.get("/v1/topology")
     def get_topology() -> Response:
-        return _json(topology.view(now()))
+        return answer(topology.view(now()))
 
     _add_live_topology(app, topology, collector)
     return app
@@ -69,14 +60,14 @@ def create_app(
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the request as application/json.")
         try:
             # A body that is not JSON gets another answer than one that is not a request.
-            wanted = msgspec.convert(model.decode(request.get_data(), object), _Request)
+            wanted = msgspec.convert(model.decode(request.get_data(), object), AssignmentRequest)
         except msgspec.ValidationError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except msgspec.DecodeError as error:
             return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
         return _assign(wanted)
 
-    def _assign(wanted: _Request) -> Response:
+    def _assign(wanted: AssignmentRequest) -> Response:
         if readiness.reasons():
             return _refuse("starting", "The registry has not reached ZooKeeper yet.")
         if wanted.event != MAIN and events.find(wanted.event) is None:
@@ -85,7 +76,7 @@ def create_app(
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")
         metrics.ASSIGNMENTS.labels(assignment.cluster).inc()
-        return _json(assignment)
+        return answer(assignment)
 
     @app.get("/v1/events")
     def get_events() -> Response:
@@ -93,15 +84,15 @@ def create_app(
 
     @app.get("/v1/topology")
     def get_topology() -> Response:
-        return _json(topology.view_for_viewers(now()))
+        return answer(topology.view_for_viewers(now()))
 
     @app.get("/v1/config")
     def get_config() -> Response:
-        return jsonify(ingest_url=settings.ingest_url, live_topology=settings.public_live_topology)
+        return answer(PageConfig(settings.ingest_url, settings.public_live_topology))
 
     @app.get("/v1/openapi.json")
     def get_openapi() -> Response:
-        return jsonify(document)
+        return answer(document)
 
     if settings.public_live_topology:
         _add_live_topology(app, topology, collector)
@@ -116,12 +107,12 @@ def _add_live_topology(app: Flask, topology: Topology, collector: Collector) -> 
 
 
 async def _look(collector: Collector, topology: Topology) -> Response:
-    look = {"stale_since": topology.stale_since_ms, "processes": await collector.look()}
-    return Response(model.encode(look), content_type="application/json")
+    processes = await collector.look()
+    return answer(LiveTopology(topology.stale_since_ms, processes))
 
 
 async def _list(events: Events) -> Response:
-    return Response(model.encode({"events": await events.listed()}), content_type="application/json")
+    return answer(await events.listed())
 
 
 def _refuse_event(event: str, *, is_current: bool) -> Response:
@@ -137,7 +128,3 @@ def _refuse_event(event: str, *, is_current: bool) -> Response:
 def _refuse(reason: str, detail: str) -> Response:
     metrics.REFUSALS.labels(reason).inc()
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER)
-
-
-def _json(content: msgspec.Struct) -> Response:
-    return Response(model.encode(content), content_type="application/json")

@@ -1,6 +1,7 @@
 """The events as viewers are told of them: which there are, and what each subscriber says of them now."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -8,7 +9,7 @@ from emostream import model
 from emostream.client.errors import NoAnswerError
 from emostream.events.steps import Seen
 from emostream.events.table import Definition, Table
-from emostream.model import MAIN
+from emostream.model import MAIN, Count
 from emostream.registry.live import OnceASecond, RegisteredProcess, ask, of_each
 
 _MAIN_TITLE = "Main"
@@ -28,9 +29,15 @@ class Listed(msgspec.Struct, frozen=True):
 
     event: str
     title: str
-    viewers: int
-    reactions: int
-    reactions_per_second: float
+    viewers: Count
+    reactions: Annotated[Count, msgspec.Meta(description="Since it was opened.")]
+    reactions_per_second: Annotated[float, msgspec.Meta(ge=0, description="In the last ten seconds.")]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The answer to GET /v1/events."""
+
+    events: list[Listed]
 
 
 class Events:
@@ -51,12 +58,13 @@ class Events:
         known = self.table.get(event)
         return None if known is None or known.state in {"opening", "archiving"} else known
 
-    async def listed(self) -> list[Listed]:
+    async def listed(self) -> Listing:
         """Return the open events that are listed, `main` first, then by title."""
         titles = {event: each.title for event, each in self.table.items() if each.listed and each.state == "open"}
         figures = await self._figures.get()
         names = [MAIN, *sorted(titles, key=lambda event: (titles[event], event))]
-        return [_listed(titles.get(event, _MAIN_TITLE), figures.get(event) or Figures(event)) for event in names]
+        listed = [_listed(titles.get(event, _MAIN_TITLE), figures.get(event) or Figures(event)) for event in names]
+        return Listing(listed)
 
     async def _collect(self) -> dict[str, Figures]:
         subscribers = [each for each in self._registered() if each.tier == "subscriber"]

@@ -6,13 +6,14 @@ Nothing is collected while nobody looks. However many do, each process is asked 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from emostream.client.connection import fetch
 from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Response
+from emostream.model import Count, Url
 
 _FRESH_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
@@ -25,12 +26,35 @@ class RegisteredProcess(msgspec.Struct, frozen=True):
 
     tier: str
     name: str
-    url: str
+    url: Url
     admin_url: str
-    cluster: str = ""
-    leader: bool = False
-    clients: int = 0
-    capacity: int = 0
+    cluster: str
+    leader: bool
+    clients: Count
+    capacity: Count
+
+
+class LiveProcess(RegisteredProcess, frozen=True):
+    """A process as registered, and what it says of itself now. `metrics` has a sum for each name."""
+
+    ready: bool
+    reason: str
+    metrics: dict[str, float]
+
+
+StaleSince = Annotated[
+    int | None,
+    msgspec.Meta(
+        description="Since when ZooKeeper is away, and this perhaps outdated, in ms since the epoch; else null."
+    ),
+]
+
+
+class LiveTopology(msgspec.Struct, frozen=True):
+    """The answer to GET /v1/topology/live."""
+
+    stale_since: StaleSince
+    processes: list[LiveProcess]
 
 
 T = TypeVar("T")
@@ -60,11 +84,10 @@ class Collector:
         self._registered = registered
         self._newest = OnceASecond(self._collect)
 
-    async def look(self) -> list[dict[str, Any]]:
-        """Each process as registered, with `ready`, the `reason` if not, and `metrics`: a sum for each name."""
+    async def look(self) -> list[LiveProcess]:
         return await self._newest.get()
 
-    async def _collect(self) -> list[dict[str, Any]]:
+    async def _collect(self) -> list[LiveProcess]:
         return await of_each(self._registered(), _look_at)
 
 
@@ -86,19 +109,19 @@ async def ask(process: RegisteredProcess, path: str) -> Response:
     return await fetch(f"{process.admin_url}{path}", _ANSWER_TIMEOUT_SECONDS)
 
 
-async def _look_at(process: RegisteredProcess) -> dict[str, Any]:
-    found = msgspec.structs.asdict(process) | {"ready": False, "reason": "it does not answer", "metrics": {}}
+async def _look_at(process: RegisteredProcess) -> LiveProcess:
+    known = msgspec.structs.asdict(process)
     try:
         readyz = await ask(process, "/readyz")
         metrics = await ask(process, "/metrics")
     except (NoAnswerError, ValueError):
-        return found
+        return LiveProcess(**known, ready=False, reason="it does not answer", metrics={})
     is_ready = readyz.status == _OK
-    found |= {"ready": is_ready, "reason": "" if is_ready else readyz.reason}
+    reason = "" if is_ready else readyz.reason
     try:
-        return found | {"metrics": figures(metrics.body.decode())}
+        return LiveProcess(**known, ready=is_ready, reason=reason, metrics=figures(metrics.body.decode()))
     except ValueError:
-        return found | {"reason": found["reason"] or "its /metrics cannot be read"}
+        return LiveProcess(**known, ready=is_ready, reason=reason or "its /metrics cannot be read", metrics={})
 
 
 def figures(exposition: str) -> dict[str, float]:

@@ -1,7 +1,9 @@
-"""The web page's files, as the registry serves them."""
+"""The web page's files, as the registry serves them, and what the page needs to know."""
 
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 from flask import Flask, Response, abort, send_from_directory
 
 from emostream import web
@@ -19,6 +21,15 @@ _CONTENT_TYPES = {
     ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
+
+
+class PageConfig(msgspec.Struct, frozen=True):
+    """The answer to GET /v1/config."""
+
+    ingest_url: str
+    live_topology: Annotated[
+        bool, msgspec.Meta(description="Whether this registry answers /v1/topology/live to everybody.")
+    ]
 
 
 def add_to(app: Flask) -> None:

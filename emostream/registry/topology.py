@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 
 from emostream import model
-from emostream.model import MAIN, Assignment, event_path
-from emostream.registry.live import RegisteredProcess
+from emostream.model import MAIN, Assignment, Count, Url, event_path
+from emostream.registry.live import RegisteredProcess, StaleSince
 from emostream.registry.placement import Placement
 
 SUBSCRIBERS = "/subscribers"
@@ -15,48 +15,50 @@ SERVICES = "/services"
 
 
 class Subscriber(msgspec.Struct, frozen=True):
-    """A subscriber as GET /v1/topology has it; `pending` are the viewers on their way to it. `url` is for viewers."""
+    """A subscriber as GET /v1/topology has it. `url` is for viewers."""
 
     name: str
     cluster: str
-    url: str
-    capacity: int
-    clients: int
-    pending: int
+    url: Url
+    capacity: Count
+    clients: Count
+    pending: Annotated[Count, msgspec.Meta(description="Viewers sent there who have not been reported yet.")]
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Any other process; viewers are not told its `url`."""
+    """Any other process."""
 
     tier: str
-    name: str
+    name: Annotated[
+        str, msgspec.Meta(description="The cluster of a publisher, else the tier: several may share a name.")
+    ]
     leader: bool
-    url: str | msgspec.UnsetType = msgspec.UNSET
+    url: Annotated[str | msgspec.UnsetType, msgspec.Meta(description="Only operators are told.")] = msgspec.UNSET
 
 
 class TopologyView(msgspec.Struct, frozen=True):
-    """The answer to GET /v1/topology. `stale_since` is set, in ms since the epoch, while ZooKeeper is away."""
+    """The answer to GET /v1/topology."""
 
-    stale_since: int | None
+    stale_since: StaleSince
     subscribers: list[Subscriber]
     services: list[Service]
 
 
-Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
+_Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
 
 
 # Processes of earlier releases register no `admin_url`, and answer operators at their `url`.
 class _SubscriberNode(msgspec.Struct):
-    url: Url
+    url: _Url
     capacity: Annotated[int, msgspec.Meta(ge=1)]
-    clients: Annotated[int, msgspec.Meta(ge=0)]
-    admin_url: Url | None = None
+    clients: Count
+    admin_url: _Url | None = None
 
 
 class _ServiceNode(msgspec.Struct):
-    url: Url
+    url: _Url
     leader: bool = False
-    admin_url: Url | None = None
+    admin_url: _Url | None = None
 
 
 class Topology:
@@ -136,6 +138,8 @@ class Topology:
                 node.admin_url or node.url,
                 cluster=name.rpartition("@")[0],
                 leader=node.leader,
+                clients=0,
+                capacity=0,
             )
             for (tier, name), node in sorted(self._services.items())
         ]
@@ -146,6 +150,7 @@ class Topology:
                 node.url,
                 node.admin_url or node.url,
                 cluster=cluster,
+                leader=False,
                 clients=node.clients,
                 capacity=node.capacity,
             )

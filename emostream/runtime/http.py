@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import json
 import os
 import re
 import socket
@@ -23,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 import uvloop
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, request
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder
@@ -33,7 +32,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import MapAdapter
 
+from emostream import model
 from emostream.errors import EmoStreamError
+from emostream.model import Status
 from emostream.runtime import cors, logs
 from emostream.runtime.budget import BodyBudget
 from emostream.runtime.readiness import NOT_READY, Readiness
@@ -122,7 +123,7 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
     @app.get("/readyz")
     def readyz() -> Response:
         if readiness.is_ready():
-            return jsonify(status="ready")
+            return answer(Status("ready"))
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_READY)
 
     app.config[_ORIGINS] = tuple(cors_origins)
@@ -138,7 +139,7 @@ def create_admin_app(name: str, readiness: Readiness) -> Flask:
         if reasons := readiness.reasons():
             detail = "; ".join(f"{condition}: {reason}" for condition, reason in reasons.items())
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, reasons=reasons)
-        return jsonify(status="ready")
+        return answer(Status("ready"))
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -149,8 +150,6 @@ def create_admin_app(name: str, readiness: Readiness) -> Flask:
 
 def _new_app(name: str) -> Flask:
     app = _App(name, static_folder=None)
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config[_ORIGINS] = ()
     # Each path has one spelling: another one gets 404, not a redirect, which would name our own address.
     app.url_map.merge_slashes = False
@@ -158,7 +157,7 @@ def _new_app(name: str) -> Flask:
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return jsonify(status="alive")
+        return answer(Status("alive"))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -175,11 +174,14 @@ def _new_app(name: str) -> Flask:
     return app
 
 
+def answer(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """The content as JSON."""
+    return Response(model.encode(content), status, content_type="application/json")
+
+
 def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] = (), **more: Any) -> Response:
-    """An error as RFC 9457 has it; `more` are its extension members."""
-    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
-    body = json.dumps(content, ensure_ascii=False)
-    response = Response(body, status, content_type="application/problem+json")
+    """An error; `more` are further fields of `Problem`."""
+    response = Response(model.encode_problem(status, detail, **more), status, content_type="application/problem+json")
     response.headers.extend(headers)
     return response
 
@@ -282,7 +284,7 @@ def serve_admin(
     """
     app = create_admin_app(name, readiness)
     for path, figure in figures.items():
-        app.add_url_rule(path, path, lambda figure=figure: jsonify(figure()))
+        app.add_url_rule(path, path, lambda figure=figure: answer(figure()))
     return ThreadedServer(app, listener, Limits(connections=MAX_ADMIN_CONNECTIONS))
 
 

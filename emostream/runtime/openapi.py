@@ -1,19 +1,16 @@
 """What the OpenAPI documents of the Flask tiers have in common."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from emostream.model import EVENT_PATTERN, MAX_USER_ID_CHARACTERS
+import msgspec
+
+from emostream import model
+from emostream.model import EVENT_PATTERN, Problem, Status
 
 Schema = dict[str, Any]
 
-USER_ID: Schema = {
-    "type": "string",
-    "description": "Who reacts or watches; no control characters.",
-    "minLength": 1,
-    "maxLength": MAX_USER_ID_CHARACTERS,
-    "pattern": "^[^\\x00-\\x1f\\x7f]*$",
-    "examples": ["u1"],
-}
+_REFERENCE = "#/components/schemas/{name}"
 
 EVENT: Schema = {
     "name": "event",
@@ -23,34 +20,28 @@ EVENT: Schema = {
     "schema": {"type": "string", "pattern": f"^{EVENT_PATTERN}$", "examples": ["main", "final"]},
 }
 
-PROBLEM: Schema = {
-    "type": "object",
-    "description": "An error, as RFC 9457 has it.",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is wrong, in words."},
-        "event": {"type": "string", "description": "The event that is not known or closed."},
-        "reasons": {
-            "type": "object",
-            "description": "With 503 of an admin listener's /readyz: each condition that is not met.",
-            "additionalProperties": {"type": "string"},
-        },
-    },
-}
-_STATUS = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
 
-
-def document(title: str, paths: Schema, schemas: Schema) -> Schema:
-    """A whole document (OpenAPI 3.1): `paths`, and those that every service has."""
+def document(title: str, paths: Schema, types: Iterable[type]) -> Schema:
+    """A whole document (OpenAPI 3.1): `paths`, and those that every service has. `types` are what `paths` refer to."""
+    _, schemas = msgspec.json.schema_components([Problem, Status, *types], ref_template=_REFERENCE)
+    # The end of a text is \Z in Python's patterns, and $ in those of JSON Schema.
+    schemas = model.decode(model.encode(schemas).replace(rb'\\Z"', b'$"'), Schema)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1", "license": {"name": "Apache-2.0"}},
         "paths": {**paths, **_operations()},
-        "components": {"schemas": {"Problem": PROBLEM, **schemas}},
+        "components": {"schemas": schemas},
     }
+
+
+def of(struct: type) -> Schema:
+    """The schema of one of the document's types."""
+    return {"$ref": _REFERENCE.format(name=struct.__name__)}
+
+
+def json(schema: Schema) -> Schema:
+    """The content of a request or an answer."""
+    return {"application/json": {"schema": schema}}
 
 
 def get(summary: str, schema: Schema, content_type: str = "application/json") -> Schema:
@@ -63,8 +54,7 @@ def get(summary: str, schema: Schema, content_type: str = "application/json") ->
 
 def problem(description: str) -> Schema:
     """A response that is an error."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+    return {"description": description, "content": {"application/problem+json": {"schema": of(Problem)}}}
 
 
 def retry_later(description: str) -> Schema:
@@ -74,10 +64,10 @@ def retry_later(description: str) -> Schema:
 
 
 def _operations() -> Schema:
-    readyz = get("The service can do its work now.", _STATUS)
+    readyz = get("The service can do its work now.", of(Status))
     readyz["responses"]["503"] = problem("It cannot; its admin listener says why.")
     return {
         "/v1/openapi.json": {"get": get("This document.", {"type": "object"})},
-        "/healthz": {"get": get("The process is alive.", _STATUS)},
+        "/healthz": {"get": get("The process is alive.", of(Status))},
         "/readyz": {"get": readyz},
     }

@@ -2,7 +2,6 @@
 
 import email.utils
 import functools
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import httptools
 
-from emostream.model import MAIN
+from emostream.model import MAIN, encode_problem
 
 Headers = Iterable[tuple[str, str]]
 
@@ -56,9 +55,8 @@ def answer(status: HTTPStatus, content_type: str, body: bytes, headers: Headers 
 
 
 def problem(status: HTTPStatus, detail: str, headers: Headers = (), **more: str) -> bytes:
-    """An error as RFC 9457 has it; `more` are its extension members."""
-    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
-    return answer(status, "application/problem+json", json.dumps(content).encode(), headers)
+    """An error; `more` are further fields of `Problem`."""
+    return answer(status, "application/problem+json", encode_problem(status, detail, **more), headers)
 
 
 def head(status: HTTPStatus, headers: Headers) -> bytes:

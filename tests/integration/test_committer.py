@@ -14,8 +14,9 @@ from emostream.config import IngestSettings, KafkaSettings
 from emostream.events.labels import EventCounter
 from emostream.ingest import committer as committing
 from emostream.ingest import metrics
-from emostream.ingest.committer import Committed, Committer, NotAccepted, Outcome, OutcomeUnknown
+from emostream.ingest.committer import Committer, NotAccepted, Outcome, OutcomeUnknown
 from emostream.ingest.validation import Batch
+from emostream.model import Record
 from emostream.runtime.readiness import Readiness
 from tests.conftest import Server
 
@@ -63,7 +64,7 @@ async def submit(committer: Committer) -> Outcome:
 
 async def is_committed_again(committer: Committer) -> None:
     """Return once a request is committed; until then each is refused at once."""
-    while not isinstance(outcome := await submit(committer), Committed):
+    while not isinstance(outcome := await submit(committer), Record):
         assert isinstance(outcome, NotAccepted)
         await asyncio.sleep(0.02)
 

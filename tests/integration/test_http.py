@@ -567,10 +567,10 @@ def test_an_ipv6_address_can_be_bound() -> None:
 
 
 def test_a_problem_carries_its_extension_members() -> None:
-    assert problem(HTTPStatus.BAD_REQUEST, "No.", index=3).get_json() == {
+    assert problem(HTTPStatus.BAD_REQUEST, "No.", event="final").get_json() == {
         "type": "about:blank",
         "title": "Bad Request",
         "status": 400,
         "detail": "No.",
-        "index": 3,
+        "event": "final",
     }

@@ -4,7 +4,8 @@ import pytest
 
 from emostream.client.errors import NotAnsweredError, NotSentError
 from emostream.client.http1 import Response
-from emostream.client.outcome import Accepted, Record, Refused, Unknown, outcome_of
+from emostream.client.outcome import Accepted, Refused, Unknown, outcome_of
+from emostream.model import Record
 
 
 def response(status: int, body: bytes = b"", retry_after: str = "") -> Response:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from emostream.client.outcome import Accepted, Outcome, Record, Refused, Unknown
+from emostream.client.outcome import Accepted, Outcome, Refused, Unknown
 from emostream.client.reactions import ReactionSender
-from emostream.model import MAIN, Reaction
+from emostream.model import MAIN, Reaction, Record
 from emostream_lab.processes import servers
 
 REACTION = Reaction("u1", "🔥", 1)

@@ -31,8 +31,11 @@ def fetch(event: str, status: str, body: str) -> tuple[list[str], str]:
 
 
 def test_each_event_has_a_palette_of_its_own() -> None:
-    assert fetch("final", "200 OK", '{"emoji": ["🔥"]}') == (["🔥"], "GET /v1/events/final/palette HTTP/1.1")
-    assert fetch("main", "200 OK", '{"emoji": ["🔥"]}')[1] == "GET /v1/palette HTTP/1.1"
+    assert fetch("final", "200 OK", '{"emoji": ["🔥"], "any": false}') == (
+        ["🔥"],
+        "GET /v1/events/final/palette HTTP/1.1",
+    )
+    assert fetch("main", "200 OK", '{"emoji": ["🔥"], "any": false}')[1] == "GET /v1/palette HTTP/1.1"
 
 
 def test_a_closed_event_takes_no_emoji_but_can_be_watched() -> None:

@@ -136,14 +136,14 @@ def test_what_is_not_json(body: bytes) -> None:
 )
 def test_a_bad_field_is_named(raw: dict[str, str], named: str) -> None:
     (found,) = refusal(body_with(**raw)).items
-    assert found["index"] == 0
-    assert named in found["reason"]
+    assert found.index == 0
+    assert named in found.reason
 
 
 @pytest.mark.parametrize("missing", ["user_id", "emoji_type", "timestamp"])
 def test_a_missing_field_is_named(missing: str) -> None:
     fields = {name: value for name, value in reaction().items() if name != missing}
-    assert missing in refusal(json.dumps(fields).encode()).items[0]["reason"]
+    assert missing in refusal(json.dumps(fields).encode()).items[0].reason
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"fire"', json.dumps([reaction()] * 1_001).encode()])
@@ -153,7 +153,7 @@ def test_what_holds_no_reactions_or_too_many(body: bytes) -> None:
 
 def test_one_bad_reaction_refuses_the_request_and_each_bad_one_is_listed_up_to_a_bound() -> None:
     mixed = [reaction(), reaction(timestamp=True), 5, reaction(), reaction(emoji_type="fire")]
-    assert [found["index"] for found in refusal(json.dumps(mixed).encode()).items] == [1, 2, 4]
+    assert [found.index for found in refusal(json.dumps(mixed).encode()).items] == [1, 2, 4]
     many = refusal(json.dumps([reaction(timestamp=-1)] * 1_000).encode())
     assert len(many.items) == MAX_LISTED_ITEMS
     assert "1000 of 1000" in many.detail
@@ -162,7 +162,7 @@ def test_one_bad_reaction_refuses_the_request_and_each_bad_one_is_listed_up_to_a
 def test_every_spelling_that_the_document_promises_is_counted_as_the_fully_qualified_emoji() -> None:
     spellings = palette.accepted(("any",))
     document = openapi.document(IngestSettings(), spellings)
-    promised = document["components"]["schemas"]["Reaction"]["properties"]["emoji_type"]["enum"]
+    promised = document["components"]["schemas"]["PostedReaction"]["properties"]["emoji_type"]["enum"]
     assert {"⚽", "⚽\ufe0f", "⚽\ufe0e"} <= set(promised)
     for spelling in promised:
         batch = parse(json.dumps(reaction(emoji_type=spelling)).encode(), spellings)
@@ -170,7 +170,7 @@ def test_every_spelling_that_the_document_promises_is_counted_as_the_fully_quali
 
 
 def test_a_long_wrong_emoji_is_not_sent_back_whole() -> None:
-    assert len(refusal(body_with(emoji_type=f'"{"🔥" * 10_000}"')).items[0]["reason"]) < 200
+    assert len(refusal(body_with(emoji_type=f'"{"🔥" * 10_000}"')).items[0].reason) < 200
 
 
 any_json = recursive(

@@ -28,6 +28,10 @@ def test_figures_are_summed_over_labels() -> None:
     }
 
 
+def ingest(name: str, url: str, admin_url: str) -> RegisteredProcess:
+    return RegisteredProcess("ingest", name, url, admin_url, "", leader=False, clients=0, capacity=0)
+
+
 class FakeProcess:
     """Answers /readyz with 503 and a reason, and /metrics."""
 
@@ -54,17 +58,17 @@ def test_many_looks_at_once_ask_each_process_once() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         collector = Collector(
             lambda: [
-                RegisteredProcess("ingest", "one", "http://h", url),
-                RegisteredProcess("ingest", "two", url, "http://127.0.0.1:1"),
+                ingest("one", "http://h", url),
+                ingest("two", url, "http://127.0.0.1:1"),
             ]
         )
         looks = await asyncio.gather(*(collector.look() for _ in range(50)))
         server.close()
         assert process.requests == {"/readyz": 1, "/metrics": 1}
         [first, second] = looks[0]
-        assert (first["ready"], first["reason"]) == (False, "no broker")
-        assert first["metrics"]["emostream_subscriber_viewers"] == 7
-        assert (second["ready"], second["reason"], second["metrics"]) == (False, "it does not answer", {})
+        assert (first.ready, first.reason) == (False, "no broker")
+        assert first.metrics["emostream_subscriber_viewers"] == 7
+        assert (second.ready, second.reason, second.metrics) == (False, "it does not answer", {})
         assert all(look is looks[0] for look in looks)
 
     asyncio.run(scene())
@@ -76,10 +80,10 @@ def test_metrics_that_cannot_be_read_cost_the_others_nothing(metrics: bytes) -> 
         processes = [FakeProcess(), FakeProcess(metrics)]
         servers = [await asyncio.start_server(process.answer, "127.0.0.1", 0) for process in processes]
         urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
-        [first, second] = await Collector(lambda: [RegisteredProcess("ingest", url, url, url) for url in urls]).look()
+        [first, second] = await Collector(lambda: [ingest(url, url, url) for url in urls]).look()
         for server in servers:
             server.close()
-        assert first["metrics"]["emostream_subscriber_viewers"] == 7
-        assert (second["reason"], second["metrics"]) == ("no broker", {})
+        assert first.metrics["emostream_subscriber_viewers"] == 7
+        assert (second.reason, second.metrics) == ("no broker", {})
 
     asyncio.run(scene())

@@ -78,10 +78,10 @@ def test_registered_processes_are_named_as_viewers_know_them(topology: Topology)
     topology.put("/services/publisher/c1@h:1", node(url="http://h:1", leader=True))
     topology.put("/services/ingest/h:2", node(url="http://h:2", admin_url="http://h:3"))
     assert topology.registered() == [
-        RegisteredProcess("ingest", "h:2", "http://h:2", "http://h:3"),
+        RegisteredProcess("ingest", "h:2", "http://h:2", "http://h:3", "", leader=False, clients=0, capacity=0),
         # Processes of an earlier release, which registered only one address.
-        RegisteredProcess("publisher", "c1@h:1", "http://h:1", "http://h:1", "c1", leader=True),
-        RegisteredProcess("subscriber", "c1/a", "http://edge:9001", "http://edge:9001", "c1", clients=3, capacity=10),
+        RegisteredProcess("publisher", "c1@h:1", *["http://h:1"] * 2, "c1", leader=True, clients=0, capacity=0),
+        RegisteredProcess("subscriber", "c1/a", *["http://edge:9001"] * 2, "c1", leader=False, clients=3, capacity=10),
     ]
 
 

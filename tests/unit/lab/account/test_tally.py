@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from emostream.client.outcome import Accepted, Record, Refused, Unknown
+from emostream.client.outcome import Accepted, Refused, Unknown
 from emostream.client.watcher import Watcher
-from emostream.model import End, EventPart, Progress, Reaction, Reset, Snapshot, Swarm, Window, message_id
+from emostream.model import End, EventPart, Progress, Reaction, Record, Reset, Snapshot, Swarm, Window, message_id
 from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.account.tally import LogTally, Spectator, Tally, sequence_in
 
