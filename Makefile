@@ -38,7 +38,7 @@ help: ## Say what there is
 	@echo '  WHAT=kafka        the tier or process to kill, as subscriber or subscriber@9001; any by default'
 	@echo
 	@echo 'Settings of make chaos:'
-	@echo '  SEED=1            which faults; FAULTS=25 of them; BURST=1 for one after the other'
+	@echo '  SEED=1            which faults, and which events open and close meanwhile; FAULTS=25 of them; BURST=1 for one after the other'
 	@echo
 	@echo 'Settings of make load:'
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'

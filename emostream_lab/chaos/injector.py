@@ -117,6 +117,12 @@ class Injector:
         """Return whether the topology recovered from the last burst, or the time for this is over."""
         return not self.injections or self._burst > self.injections[-1].fault.burst
 
+    def has_come_to(self, burst: int, after_seconds: float) -> bool:
+        """Return whether so much time has passed since the start of this burst, or the burst is over."""
+        return burst < self._burst or (
+            burst == self._burst and self._timeline.seconds() >= self._burst_began_at + after_seconds
+        )
+
     def cut_short(self) -> None:
         """Drop the faults that are not injected yet."""
         self.injections = [injection for injection in self.injections if injection.injected_at is not None]
@@ -145,7 +151,7 @@ class Injector:
             self._burst_began_at = now
 
     def _is_due(self, fault: Fault) -> bool:
-        return fault.burst == self._burst and self._timeline.seconds() >= self._burst_began_at + fault.after_seconds
+        return fault.burst == self._burst and self.has_come_to(fault.burst, fault.after_seconds)
 
     def _can_inject(self, fault: Fault) -> bool:
         if fault.kind in {Kind.KILL_ALL, Kind.DELETE_CHECKPOINT, Kind.RIVAL}:

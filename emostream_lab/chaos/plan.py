@@ -4,6 +4,7 @@ import enum
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 # Faults come in bursts, faster than any process recovers, so that they overlap. The next burst waits until swarms flow
 # again, so it always hits a working topology, even on a slow machine. One burst in five is a single fault; these show
@@ -12,6 +13,11 @@ BURSTS = (1, 2, 4, 6, 8)
 """The possible numbers of faults in a burst."""
 _IN_BURST_SECONDS = (1.0, 5.0)
 _TWO_AT_ONCE = 1 / 6
+
+OPEN_AT_FIRST = ("chaos-1", "chaos-2")
+"""The events besides `main` that are open before the first fault."""
+_FAULTS_PER_STEP = 2
+_AFTER_FAULT_SECONDS = 2.0
 
 Tiers = Mapping[str, Sequence[str]]
 """The names of the possible victims, by tier."""
@@ -75,6 +81,39 @@ def schedule(seed: int, count: int, tiers: Tiers, most_in_burst: int = max(BURST
         if not left_in_burst:
             burst, after_seconds, left_in_burst = burst + 1, 0.0, chance.choice(sizes)
     return faults
+
+
+@dataclass(frozen=True)
+class Step:
+    """An event that is opened or closed at `after_seconds` after the start of a burst of faults."""
+
+    burst: int
+    after_seconds: float
+    verb: Literal["open", "close"]
+    event: str
+
+    def __str__(self) -> str:
+        return f"burst {self.burst + 1:>3} +{self.after_seconds:4.1f} s  {self.verb} {self.event}"
+
+
+def event_steps(seed: int, faults: Sequence[Fault]) -> list[Step]:
+    """Plan which events are opened and closed, one of them soon after every second fault.
+
+    Each event is opened once, so that its viewers see all of it. One of those that are open is closed.
+    """
+    chance = random.Random(seed)  # noqa: S311 - repeatable is what it has to be
+    opened, open_now = len(OPEN_AT_FIRST), list(OPEN_AT_FIRST)
+    steps: list[Step] = []
+    for fault in faults[::_FAULTS_PER_STEP]:
+        after_seconds = round(fault.after_seconds + chance.uniform(0, _AFTER_FAULT_SECONDS), 1)
+        if open_now and chance.random() < len(open_now) / (len(open_now) + len(OPEN_AT_FIRST)):
+            event = open_now.pop(chance.randrange(len(open_now)))
+            steps.append(Step(fault.burst, after_seconds, "close", event))
+        else:
+            opened += 1
+            open_now.append(f"chaos-{opened}")
+            steps.append(Step(fault.burst, after_seconds, "open", open_now[-1]))
+    return steps
 
 
 def _deck(tiers: Tiers) -> list[tuple[Kind, Sequence[str]]]:

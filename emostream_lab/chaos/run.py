@@ -1,5 +1,6 @@
 """Runs a chaos test: starts a topology and a crowd, injects faults, and accounts for every reaction."""
 
+import functools
 import shutil
 import signal
 import time
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from emostream import config
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN
 from emostream.swarms.rules import progress_of
@@ -17,15 +17,16 @@ from emostream_lab import demo
 from emostream_lab.account import figures
 from emostream_lab.account.figures import Figures
 from emostream_lab.account.moves import Move
+from emostream_lab.audience import events
 from emostream_lab.chaos import report
 from emostream_lab.chaos.growth import Growth
 from emostream_lab.chaos.injector import Injector, victims
-from emostream_lab.chaos.plan import BURSTS, Fault, schedule
+from emostream_lab.chaos.plan import BURSTS, OPEN_AT_FIRST, Fault, Step, event_steps, schedule
+from emostream_lab.chaos.steps import Steps, change
 from emostream_lab.chaos.timeline import Timeline
 from emostream_lab.chaos.watch import Junk, Watch
 from emostream_lab.display import Display
 from emostream_lab.processes import topology
-from emostream_lab.processes.servers import HOST
 from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Part, Ports
 
@@ -53,13 +54,16 @@ def run(seed: int, count: int, layout: Layout, most_in_burst: int = max(BURSTS))
 
 
 def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], seed: int) -> int:
-    """Inject the given faults, like `run`. `seed` appears in the messages and the report only.
+    """Inject the given faults, like `run`. `seed` decides which events are opened and closed meanwhile.
 
     SIGINT or SIGTERM stops the injection early. The account is still made, but the run counts as failed.
     """
     with demo.exclusive_use(layout.directory), demo.stop_signals() as signals:
         tell = Display(on_reader_gone=signals.stop).tell
-        tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, faults)))
+        steps = event_steps(seed, faults)
+        planned: list[Fault | Step] = [*faults, *steps]
+        plan = sorted(planned, key=lambda each: (each.burst, each.after_seconds))
+        tell(f"SEED={seed} FAULTS={len(faults)}:\n" + "\n".join(map(str, plan)))
         shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True)
         timeline = Timeline(tell)
@@ -68,8 +72,10 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 1
+            events.open_all(*topology.operator_settings(layout), OPEN_AT_FIRST)
             whole = _Run(
                 faults,
+                steps,
                 layout,
                 parts,
                 supervisor=supervisor,
@@ -98,6 +104,7 @@ class _Run:
     def __init__(  # noqa: PLR0913 - each has a name at the call
         self,
         faults: Sequence[Fault],
+        steps: Sequence[Step],
         layout: Layout,
         parts: Sequence[Part],
         *,
@@ -105,7 +112,7 @@ class _Run:
         timeline: Timeline,
         is_told_to_stop: Callable[[], bool],
     ) -> None:
-        kafka = config.load(config.KafkaSettings, bootstrap_servers=(f"{HOST}:{layout.ports.kafka}",))
+        zookeeper, kafka = topology.operator_settings(layout)
         self._supervisor = supervisor
         self._is_told_to_stop = is_told_to_stop
         self._timeline = timeline
@@ -118,7 +125,9 @@ class _Run:
         self._tiers = victims(parts)
         self._faults = faults
         self._figures_file = layout.directory / "crowd.json"
-        self._crowd = demo.crowd(_CROWD, layout, self._figures_file, [MAIN])
+        self._steps = Steps(steps, functools.partial(change, zookeeper, kafka), timeline)
+        self._events = [MAIN, *OPEN_AT_FIRST, *(step.event for step in steps if step.verb == "open")]
+        self._crowd = demo.crowd(_CROWD, layout, self._figures_file, self._events)
 
     def run(self, seed: int) -> report.Report:
         """Inject the faults and return the report. Raises EmoStreamError if no swarm comes or the crowd never ends."""
@@ -129,6 +138,7 @@ class _Run:
             first = self._watch.trail.newest.sequence
             self._break()
             missing = self._wait_for_all()
+            undone = self._steps.problems()
             seconds, swarms = int(self._timeline.seconds()), self._watch.trail.newest.sequence - first
             self._junk.stop()
             self._crowd.send_signal(signal.SIGINT)
@@ -139,12 +149,13 @@ class _Run:
             )
         finally:
             self._junk.stop()
+            self._steps.stop()
             self._injector.stop()
             self._crowd.stop()
             self._watch.stop()
         account = figures.read(self._figures_file)
         crowd = account if account is not None and account.is_final else None
-        problems = [*self._unrecovered(), *missing, *self._wrong_counts(crowd), *self._wrong_letters()]
+        problems = [*self._unrecovered(), *missing, *undone, *self._wrong_counts(crowd), *self._wrong_letters()]
         injections, trail = self._injector.injections, self._watch.trail
         return report.Report(
             seed=seed,
@@ -163,23 +174,31 @@ class _Run:
 
     def _flows(self) -> bool:
         newest = figures.read(self._figures_file)
-        return newest is not None and newest.swarms >= 2 and newest.viewers == _CROWD.viewers
+        # The viewers of the events that are opened later are not there yet.
+        return newest is not None and newest.swarms >= 2 and newest.viewers >= _CROWD.viewers // len(self._events)
 
     def _break(self) -> None:
         """Inject all faults, and wait for the recoveries up to the limit of the injector."""
         while not self._injector.is_over():
             if self._is_told_to_stop():
                 self._injector.cut_short()
-            self._injector.step()
+                self._steps.cut_short()
+            self._inject()
             self._step()
 
     def _wait_for_all(self) -> list[str]:
         deadline = self._timeline.seconds() + _PATIENCE_SECONDS
-        while (missing := self._injector.missing()) and self._timeline.seconds() < deadline:
+        while (missing := self._injector.missing()) or not self._steps.is_over():
+            if self._timeline.seconds() > deadline:
+                break
             # Record late recoveries too.
-            self._injector.step()
+            self._inject()
             self._step()
         return [f"{name} is not back" for name in missing]
+
+    def _inject(self) -> None:
+        self._injector.step()
+        self._steps.step(lambda step: self._injector.has_come_to(step.burst, step.after_seconds))
 
     def _step_until(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
         deadline = time.monotonic() + seconds

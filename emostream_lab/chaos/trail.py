@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emostream.audit.ledger import Ledger, counts_of
-from emostream.model import SWARMS_TOPIC, Swarm
+from emostream.model import SWARMS_TOPIC, EventPart, Swarm
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Trail:
     """Checks the records of all topics after the swarm `last`. The records of each topic must be passed in order.
 
     `swarms` must have every sequence number once. The totals of a swarm must be the totals before it plus its counts,
-    and the counts must match the records of `reactions`. Without repeated records, the topic of a cluster must equal
-    `swarms`.
+    and the counts must match the records of `reactions`. The same holds for each event. Without repeated records, the
+    topic of a cluster must equal `swarms`.
     """
 
     def __init__(self, last: Swarm, clusters: Sequence[str], clock: Callable[[], float]) -> None:
@@ -86,6 +86,9 @@ class Trail:
             self._note(f"in {topic}, the totals of {swarm.id} are not those before it and its counts")
         elif swarm.window.start < before.window.end:
             self._note(f"in {topic}, the window of {swarm.id} begins before that of {before.id} ends")
+        for event in before.parts.keys() | swarm.parts.keys():
+            if not _follows(before.parts.get(event), swarm.parts.get(event)):
+                self._note(f"in {topic}, {event} of {swarm.id} does not follow {event} of {before.id}")
 
     def _compare(self) -> None:
         """Note the reactions that the ledger has found lost or doubled since the last call."""
@@ -98,3 +101,19 @@ class Trail:
 
     def _note(self, what: str) -> None:
         self.wrongs.append(Wrong(self._clock(), what))
+
+
+def _follows(before: EventPart | None, part: EventPart | None) -> bool:
+    """Return whether an event may go on so from one record to the next. No event is archived during a run."""
+    if part is None:
+        return False
+    if before is None or before.stream != part.stream:
+        return (part.sequence, part.totals, part.counts, part.ended) == (0, {}, {}, False)
+    has_swarm = bool(part.counts)
+    # What comes after the end is one more swarm, and one more end.
+    has_end = part.ended and (has_swarm or not before.ended)
+    return (
+        part.sequence == before.sequence + has_swarm + has_end
+        and Counter(part.totals) == Counter(before.totals) + Counter(part.counts)
+        and part.ended >= before.ended
+    )

@@ -24,3 +24,5 @@ def test_each_accepted_reaction_is_counted_once_and_seen_by_all_whatever_breaks(
     assert sum(line.recovered for line in found.lines) == FAULTS
     assert found.crowd is not None
     assert found.crowd.is_exact
+    assert len(found.crowd.events) > 3
+    assert any(" close chaos-" in line for line in found.timeline)

@@ -60,3 +60,27 @@ def test_all_that_stays_can_be_a_victim(tmp_path: Path) -> None:
     assert tiers["aggregator"] == ["aggregator", "aggregator-standby"]
     assert "publisher-standby@cluster1" in tiers["publisher"]
     assert len(tiers["subscriber"]) == 9
+
+
+@given(st.integers(), st.integers(1, 60))
+def test_the_same_seed_opens_each_event_once_and_closes_only_what_is_open(seed: int, count: int) -> None:
+    faults = plan.schedule(seed, count, TIERS)
+    steps = plan.event_steps(seed, faults)
+    assert steps == plan.event_steps(seed, faults)
+    assert len(steps) == (count + 1) // 2
+    known, open_now = set(plan.OPEN_AT_FIRST), set(plan.OPEN_AT_FIRST)
+    for step in steps:
+        if step.verb == "open":
+            assert step.event not in known
+            known.add(step.event)
+            open_now.add(step.event)
+        else:
+            open_now.remove(step.event)
+    for step, fault in zip(steps, faults[::2], strict=True):
+        assert step.burst == fault.burst
+        assert 0 <= step.after_seconds - fault.after_seconds <= 2.05
+
+
+def test_events_are_opened_and_closed_in_a_run_of_usual_length() -> None:
+    for seed in range(20):
+        assert {step.verb for step in plan.event_steps(seed, plan.schedule(seed, 25, TIERS))} == {"open", "close"}

@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from emostream import model
@@ -98,3 +99,54 @@ def test_dead_letters_are_counted_by_what_they_hold(trail: Trail) -> None:
     for value in (b"junk 0", b"junk 1", b"junk 1"):
         trail.read_dead_letter(value)
     assert trail.dead_letters == {b"junk 0": 1, b"junk 1": 2}
+
+
+def part(sequence: int, total: int, count: int = 0, *, stream: str = "a", ended: bool = False) -> model.EventPart:
+    counts = {"🔥": count} if count else {}
+    return model.EventPart(stream, sequence, {"🔥": total} if total else {}, counts, counts, ended)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, part(0, 0)),
+        (part(3, 5), part(4, 7, 2)),
+        (part(4, 7, 2), part(4, 7)),
+        (part(4, 7), part(5, 7, ended=True)),
+        (part(5, 7, ended=True), part(5, 7, ended=True)),
+        (part(5, 7, ended=True), part(7, 8, 1, ended=True)),
+        (part(5, 7, ended=True), part(0, 0, stream="b")),
+    ],
+)
+def test_an_event_goes_on_so(trail: Trail, before: model.EventPart | None, after: model.EventPart) -> None:
+    assert follow(trail, before, after) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (part(3, 5), None),
+        (None, part(1, 1, 1)),
+        (part(3, 5), part(5, 7, 2)),
+        (part(3, 5), part(3, 7, 2)),
+        (part(3, 5), part(4, 8, 2)),
+        (part(3, 5), part(3, 5, ended=True)),
+        (part(5, 7, ended=True), part(5, 7)),
+        (part(5, 7, ended=True), part(6, 8, 1, ended=True)),
+        (part(5, 7, ended=True), part(0, 7, stream="b")),
+    ],
+)
+def test_an_event_that_does_not_go_on_so_is_wrong(
+    trail: Trail, before: model.EventPart | None, after: model.EventPart | None
+) -> None:
+    assert follow(trail, before, after) == ["in cluster1, final of s-2 does not follow final of s-1"]
+
+
+def follow(trail: Trail, before: model.EventPart | None, after: model.EventPart | None) -> list[str]:
+    """Return what is wrong where this record of the event follows that one."""
+    for sequence, of_final in ((1, before), (2, after)):
+        events = {} if of_final is None else {"final": of_final}
+        trail.read_relayed("cluster1", msgspec.structs.replace(swarm(sequence, 1, sequence), events=events))
+        if sequence == 1:
+            trail.wrongs.clear()
+    return found(trail)
