@@ -83,6 +83,7 @@ def test_a_viewer_chooses_an_event_reacts_and_sees_its_end(browser: Browser, pip
     assert (total_of(browser, "🔥"), total_of(browser, "👏")) == (900, 1)
     browser.wait_until(lambda: browser.text("#total") == "901")
     assert not button(browser, "🔥").is_enabled()
+    assert browser.execute_script("return document.activeElement.id") == "choose-another", "the focus is kept"
     assert not is_open(browser), "nothing hides the totals"
     main_after = json.loads(get(pipeline.layout.ports.registry, "/v1/events").body)["events"][0]["reactions"]
     assert main_after == main_before
