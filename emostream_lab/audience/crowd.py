@@ -35,6 +35,7 @@ from emostream_lab.account.histogram import percentile_ms
 from emostream_lab.account.ledger import SwarmFollower, count_others
 from emostream_lab.account.moves import Moves
 from emostream_lab.account.tally import LogTally, Spectator, Tally, sequence_in
+from emostream_lab.audience.open_events import OpenEvents
 from emostream_lab.audience.pace import People
 from emostream_lab.audience.shapes import Audience
 from emostream_lab.display import Display
@@ -138,8 +139,8 @@ class _Crowd:
         self._groups = [
             _Group(event, len(range(number, audience.viewers, len(events)))) for number, event in enumerate(events)
         ]
-        # Those whose event takes reactions.
-        self._open: list[_Group] = []
+        self._group_of = {group.event: group for group in self._groups}
+        self._events = OpenEvents(events)
         self._moves = Moves()
         self._posts: set[asyncio.Task[None]] = set()
         self._silenced = asyncio.Event()
@@ -148,8 +149,8 @@ class _Crowd:
         loop = asyncio.get_running_loop()
         self._end_on(signal.SIGTERM, signal.SIGINT)
         follower = SwarmFollower(self._kafka)
-        self._log = LogTally(follower.last, [group.event for group in self._groups])
-        self._look_for_open()
+        self._log = LogTally(follower.last, list(self._group_of))
+        self._events.follow(self._log.is_open)
         with follower.following(loop, self._count):
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as senders:
                 self._senders = {
@@ -209,7 +210,7 @@ class _Crowd:
             await asyncio.wait(self._posts)
 
     def _start_post(self, elapsed: float) -> None:
-        group = random.choice(self._open)  # noqa: S311 (no secret)
+        group = self._group_of[random.choice(self._events.open)]  # noqa: S311 (no secret)
         reactions = self._people.taps(elapsed, _unix_ms())
         if len(self._posts) >= _MAX_IN_FLIGHT:
             group.tally.sent(reactions, Refused("too many requests are open"), self._now())
@@ -223,6 +224,8 @@ class _Crowd:
         outcome = await self._senders[group.event].send(reactions)
         if isinstance(outcome, Unknown):
             log.warning("outcome unknown", reason=outcome.reason, reactions=len(reactions))
+        if isinstance(outcome, Refused):
+            self._events.refused(group.event)
         group.tally.sent(reactions, outcome, posted_at)
 
     def _is_over(self) -> bool:
@@ -251,7 +254,7 @@ class _Crowd:
         """Wait until all viewers of open events are connected, up to a limit: they are there before a match begins."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SEATS_SECONDS + self._audience.viewers / _VIEWERS_PER_SECOND):
-                await _until(lambda: all(group.is_seated for group in self._open))
+                await _until(lambda: all(self._group_of[event].is_seated for event in self._events.open))
 
     def _see(self, group: _Group, message: model.ViewerMessage) -> None:
         if isinstance(message, model.Swarm):
@@ -264,12 +267,9 @@ class _Crowd:
 
     def _count(self, swarm: model.Swarm) -> None:
         self._log.take(swarm)
-        self._look_for_open()
+        self._events.follow(self._log.is_open)
         for group in self._groups:
             group.count(swarm, self._now())
-
-    def _look_for_open(self) -> None:
-        self._open = [group for group in self._groups if self._log.is_open(group.event)]
 
     def _time_swarms(self, patience_seconds: float = _ARRIVAL_SECONDS) -> None:
         for group in self._groups:
