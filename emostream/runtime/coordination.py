@@ -42,15 +42,17 @@ def connect(settings: ZooKeeperSettings) -> KazooClient:
     After that it reconnects by itself for ever; `client.add_listener` tells of each change of state.
     """
     client = new_client(settings)
-    if not client.start_async().wait(_CONNECT_TIMEOUT_SECONDS):
-        client.stop()
-        client.close()
-        raise EmoStreamError(
-            f"no ZooKeeper of {','.join(settings.hosts)} answered in {_CONNECT_TIMEOUT_SECONDS} s; is "
-            "zookeeper.service active, and is EMOSTREAM_ZOOKEEPER_HOSTS right?"
-        )
-    client.ensure_path("/")
-    return client
+    with contextlib.suppress(KazooException, KazooTimeoutError):
+        if client.start_async().wait(_CONNECT_TIMEOUT_SECONDS):
+            # A server that goes now fails this.
+            client.ensure_path("/")
+            return client
+    client.stop()
+    client.close()
+    raise EmoStreamError(
+        f"no ZooKeeper of {','.join(settings.hosts)} answered in {_CONNECT_TIMEOUT_SECONDS} s; is "
+        "zookeeper.service active, and is EMOSTREAM_ZOOKEEPER_HOSTS right?"
+    )
 
 
 def new_client(settings: ZooKeeperSettings) -> KazooClient:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import ConnectionLoss, NoNodeError
 
 from emostream.config import ZooKeeperSettings
 from emostream.errors import EmoStreamError
@@ -54,6 +54,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_server_that_goes_as_soon_as_it_has_answered_is_told_in_a_sentence(
+    settings: ZooKeeperSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise ConnectionLoss
+
+    monkeypatch.setattr(KazooClient, "ensure_path", lose)
+    with pytest.raises(EmoStreamError, match=r"is zookeeper\.service active"):
+        connect(settings)
 
 
 def test_one_contender_is_elected_and_the_next_follows_it(connected: Callable[[], KazooClient]) -> None:
