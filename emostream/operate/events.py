@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +27,7 @@ _FOLLOWERS = {"ingest", "aggregator", "registry", "subscriber"}
 # It reads records with events, and follows no table.
 _READERS = {*_FOLLOWERS, "audit"}
 _POLL_SECONDS = 0.1
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -51,60 +52,78 @@ class Operator:
         self._refuse_older_processes()
 
         def opened(table: Table) -> Table:
-            changed = tables.opened(table, event, _definition(event, options, table.get(event)), _now_ms())
-            tables.check_room(changed, self._kafka.max_record_bytes)
-            return changed
+            return self._with_room(_opened(table, event, options))
 
-        self._change(event, opened, "open")
+        self._change(opened, {event: "open"})
 
     def close(self, event: str) -> None:
         """Close an event: return once all that was taken for it is counted, and its end is told."""
-        self._change(event, lambda table: tables.closed(table, event), "closed")
+        self._change(lambda table: tables.closed(table, event), {event: "closed"})
 
-    def archive(self, event: str, *, force: bool) -> None:
-        """Take an event out of the records."""
+    def archive(self, *events: str, force: bool) -> None:
+        """Take events out of the records."""
         retention_ms = self._kafka.reactions_retention_ms
-        self._change(event, lambda table: tables.archived(table, event, _now_ms(), retention_ms, force=force), None)
 
-    def bring_about(self, wanted: "Wanted") -> None:
-        """Open or close an event as a list of events wants it."""
-        if wanted.state == "closed":
-            self.close(wanted.event)
-        else:
-            self.open(wanted.event, wanted.options)
+        def archived(table: Table) -> Table:
+            for event in events:
+                table = tables.archived(table, event, _now_ms(), retention_ms, force=force)
+            return table
+
+        self._change(archived, dict.fromkeys(events))
+
+    def bring_about(self, wanted: Sequence["Wanted"]) -> None:
+        """Open and close events as a list wants them, all in one change. Raises EmoStreamError like `open`."""
+        if any(each.state == "open" for each in wanted):
+            self._refuse_older_processes()
+
+        def changed(table: Table) -> Table:
+            for each in wanted:
+                if each.state == "closed":
+                    table = tables.closed(table, each.event)
+                else:
+                    table = _opened(table, each.event, each.options)
+            return self._with_room(table)
+
+        self._change(changed, {each.event: each.state for each in wanted})
 
     def table(self) -> Table:
         """Return the table as it is now."""
         return store.read(self._client).view.table
 
-    def _change(self, event: str, how: Callable[[Table], Table], state: str | None) -> None:
-        """Raises EmoStreamError if not all is done in time."""
+    def _with_room(self, table: Table) -> Table:
+        tables.check_room(table, self._kafka.max_record_bytes)
+        return table
+
+    def _change(self, how: Callable[[Table], Table], states: Mapping[str, str | None]) -> None:
+        """Change the table, and wait until the events have these states and all processes follow.
+
+        Raises EmoStreamError if not all is done in time.
+        """
         deadline = time.monotonic() + self._timeout_seconds
         store.change(self._client, how)
         revision = None
         while True:
             if revision is None:
                 seen = store.read(self._client)
-                known = seen.view.table.get(event)
-                if (known.state if known else None) == state:
+                if not _differing(states, seen.view.table):
                     revision = seen.revision
             late = [] if revision is None else self._not_at(revision)
             if revision is not None and not late:
                 return
             if time.monotonic() > deadline:
-                raise self._not_done(event, late)
+                raise self._not_done(states, late)
             time.sleep(_POLL_SECONDS)
 
-    def _not_done(self, event: str, late: Sequence[str]) -> EmoStreamError:
+    def _not_done(self, states: Mapping[str, str | None], late: Sequence[str]) -> EmoStreamError:
         if late:
             return EmoStreamError(
-                f"{event}: {', '.join(late)} did not apply the change in {self._timeout_seconds:g} s. It stays in "
-                "force, and they apply it as soon as they follow ZooKeeper again."
+                f"{_enumerated(states)}: {', '.join(late)} did not apply the change in {self._timeout_seconds:g} s. It "
+                "stays in force, and they apply it as soon as they follow ZooKeeper again."
             )
-        known = self.table().get(event)
+        states_now = [f"{event} is still {state}" for event, state in _differing(states, self.table()).items()]
         return EmoStreamError(
-            f"{event} is still {known.state if known else 'gone'} after {self._timeout_seconds:g} s: does an "
-            "aggregator lead, and do all ingests reach ZooKeeper and Kafka? The change goes on without this command."
+            f"{_enumerated(states_now)} after {self._timeout_seconds:g} s: does an aggregator lead, and do all ingests "
+            "reach ZooKeeper and Kafka? The change goes on without this command."
         )
 
     def _refuse_older_processes(self) -> None:
@@ -164,15 +183,11 @@ def apply(operator: Operator, wanted: Sequence[Wanted], *, check: bool) -> list[
 
     Events that the list does not name stay as they are. Raises EmoStreamError like the single commands.
     """
-    done = []
-    for each in wanted:
-        table = operator.table()
-        sentence = _difference(each, table)
-        if sentence:
-            done.append(sentence)
-            if not check:
-                operator.bring_about(each)
-    return done
+    table = operator.table()
+    differing = {each.event: sentence for each in wanted if (sentence := _difference(each, table))}
+    if differing and not check:
+        operator.bring_about([each for each in wanted if each.event in differing])
+    return list(differing.values())
 
 
 def _difference(wanted: Wanted, table: Table) -> str:
@@ -220,6 +235,23 @@ def describe(event: str, table: Table) -> str:
     """Return one event as JSON. Raises EmoStreamError if there is none."""
     fields = {"event": event, **msgspec.structs.asdict(tables.definition_of(table, event))}
     return json.dumps(fields, ensure_ascii=False)
+
+
+def _differing(states: Mapping[str, str | None], table: Table) -> dict[str, str]:
+    """Return the events that have another state than this one; None means that the event is gone."""
+    found = {event: known.state if (known := table.get(event)) else None for event in states}
+    return {event: found[event] or "gone" for event, state in states.items() if found[event] != state}
+
+
+def _enumerated(names: Collection[str]) -> str:
+    """Name the first ones, and say how many more there are."""
+    shown = list(names)[:_MOST_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _opened(table: Table, event: str, options: EventOptions) -> Table:
+    return tables.opened(table, event, _definition(event, options, table.get(event)), _now_ms())
 
 
 def _definition(event: str, options: EventOptions, known: Definition | None) -> Definition:

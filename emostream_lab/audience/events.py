@@ -1,7 +1,6 @@
 """The events of a simulated audience: `main`, and others that are opened for it."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 from emostream import palette
 from emostream.config import KafkaSettings, ZooKeeperSettings
@@ -9,10 +8,8 @@ from emostream.errors import EmoStreamError
 from emostream.events import table as tables
 from emostream.events.table import Definition
 from emostream.model import MAIN
-from emostream.operate.events import EventOptions, Operator, operator
+from emostream.operate.events import Wanted, operator
 
-# The aggregator and the other processes apply the changes of all these in one go.
-_AT_ONCE = 16
 _TIMEOUT_SECONDS = 120.0
 
 
@@ -37,7 +34,9 @@ def open_all(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequenc
 
     Raises EmoStreamError if one is not open in time, or if a record has no room.
     """
-    _change(zookeeper, kafka, events, open_one)
+    if others := _others(events):
+        with operator(zookeeper, kafka, _TIMEOUT_SECONDS) as one:
+            one.bring_about([wanted(event) for event in others])
 
 
 def close_all(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequence[str]) -> None:
@@ -45,28 +44,20 @@ def close_all(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequen
 
     Raises EmoStreamError if that is not done in time.
     """
-
-    def close(operator: Operator, event: str) -> None:
-        operator.close(event)
-        # Nothing can come late, because nobody else knows of these events.
-        operator.archive(event, force=True)
-
-    _change(zookeeper, kafka, events, close)
+    if others := _others(events):
+        with operator(zookeeper, kafka, _TIMEOUT_SECONDS) as one:
+            one.bring_about([Wanted(event, state="closed") for event in others])
+            # Nothing can come late, because nobody else knows of these events.
+            one.archive(*others, force=True)
 
 
-def open_one(operator: Operator, event: str) -> None:
-    """Open one event. Raises EmoStreamError like `open_all`."""
-    operator.open(event, EventOptions(_title(event), ("default",)))
+def wanted(event: str) -> Wanted:
+    """Return what to open: an event with the default palette, and a title made of its name."""
+    return Wanted(event, _title(event))
 
 
-def _change(
-    zookeeper: ZooKeeperSettings, kafka: KafkaSettings, events: Sequence[str], how: Callable[[Operator, str], None]
-) -> None:
-    if not (others := [event for event in events if event != MAIN]):
-        return
-    with operator(zookeeper, kafka, _TIMEOUT_SECONDS) as one, ThreadPoolExecutor(_AT_ONCE) as threads:
-        for done in [threads.submit(how, one, event) for event in others]:
-            done.result()
+def _others(events: Sequence[str]) -> list[str]:
+    return [event for event in events if event != MAIN]
 
 
 def _title(event: str) -> str:

@@ -27,7 +27,7 @@ def change(zookeeper: ZooKeeperSettings, kafka: KafkaSettings, step: Step) -> No
     """Open or close the event. Raises EmoStreamError if that is not done in time; it may be done again."""
     with operator(zookeeper, kafka, _TIMEOUT_SECONDS) as one:
         if step.verb == "open":
-            events.open_one(one, step.event)
+            one.bring_about([events.wanted(step.event)])
         else:
             one.close(step.event)
 

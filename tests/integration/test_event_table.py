@@ -17,7 +17,7 @@ from emostream.events import table as tables
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.events.table import Definition, Table
-from emostream.operate.events import EventOptions, Operator
+from emostream.operate.events import EventOptions, Operator, Wanted
 from emostream.runtime.coordination import connect
 from emostream_lab.processes import servers
 from tests.conftest import Server, running
@@ -168,6 +168,20 @@ def test_no_event_is_opened_beside_a_process_of_an_earlier_release(connect_to: C
 def test_an_event_stays_opening_until_an_aggregator_leads(connect_to: Connect) -> None:
     with pytest.raises(EmoStreamError, match=r"final is still opening after 1 s: does an aggregator lead"):
         operator_of(connect_to()).open("final", EventOptions("The final"))
+
+
+def test_a_list_is_one_change_and_names_a_few_of_what_is_not_done(connect_to: Connect) -> None:
+    client = connect_to()
+    store.change(client, lambda _: {"old": msgspec.structs.replace(WISH, state="open")})
+    before = store.read(client).view.version
+    wanted = [Wanted("old", state="closed"), *(Wanted(f"match-{number}") for number in range(200))]
+    with pytest.raises(
+        EmoStreamError, match=r"^old is still closing, match-0 is still opening, .* and 196 more after 1 s"
+    ):
+        operator_of(client).bring_about(wanted)
+    view = store.read(client).view
+    assert view.version == before + 1
+    assert {each.state for event, each in view.table.items() if event != "old"} == {"opening"}
 
 
 def test_a_process_that_has_not_applied_a_change_is_named(connect_to: Connect) -> None:

@@ -1,6 +1,7 @@
 """What `emostream events` asks for, and how a list of events differs from the table."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -26,8 +27,9 @@ class FakeOperator:
     def table(self) -> Table:
         return self._table
 
-    def bring_about(self, wanted: Wanted) -> None:
-        self.asked.append(wanted.event)
+    def bring_about(self, wanted: Sequence[Wanted]) -> None:
+        assert not self.asked, "all is one change"
+        self.asked = [each.event for each in wanted]
 
 
 WANTED = [
