@@ -198,7 +198,7 @@ def test_the_same_by_websocket_with_pings_and_a_close(new_cluster: NewCluster, s
         viewer.send("what a viewer says is ignored")
         assert viewer.ping().wait(20)
     assert viewer.protocol.close_code == 1000
-    wait_until(lambda: subscriber.metric('viewers{kind="ws"}') == 0)
+    wait_until(lambda: subscriber.metric('viewers{event="main",kind="ws"}') == 0)
     with connect_websocket(f"{subscriber.url}?last_event_id=s-1") as viewer:
         assert [model.decode_stream_message(viewer.recv(20)).id for _ in range(2)] == ["s-2", "s-3"]
 
@@ -346,7 +346,7 @@ def test_three_hundred_viewers_get_the_same(new_cluster: NewCluster, start: Star
 
     async def watch_all() -> list[bytes]:
         watching = [asyncio.create_task(watch()) for _ in range(300)]
-        await asyncio.to_thread(wait_until, lambda: subscriber.metric('viewers{kind="sse"}') == 300)
+        await asyncio.to_thread(wait_until, lambda: subscriber.metric('viewers{event="main",kind="sse"}') == 300)
         await asyncio.to_thread(cluster.write, *range(2, 41))
         return await asyncio.wait_for(asyncio.gather(*watching), 30)
 
@@ -362,12 +362,12 @@ def test_a_stalled_viewer_is_closed_as_slow_and_holds_up_nobody(new_cluster: New
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect((servers.HOST, subscriber.port))
         stalled.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: subscriber.metric('viewers{kind="sse"}') == 2)
+        wait_until(lambda: subscriber.metric('viewers{event="main",kind="sse"}') == 2)
         cluster.write(*range(1, 300))
         assert len(quick.wait_for("swarm s-299")) == 300
         wait_until(lambda: subscriber.metric("slow_pauses_total") >= 1)
         wait_until(lambda: subscriber.metric("slow_closes_total") == 1)
-        wait_until(lambda: subscriber.metric('viewers{kind="sse"}') == 1)
+        wait_until(lambda: subscriber.metric('viewers{event="main",kind="sse"}') == 1)
 
 
 def test_a_viewer_that_pauses_reads_on_from_the_history(new_cluster: NewCluster, start: Start) -> None:
@@ -378,7 +378,7 @@ def test_a_viewer_that_pauses_reads_on_from_the_history(new_cluster: NewCluster,
         pausing.settimeout(20)
         pausing.connect((servers.HOST, subscriber.port))
         pausing.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: subscriber.metric('viewers{kind="sse"}') == 1)
+        wait_until(lambda: subscriber.metric('viewers{event="main",kind="sse"}') == 1)
         cluster.write(*range(1, 300))
         wait_until(lambda: subscriber.metric("slow_pauses_total") >= 1)
         received = b""
