@@ -73,7 +73,8 @@ class Operator:
 
     def bring_about(self, wanted: Sequence["Wanted"]) -> None:
         """Open and close events as a list wants them, all in one change. Raises EmoStreamError like `open`."""
-        if any(each.state == "open" for each in wanted):
+        opens = any(each.state == "open" for each in wanted)
+        if opens:
             self._refuse_older_processes()
 
         def changed(table: Table) -> Table:
@@ -82,7 +83,8 @@ class Operator:
                     table = tables.closed(table, each.event)
                 else:
                     table = _opened(table, each.event, each.options)
-            return self._with_room(table)
+            # Closing must stay possible, because an event is closed before it is archived.
+            return self._with_room(table) if opens else table
 
         self._change(changed, {each.event: each.state for each in wanted})
 
@@ -101,28 +103,30 @@ class Operator:
         """
         deadline = time.monotonic() + self._timeout_seconds
         store.change(self._client, how)
-        revision = None
+        revision, late = None, list[str]()
         while True:
             if revision is None:
                 seen = store.read(self._client)
-                if not _differing(states, seen.view.table):
-                    revision = seen.revision
-            late = [] if revision is None else self._not_at(revision)
-            if revision is not None and not late:
-                return
+                differing = _differing(states, seen.view.table)
+                revision = None if differing else seen.revision
+            if revision is not None:
+                late = self._not_at(revision)
+                if not late:
+                    return
             if time.monotonic() > deadline:
-                raise self._not_done(states, late)
+                raise self._not_applied(states, late) if late else self._not_done(differing)
             time.sleep(_POLL_SECONDS)
 
-    def _not_done(self, states: Mapping[str, str | None], late: Sequence[str]) -> EmoStreamError:
-        if late:
-            return EmoStreamError(
-                f"{_enumerated(states)}: {', '.join(late)} did not apply the change in {self._timeout_seconds:g} s. It "
-                "stays in force, and they apply it as soon as they follow ZooKeeper again."
-            )
-        states_now = [f"{event} is still {state}" for event, state in _differing(states, self.table()).items()]
+    def _not_applied(self, events: Collection[str], late: Sequence[str]) -> EmoStreamError:
         return EmoStreamError(
-            f"{_enumerated(states_now)} after {self._timeout_seconds:g} s: does an aggregator lead, and do all ingests "
+            f"{_enumerated(events)}: {', '.join(late)} did not apply the change in {self._timeout_seconds:g} s. It "
+            "stays in force, and they apply it as soon as they follow ZooKeeper again."
+        )
+
+    def _not_done(self, differing: Mapping[str, str]) -> EmoStreamError:
+        states = [f"{event} is still {state}" for event, state in differing.items()]
+        return EmoStreamError(
+            f"{_enumerated(states)} after {self._timeout_seconds:g} s: does an aggregator lead, and do all ingests "
             "reach ZooKeeper and Kafka? The change goes on without this command."
         )
 

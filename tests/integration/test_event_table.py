@@ -184,6 +184,14 @@ def test_a_list_is_one_change_and_names_a_few_of_what_is_not_done(connect_to: Co
     assert {each.state for event, each in view.table.items() if event != "old"} == {"opening"}
 
 
+def test_events_are_closed_even_if_they_have_outgrown_the_record(connect_to: Connect) -> None:
+    client = connect_to()
+    operator = Operator(client, KafkaSettings(max_record_bytes=1 << 20), timeout_seconds=1)
+    store.change(client, lambda _: {f"event-{number}": WISH for number in range(2_500)})
+    with pytest.raises(EmoStreamError, match=r"^event-0 is still closing"):
+        operator.bring_about([Wanted("event-0", state="closed")])
+
+
 def test_a_process_that_has_not_applied_a_change_is_named(connect_to: Connect) -> None:
     client = connect_to()
     register(client, "/services/audit/host:8003", url="http://host:8003", events=0)
