@@ -42,16 +42,19 @@ def connect(settings: ZooKeeperSettings) -> KazooClient:
     After that it reconnects by itself for ever; `client.add_listener` tells of each change of state.
     """
     client = new_client(settings)
-    with contextlib.suppress(KazooException, KazooTimeoutError):
+    problem = f"no server answered in {_CONNECT_TIMEOUT_SECONDS} s"
+    try:
         if client.start_async().wait(_CONNECT_TIMEOUT_SECONDS):
-            # A server that goes now fails this.
             client.ensure_path("/")
             return client
+    except (KazooException, KazooTimeoutError) as error:
+        # Such as a server that went as soon as it had answered.
+        problem = repr(error)
     client.stop()
     client.close()
     raise EmoStreamError(
-        f"no ZooKeeper of {','.join(settings.hosts)} answered in {_CONNECT_TIMEOUT_SECONDS} s; is "
-        "zookeeper.service active, and is EMOSTREAM_ZOOKEEPER_HOSTS right?"
+        f"ZooKeeper at {','.join(settings.hosts)} cannot be used ({problem}): is zookeeper.service active, and is "
+        "EMOSTREAM_ZOOKEEPER_HOSTS right?"
     )
 
 

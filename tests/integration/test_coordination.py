@@ -63,7 +63,7 @@ def test_a_server_that_goes_as_soon_as_it_has_answered_is_told_in_a_sentence(
         raise ConnectionLoss
 
     monkeypatch.setattr(KazooClient, "ensure_path", lose)
-    with pytest.raises(EmoStreamError, match=r"is zookeeper\.service active"):
+    with pytest.raises(EmoStreamError, match=r"\(ConnectionLoss\(\)\): is zookeeper\.service active"):
         connect(settings)
 
 
