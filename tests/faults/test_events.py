@@ -2,10 +2,11 @@
 
 import json
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,20 +51,25 @@ def event(pipeline: Pipeline) -> Iterator[str]:
 @contextmanager
 def senders(pipeline: Pipeline, event: str) -> Iterator[list[Future[Sent]]]:
     """Several that react until the event is closed; they have sent a thousand requests when the test goes on."""
-    outcomes = [Sent() for _ in range(SENDERS)]
+    outcomes, is_over = [Sent() for _ in range(SENDERS)], threading.Event()
 
     def sent() -> int:
         return sum(each.accepted + each.unknown for each in outcomes)
 
     with ThreadPoolExecutor() as background:
-        running = [background.submit(react_until_closed, pipeline, event, each) for each in outcomes]
-        wait_until(lambda: sent() >= 1_000 * REACTIONS, 120, sent)
-        yield running
+        running = [background.submit(react_until_closed, pipeline, event, each, is_over) for each in outcomes]
+        try:
+            wait_until(lambda: sent() >= 1_000 * REACTIONS, 120, sent)
+            yield running
+            # Each ends once ingest refuses the event.
+            wait(running, timeout=60)
+        finally:
+            is_over.set()
 
 
-def react_until_closed(pipeline: Pipeline, event: str, sent: Sent) -> Sent:
+def react_until_closed(pipeline: Pipeline, event: str, sent: Sent, is_over: threading.Event) -> Sent:
     body = model.encode([Reaction("u1", "🔥", NOW_MS)] * REACTIONS)
-    while True:
+    while not is_over.is_set():
         try:
             status = post(pipeline.layout.ports.ingest, f"/v1/events/{event}/reactions", body).status
         except NotSentError:
@@ -77,6 +83,7 @@ def react_until_closed(pipeline: Pipeline, event: str, sent: Sent) -> Sent:
         sent.unknown += REACTIONS * (status == 504)
         if status == 503:
             time.sleep(0.05)
+    raise AssertionError("ingest does not say that the event is closed")
 
 
 def no_fault(pipeline: Pipeline, event: str) -> None:
@@ -97,7 +104,7 @@ def aggregator_is_killed(pipeline: Pipeline, event: str) -> None:
     """It is stopped before it can write the end, and then it is killed: the next one ends the event."""
     aggregator = pipeline.part("aggregator").process
     with close_running(pipeline, event, while_stopped="aggregator") as closing:
-        time.sleep(3)
+        wait_until(lambda: json.loads(pipeline.operate("events", "show", event))["state"] == "closing", 60)
         assert not closing.done()
         aggregator.send_signal(signal.SIGKILL)
 
@@ -122,10 +129,14 @@ def close_running(pipeline: Pipeline, event: str, while_stopped: str) -> Iterato
     """A close that runs while a process is stopped. It has ended well when the block is left."""
     process = pipeline.part(while_stopped).process
     process.send_signal(signal.SIGSTOP)
-    with ThreadPoolExecutor() as background:
-        closing = background.submit(pipeline.operate, "events", "close", event, "--timeout", "120")
-        yield closing
-        closing.result()
+    try:
+        with ThreadPoolExecutor() as background:
+            closing = background.submit(pipeline.operate, "events", "close", event, "--timeout", "120")
+            yield closing
+            closing.result()
+    finally:
+        # If the block failed, it is the same process.
+        process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("close", [no_fault, ingest_is_killed, aggregator_is_killed, zookeeper_is_away])
