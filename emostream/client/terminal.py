@@ -52,6 +52,8 @@ async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> Sequence[st
             return []
         if response.refused_event == event and response.status == HTTPStatus.NOT_FOUND:
             raise NoEventError(event)
+        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise EmoStreamError(f"{ingest_url} gives no palette now: {response.reason}")
         return model.decode(response.body, model.Palette).emoji
     except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(

@@ -49,6 +49,11 @@ def test_an_event_that_is_not_there_is_told_from_an_ingest_that_is_not() -> None
         fetch("final", "404 Not Found", "<h1>Not Found</h1>")
 
 
+def test_the_reason_is_told_for_which_there_is_no_palette_yet() -> None:
+    with pytest.raises(EmoStreamError, match=r"gives no palette now: The event final is being opened\.$"):
+        fetch("final", "503 Service Unavailable", '{"detail": "The event final is being opened.", "event": "final"}')
+
+
 @pytest.mark.parametrize("event", ["Final", "a" * 49, "-final", "a/b", ""])
 def test_what_is_no_id_of_an_event_is_refused_before_anybody_is_asked(event: str) -> None:
     refused = CliRunner().invoke(cli.main, ["client", "--json", "--event", event])
