@@ -58,7 +58,7 @@ help: ## Say what there is
 	@echo '  FAULTS=25         how many; they are always those of SEED=1'
 	@echo
 	@echo 'Settings of make test-upgrade:'
-	@echo '  BEFORE=v1         the revision that runs before the upgrade'
+	@echo '  BEFORE=HEAD~1     the revision that runs before the upgrade: a tag, a branch or a commit'
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
 	$(set_up) demo
