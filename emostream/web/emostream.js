@@ -61,6 +61,8 @@ const MAX_SENDS_OF_A_REACTION = 4;
 const MIN_RESEND_MS = 500;
 // At most this many subscribers are avoided. Past that, the one that failed first is allowed again.
 const MAX_EXCLUDED = 8;
+// Any other text is never part of a path: browsers take `/v1/events/..` for `/v1`, where `main` is.
+const EVENT_ID = /^[a-z0-9][a-z0-9-]{0,47}$/;
 // The code with which a subscriber closes a WebSocket when the event has ended and the viewer has seen all of it.
 const CLOSE_ENDED = 4410;
 
@@ -182,11 +184,11 @@ export class EmoStream extends EventTarget {
   }
 
   /**
-   * The emoji that may be sent. Rejects if ingest does not answer, or if the event is closed.
+   * The emoji that may be sent. Rejects if ingest does not answer, or if the event is closed or does not exist.
    * @returns {Promise<string[]>}
    */
   async palette() {
-    return (await this.#getJson(`${await this.#ingest()}${this.#path}/palette`)).emoji;
+    return (await this.#getJson(`${await this.#ingest()}/palette`)).emoji;
   }
 
   /**
@@ -377,12 +379,16 @@ export class EmoStream extends EventTarget {
   }
 
   async #send(reaction) {
-    const ingestUrl = await this.#ingest().catch(() => null);
-    if (ingestUrl === null) return refused("the registry does not say where to send it");
+    let ingestUrl;
+    try {
+      ingestUrl = await this.#ingest();
+    } catch (error) {
+      return refused(error instanceof Over ? error.message : "the registry does not say where to send it");
+    }
     for (let sends = 1; ; sends += 1) {
       let answer;
       try {
-        answer = await ask(`${ingestUrl}${this.#path}/reactions`, { post: reaction });
+        answer = await ask(`${ingestUrl}/reactions`, { post: reaction });
       } catch {
         return unknown("no answer came");
       }
@@ -394,13 +400,14 @@ export class EmoStream extends EventTarget {
     }
   }
 
-  /** The path that each service has for the event. */
-  get #path() {
-    return this.#event === "main" ? "/v1" : `/v1/events/${encodeURIComponent(this.#event)}`;
-  }
-
+  /**
+   * The address of the event at ingest. Rejects with Over if there cannot be such an event, and with another error if
+   * the registry does not answer.
+   */
   async #ingest() {
-    return this.#ingestUrl ?? (await this.config()).ingest_url;
+    if (!EVENT_ID.test(this.#event)) throw new Over("stopped", `There is no event ${this.#event}.`);
+    const ingestUrl = this.#ingestUrl ?? (await this.config()).ingest_url;
+    return this.#event === "main" ? `${ingestUrl}/v1` : `${ingestUrl}/v1/events/${this.#event}`;
   }
 
   async #getJson(url) {

@@ -138,11 +138,13 @@ def test_an_address_of_no_open_event_says_so_and_offers_the_others(browser: Brow
     assert total_of(browser, "🔥") == 3
     choose(browser, "The talent show")
     wait_live(browser, "show")
-    open_event(browser, pipeline, "#Nobody%20knows")
-    browser.wait_until(lambda: is_open(browser))
-    assert browser.text("#events-note") == "There is no event Nobody%20knows."
-    assert browser.text("#connection-text") == "There is no event Nobody%20knows."
-    browser.wait_until(lambda: texts(browser, "#events b") == ["Main", "The talent show"])
+    for event in ("Nobody%20knows", ".."):
+        open_event(browser, pipeline, f"#{event}")
+        browser.wait_until(lambda: is_open(browser))
+        assert browser.text("#events-note") == f"There is no event {event}."
+        assert browser.text("#connection-text") == f"There is no event {event}."
+        browser.wait_until(lambda: texts(browser, "#events b") == ["Main", "The talent show"])
+        assert texts(browser, "#palette button") == []
 
 
 @pytest.mark.usefixtures("events")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from emostream.model import MAX_EVENT_CHARACTERS
 from emostream_lab.machine.chromium import Browser
 
 
@@ -121,12 +122,13 @@ def test_a_reaction_is_sent_again_only_when_it_was_not_taken_for_certain(
 
 
 def test_an_event_has_paths_of_its_own(modules: Browser) -> None:
+    longest = "a" * MAX_EVENT_CHARACTERS
     found = modules.run(
         PLAY
         + """
         const { EmoStream } = await import("/emostream.js");
         const options = { registryUrl: "http://registry", ingestUrl: "http://ingest" };
-        const streams = ["main", "final", "a/../b"].map((event) => new EmoStream({ ...options, event }));
+        const streams = args[1].map((event) => new EmoStream({ ...options, event }));
         return play(args[0], async () => {
           for (const stream of streams) await stream.palette();
           for (const stream of streams) await stream.react("🔥");
@@ -134,14 +136,35 @@ def test_an_event_has_paths_of_its_own(modules: Browser) -> None:
         });
         """,
         [[200, '{"emoji":["🔥"]}']] * 3 + [[202, "{}"]] * 3 + [[200, '{"events":[{"event":"main"}]}']],
+        ["main", "final", longest],
     )
-    paths = ["http://ingest/v1", "http://ingest/v1/events/final", "http://ingest/v1/events/a%2F..%2Fb"]
+    paths = ["http://ingest/v1", "http://ingest/v1/events/final", f"http://ingest/v1/events/{longest}"]
     assert [url for url, _ in found["requests"]] == [
         *(f"{path}/palette" for path in paths),
         *(f"{path}/reactions" for path in paths),
         "http://registry/v1/events",
     ]
     assert found["result"] == [{"event": "main"}]
+
+
+@pytest.mark.parametrize(
+    "event", ["", ".", "..", "%2e%2e", "a/../b", "-a", "Final", "final\n", "a" * (MAX_EVENT_CHARACTERS + 1)]
+)
+def test_what_is_no_id_of_an_event_is_in_no_path(modules: Browser, event: str) -> None:
+    found = modules.run(
+        PLAY
+        + """
+        const { EmoStream } = await import("/emostream.js");
+        const stream = new EmoStream({ ingestUrl: "http://ingest", event: args[1] });
+        return play(args[0], async () => {
+          const { outcome, reason } = await stream.react("🔥");
+          return [outcome, reason, await stream.palette().catch((error) => error.message)];
+        });
+        """,
+        [[202, "{}"], [200, '{"emoji":["🔥"]}']],
+        event,
+    )
+    assert found == {"result": ["refused", *[f"There is no event {event}."] * 2], "requests": []}
 
 
 def event(kind: str, message: dict[str, Any]) -> str:
