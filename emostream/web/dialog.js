@@ -4,7 +4,7 @@ export class LiveDialog {
   #everyMs;
   #ask;
   #show;
-  #timer = 0;
+  #openings = 0;
 
   /**
    * @param {HTMLDialogElement} dialog
@@ -18,27 +18,34 @@ export class LiveDialog {
     this.#ask = ask;
     this.#show = show;
     if (!dialog.showModal) actAsModal(dialog);
-    dialog.addEventListener("close", () => clearTimeout(this.#timer));
   }
 
   open() {
     if (this.#dialog.open) return;
     this.#dialog.showModal();
-    this.#poll();
+    this.#openings += 1;
+    this.#poll(this.#openings);
   }
 
   close() {
     this.#dialog.close();
   }
 
-  async #poll() {
+  /** Ask again and again until this opening of the dialog is over. An answer that comes after that is dropped. */
+  async #poll(opening) {
+    const isOver = () => !this.#dialog.open || opening !== this.#openings;
     try {
-      this.#show(await this.#ask());
+      const answer = await this.#ask();
+      if (isOver()) return;
+      this.#show(answer);
       this.#dialog.dataset.stale = "no";
     } catch {
+      if (isOver()) return;
       this.#dialog.dataset.stale = "yes";
     }
-    if (this.#dialog.open) this.#timer = setTimeout(() => this.#poll(), this.#everyMs);
+    setTimeout(() => {
+      if (!isOver()) this.#poll(opening);
+    }, this.#everyMs);
   }
 }
 

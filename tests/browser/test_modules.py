@@ -506,6 +506,61 @@ def test_the_chooser_keeps_its_order_and_the_focus_while_events_come_and_go(modu
     assert (found["current"], found["note"]) == ("#final", True)
 
 
+def test_a_dialog_that_is_opened_again_asks_once_at_a_time(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { LiveDialog } = await import("/dialog.js");
+        document.body.innerHTML = "<dialog><button>x</button></dialog>";
+        const real = setTimeout;
+        let timers = [];
+        globalThis.setTimeout = (run) => timers.push(run);
+        const settled = () => new Promise((resolve) => real(resolve, 20));
+        const asked = [];
+        const shown = [];
+        const looks = [];
+        const ask = () => new Promise((resolve) => asked.push(resolve));
+        const live = new LiveDialog(document.querySelector("dialog"), 1_000, ask, (answer) => shown.push(answer));
+        const answerAll = async () => {
+          for (const [index, answer] of asked.entries()) answer(index + 1);
+          await settled();
+        };
+        const waitUntilNext = async () => {
+          const due = timers;
+          timers = [];
+          for (const run of due) run();
+          await settled();
+          looks.push([asked.length, [...shown]]);
+        };
+        try {
+          live.open();
+          for (let time = 0; time < 2; time += 1) {
+            live.close();
+            live.open();
+          }
+          await answerAll();
+          await waitUntilNext();
+          await answerAll();
+          live.close();
+          live.open();
+          await answerAll();
+          await waitUntilNext();
+          live.close();
+          await answerAll();
+          await waitUntilNext();
+          return looks;
+        } finally {
+          globalThis.setTimeout = real;
+          document.body.innerHTML = "";
+        }
+        """
+    )
+    assert found == [
+        [4, [3]],  # three openings, of which the last one goes on
+        [6, [3, 4, 5]],  # it asked again, and was opened once more
+        [6, [3, 4, 5]],  # it is closed
+    ]
+
+
 HERE = {"tappedAt": 1000, "answeredAt": 1030, "seenAt": 2500}
 THERE = {
     "recorded": 1010,
