@@ -232,7 +232,7 @@ class _Palette(msgspec.Struct):
 
 
 def keep(viewer: Viewer) -> None:
-    """Keep a viewer watching until its event ends."""
+    """Keep a viewer watching until it stops for good."""
     while (away_seconds := viewer.hold(gevent.sleep)) is not None:
         gevent.sleep(away_seconds)
 

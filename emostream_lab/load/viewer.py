@@ -6,8 +6,9 @@ This module has the sockets and the clock. The protocol and its checks are in em
 import socket
 from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
-from emostream.client.errors import NoAnswerError, StreamLostError
+from emostream.client.errors import NoAnswerError, NoEventError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
@@ -15,8 +16,11 @@ from emostream.client.watcher import Continuity
 from emostream.model import Reset, Swarm, ViewerMessage
 from emostream_lab.account.tally import Spectator
 from emostream_lab.load.http import READ_BYTES, Endpoint, connect
-from emostream_lab.load.record import Record
 from emostream_lab.load.run import now_seconds
+
+if TYPE_CHECKING:
+    # Importing Locust patches the standard library.
+    from emostream_lab.load.record import Record
 
 # A slow viewer does not read for this long. Its receive buffer is small, so that data piles up at the server.
 _SLOW_SECONDS = 40.0
@@ -36,7 +40,7 @@ class Viewer:
     """
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
-        self, kind: Kind, name: str, *, event: str, registry: Endpoint, record: Record, on_swarm: OnSwarm
+        self, kind: Kind, name: str, *, event: str, registry: Endpoint, record: "Record", on_swarm: OnSwarm
     ) -> None:
         self._draw = Random(name)  # noqa: S311 (no secret)
         self.session = Session(name, kind, self._draw.random, event)
@@ -48,14 +52,18 @@ class Viewer:
         self._on_swarm = on_swarm
 
     def hold(self, pause: Pause) -> float | None:
-        """Run one connection, and return the seconds to stay away after it, or None if the event has ended.
+        """Run one connection, and return the seconds to stay away after it, or None to stop for good.
 
-        A slow viewer calls `pause` to wait.
+        It stops if the event has ended. It also stops if there is no such event, which is a failure of the run. A slow
+        viewer calls `pause` to wait.
         """
         started = now_seconds()
         try:
             assignment = self.session.assigned(self._ask_registry())
             self._watch(self.session.stream(assignment), started, pause)
+        except NoEventError as error:
+            self._record.failed("STREAM", self._entry, str(error))
+            return None
         except StreamLostError as loss:
             if not self.spectator.is_slow:
                 self._record.failed("STREAM", self._entry, loss.reason)
