@@ -95,8 +95,8 @@ class Connection:
         assert self._has_ended.wait(seconds), self.seen()
 
 
-def get(port: int, target: str, **more: Any) -> Connection:
-    """A request whose answer is short."""
-    with Connection(port, target, **more) as connection:
+def get(port: int, target: str, *, headers: tuple[str, ...] = (), **more: Any) -> Connection:
+    """A request whose answer is short. The server closes the connection after it."""
+    with Connection(port, target, headers=("Connection: close", *headers), **more) as connection:
         connection.wait_end()
     return connection
