@@ -70,7 +70,8 @@ def test_a_tier_listens_at_a_name_and_at_an_ipv6_address(tier: str, admin_host: 
             assert status(host, port, "/readyz") == 503
             assert status(host, port, "/metrics") == 404
     finally:
-        process.stop()
+        # One that looks for a server hears of it late.
+        process.stop(timeout_seconds=1)
 
 
 def test_a_subscriber_tells_its_metrics_while_its_event_loop_is_busy(tmp_path: Path) -> None:
