@@ -119,7 +119,7 @@ test-unit: ## Test the pure parts, in seconds
 
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
-	$(system_python) -m pytest --quiet $(side_by_side) tests/integration
+	$(system_python) -m pytest --quiet -m 'not faults' $(side_by_side) tests/integration
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
@@ -127,11 +127,11 @@ test-browser: ## Test the page in headless Chromium, on the real pipeline
 
 test-system: ## The integration and the browser tests, side by side
 	$(set_up) browser
-	$(system_python) -m pytest --quiet --durations 10 $(side_by_side) tests/integration tests/browser
+	$(system_python) -m pytest --quiet --durations 10 -m 'not faults' $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test
-	$(BIN)/python -m pytest --quiet tests/faults
+	$(BIN)/python -m pytest --quiet --durations 10 -m faults tests/faults tests/integration
 
 test-upgrade: ## Upgrade a running system from BEFORE=REVISION to this checkout, process by process
 	$(set_up) test

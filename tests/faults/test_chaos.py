@@ -13,6 +13,7 @@ SEED = 1
 FAULTS = int(os.environ.get("FAULTS", "25"))
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 @pytest.mark.timeout(1_200)
 def test_each_accepted_reaction_is_counted_once_and_seen_by_all_whatever_breaks(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.integration.asking import post
 from tests.integration.viewers import Connection, wait_until
 from tests.pipeline import Pipeline
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.timeout(600)]
 
 SENDERS = 8
 REACTIONS = 20

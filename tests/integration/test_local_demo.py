@@ -82,6 +82,7 @@ class Killer(threading.Thread):
         return row["state"] == "ready" and row["pid"] != old_pid
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(1_200)
 def test_each_accepted_reaction_is_counted_once_while_every_tier_is_killed(
     layout: Layout, capsys: pytest.CaptureFixture[str]

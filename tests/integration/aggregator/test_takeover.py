@@ -23,6 +23,7 @@ from tests.integration.viewers import wait_until
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 
+@pytest.mark.faults
 def test_it_is_killed_at_any_moment_and_every_reaction_is_counted_once(log: Log, start: Start) -> None:
     for life in range(3):
         aggregator = start()
