@@ -28,7 +28,7 @@ from emostream.aggregator.preparation import Preparation, in_background
 from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
-from emostream.events.labels import EventCounter
+from emostream.events.labels import EventCounter, open_streams
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.model import MAIN, REACTIONS_TOPIC, Swarm
@@ -195,7 +195,7 @@ class _Writer:
         self.is_writing = threading.Lock()
         self.failure: Exception | None = None
         self._counted = EventCounter(metrics.REACTIONS, settings.max_event_labels)
-        self._counted.follow(_open_streams(last))
+        self._counted.follow(open_streams(last.parts))
         metrics.SEQUENCE.set(last.sequence)
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -246,11 +246,7 @@ class _Writer:
         for event, part in swarm.parts.items():
             if part.counts:
                 self._counted.inc(event, sum(part.counts.values()))
-        self._counted.follow(_open_streams(swarm))
-
-
-def _open_streams(swarm: Swarm) -> dict[str, str]:
-    return {event: part.stream for event, part in swarm.parts.items() if not part.ended}
+        self._counted.follow(open_streams(swarm.parts))
 
 
 def _report(swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter
 
-from emostream.model import MAIN
+from emostream.model import MAIN, EventPart
 
 OTHER = "_other"
 """The label that sums all other events. No id of an event begins with `_`."""
+
+
+def open_streams(parts: Mapping[str, EventPart]) -> dict[str, str]:
+    """Return the open events of a record, each with its stream."""
+    return {event: part.stream for event, part in parts.items() if not part.ended}
 
 
 class EventLabels:

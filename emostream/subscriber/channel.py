@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from functools import partial
 
-from emostream.events.labels import OTHER, EventLabels
+from emostream.events.labels import OTHER, EventLabels, open_streams
 from emostream.model import MAIN, Counts, End, EventPart, Window
 from emostream.subscriber import frames, metrics
 from emostream.subscriber.audience import Audience
@@ -67,7 +67,7 @@ class ViewersByEvent:
     def follow(self, parts: Mapping[str, EventPart]) -> None:
         """Take the events of the newest record."""
         before = self._labels.named
-        self._labels.follow({event: part.stream for event, part in parts.items() if not part.ended})
+        self._labels.follow(open_streams(parts))
         for kind, name in enumerate(frames.KINDS):
             for event in before - self._labels.named:
                 metrics.VIEWERS.remove(name, event)
