@@ -4,8 +4,8 @@ Nothing is collected while nobody looks. However many do, each process is asked 
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -19,6 +19,16 @@ _FRESH_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _OK = 200
 _MAX_CONNECTIONS = 32
+# A swarm comes every other second, so a rate over a shorter time would jump between zero and one.
+_RATE_OVER_SECONDS = 10.0
+
+_COUNTED = {
+    "ingest": "emostream_ingest_reactions_accepted_total",
+    "aggregator": "emostream_aggregator_swarms_total",
+    "publisher": "emostream_publisher_relayed_swarms_total",
+    "subscriber": "emostream_subscriber_deliveries_total",
+}
+"""For each tier, the counter whose growth is its rate."""
 
 
 class RegisteredProcess(msgspec.Struct, frozen=True):
@@ -40,6 +50,14 @@ class LiveProcess(RegisteredProcess, frozen=True):
     ready: bool
     reason: str
     metrics: dict[str, float]
+    per_second: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            description="In the last ten seconds: reactions that an ingest accepted, swarms that an aggregator wrote "
+            "or a publisher relayed, deliveries of a subscriber.",
+        ),
+    ]
 
 
 StaleSince = Annotated[
@@ -77,18 +95,72 @@ class OnceASecond(Generic[T]):
         return await asyncio.shield(self._newest)
 
 
+class Rate:
+    """How fast a counter grows in the last ten seconds, over all its series. Pure.
+
+    The sum of the series falls when a series goes, as that of an event does when the event closes. So the growth of
+    each series is added up. A series that fell is that of a process that started again at zero.
+    """
+
+    def __init__(self) -> None:
+        self._series: Mapping[str, float] | None = None
+        self._growth = 0.0
+        # The growth since the first look, at each look of the last ten seconds.
+        self._looks: deque[tuple[float, float]] = deque()
+
+    def take(self, now_seconds: float, series: Mapping[str, float]) -> None:
+        """Take the series as they are now."""
+        if (before := self._series) is not None:
+            for name, value in series.items():
+                known = before.get(name, 0.0)
+                self._growth += value - known if value >= known else value
+        self._series = series
+        self._looks.append((now_seconds, self._growth))
+
+    def per_second(self, now_seconds: float) -> float:
+        """Return the rate; zero until there are two looks."""
+        while self._looks and now_seconds - self._looks[0][0] > _RATE_OVER_SECONDS:
+            self._looks.popleft()
+        if len(self._looks) <= 1:
+            return 0.0
+        (began, first), (ended, last) = self._looks[0], self._looks[-1]
+        return (last - first) / (ended - began)
+
+
 class Collector:
     """Looks at all the processes that `registered` names at that moment. To be used on one event loop."""
 
     def __init__(self, registered: Callable[[], Sequence[RegisteredProcess]]) -> None:
         self._registered = registered
         self._newest = OnceASecond(self._collect)
+        # One for each process that was registered at the last look.
+        self._rates: dict[tuple[str, str], Rate] = {}
 
     async def look(self) -> list[LiveProcess]:
         return await self._newest.get()
 
     async def _collect(self) -> list[LiveProcess]:
-        return await of_each(self._registered(), _look_at)
+        processes = self._registered()
+        self._rates = {key: self._rates.get(key) or Rate() for key in map(_key, processes)}
+        return await of_each(processes, self._look_at)
+
+    async def _look_at(self, process: RegisteredProcess) -> LiveProcess:
+        is_ready, reason, series = await _state_of(process)
+        now, rate = asyncio.get_running_loop().time(), self._rates[_key(process)]
+        if series is not None:
+            rate.take(now, _of_name(series, _COUNTED.get(process.tier, "")))
+        metrics = figures(series or {})
+        return LiveProcess(
+            **msgspec.structs.asdict(process),
+            ready=is_ready,
+            reason=reason,
+            metrics=metrics,
+            per_second=rate.per_second(now),
+        )
+
+
+def _key(process: RegisteredProcess) -> tuple[str, str]:
+    return process.tier, process.name
 
 
 async def of_each(
@@ -109,27 +181,42 @@ async def ask(process: RegisteredProcess, path: str) -> Response:
     return await fetch(f"{process.admin_url}{path}", _ANSWER_TIMEOUT_SECONDS)
 
 
-async def _look_at(process: RegisteredProcess) -> LiveProcess:
-    known = msgspec.structs.asdict(process)
+async def _state_of(process: RegisteredProcess) -> tuple[bool, str, dict[str, float] | None]:
+    """Return whether a process is ready, the reason if not, and its series, or None if they cannot be read."""
     try:
         readyz = await ask(process, "/readyz")
         metrics = await ask(process, "/metrics")
     except (NoAnswerError, ValueError):
-        return LiveProcess(**known, ready=False, reason="it does not answer", metrics={})
+        return False, "it does not answer", None
     is_ready = readyz.status == _OK
     reason = "" if is_ready else readyz.reason
     try:
-        return LiveProcess(**known, ready=is_ready, reason=reason, metrics=figures(metrics.body.decode()))
+        return is_ready, reason, series_of(metrics.body.decode())
     except ValueError:
-        return LiveProcess(**known, ready=is_ready, reason=reason or "its /metrics cannot be read", metrics={})
+        return is_ready, reason or "its /metrics cannot be read", None
 
 
-def figures(exposition: str) -> dict[str, float]:
-    """Our metrics in Prometheus' text format, each summed over its labels; of a histogram its count and sum alone."""
-    sums: defaultdict[str, float] = defaultdict(float)
+def series_of(exposition: str) -> dict[str, float]:
+    """Our series in Prometheus' text format; of a histogram its count and sum alone."""
+    found = {}
     for line in exposition.splitlines():
         series, _, value = line.rpartition(" ")
-        name = series.partition("{")[0]
-        if name.startswith("emostream_") and not name.endswith(("_bucket", "_created")):
-            sums[name] += float(value)
+        if series.startswith("emostream_") and not _name_of(series).endswith(("_bucket", "_created")):
+            found[series] = float(value)
+    return found
+
+
+def figures(series: Mapping[str, float]) -> dict[str, float]:
+    """Each metric, summed over its labels."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for each, value in series.items():
+        sums[_name_of(each)] += value
     return dict(sums)
+
+
+def _of_name(series: Mapping[str, float], name: str) -> dict[str, float]:
+    return {each: value for each, value in series.items() if _name_of(each) == name}
+
+
+def _name_of(series: str) -> str:
+    return series.partition("{")[0]

@@ -6,31 +6,23 @@ import { PipelineMap } from "./map.js";
 const POLL_EVERY_MS = 1_000;
 // A process that is no longer registered is shown as gone for this long, so that the user sees the change.
 const GONE_SHOWN_MS = 20_000;
-// A swarm comes every other second, so a rate over a shorter time would jump between zero and one.
-const RATE_OVER_MS = 10_000;
 const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
-/** For each tier, the counter whose growth gives its events per second. */
-const EVENTS = {
-  ingest: "emostream_ingest_reactions_accepted_total",
-  aggregator: "emostream_aggregator_swarms_total",
-  publisher: "emostream_publisher_relayed_swarms_total",
-  subscriber: "emostream_subscriber_deliveries_total",
-};
+const WITH_RATE = ["ingest", "aggregator", "publisher", "subscriber"];
 
 /**
  * @typedef {{tier: string, name: string, cluster: string, url: string, state: "ready"|"troubled"|"gone", reason: string,
  *            leader: boolean, clients: number, capacity: number, perSecond: number}} Process
  */
 
-/** Turns the registry's successive answers into processes with their rates. Pure: the time is an argument. */
+/** Turns the registry's successive answers into processes, also those that have just gone. Pure: the time is an argument. */
 export class Observations {
   #last = new Map();
 
   /** @param {object[]} processes of GET /v1/topology/live  @param {number} now in ms  @returns {Process[]} */
   add(processes, now) {
     const registered = new Map(processes.map((process) => [`${process.tier}/${process.name}`, process]));
-    for (const [key, process] of registered) this.#last.set(key, this.#observe(this.#last.get(key), process, now));
+    for (const [key, process] of registered) this.#last.set(key, { process: observed(process), seenAt: now });
     for (const [key, { process, seenAt }] of this.#last) {
       if (registered.has(key)) continue;
       if (now - seenAt > GONE_SHOWN_MS) this.#last.delete(key);
@@ -38,37 +30,11 @@ export class Observations {
     }
     return [...this.#last.values()].map(({ process }) => process).sort(byTierAndName);
   }
-
-  #observe(last, { tier, name, metrics, ready, reason, ...rest }, now) {
-    const events = metrics[EVENTS[tier]] ?? null;
-    const samples = events === null ? (last?.samples ?? []) : withSample(last?.samples ?? [], { at: now, events });
-    const process = {
-      cluster: "",
-      leader: false,
-      clients: 0,
-      capacity: 0,
-      ...rest,
-      tier,
-      name,
-      metrics,
-      state: ready ? "ready" : "troubled",
-      reason,
-      perSecond: rateOf(samples),
-    };
-    return { process, samples, seenAt: now };
-  }
 }
 
-/** Add a sample and drop old ones. If the counter fell, the process has restarted, and only the new sample is kept. */
-function withSample(samples, sample) {
-  if (sample.events < samples[samples.length - 1]?.events) return [sample];
-  return [...samples.filter(({ at }) => sample.at - at <= RATE_OVER_MS), sample];
-}
-
-function rateOf(samples) {
-  if (samples.length < 2) return 0;
-  const [first, last] = [samples[0], samples[samples.length - 1]];
-  return ((last.events - first.events) * 1000) / (last.at - first.at);
+function observed({ ready, per_second, ...rest }) {
+  const state = ready ? "ready" : "troubled";
+  return { cluster: "", leader: false, clients: 0, capacity: 0, ...rest, state, perSecond: per_second };
 }
 
 const TIERS = ["registry", "ingest", "aggregator", "publisher", "subscriber", "audit"];
@@ -150,7 +116,7 @@ function newRow(process) {
   const label = cluster && !name.startsWith(cluster) ? `${tier} ${cluster}/${name}` : `${tier} ${name}`;
   const viewers = tier === "subscriber" ? `${format.format(clients)} of ${format.format(capacity)}` : "";
   const told = `${state}${leader ? ", leads" : ""}${reason ? `: ${reason}` : ""}`;
-  for (const text of [label, told, viewers, tier in EVENTS ? format.format(perSecond) : "", url]) {
+  for (const text of [label, told, viewers, WITH_RATE.includes(tier) ? format.format(perSecond) : "", url]) {
     row.insertCell().textContent = text;
   }
   return row;

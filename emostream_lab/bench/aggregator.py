@@ -154,7 +154,7 @@ def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, byte
 def _batch_seconds(running: RunningTiers) -> tuple[float, int]:
     """Return the total seconds of all batches so far, commits included, and their number."""
     answer = asyncio.run(fetch(f"http://{HOST}:{running.layout.ports.aggregator}/metrics", _TIMEOUT_SECONDS))
-    figures = live.figures(answer.body.decode())
+    figures = live.figures(live.series_of(answer.body.decode()))
     return figures["emostream_aggregator_batch_seconds_sum"], int(figures["emostream_aggregator_batch_seconds_count"])
 
 
