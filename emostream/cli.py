@@ -12,7 +12,7 @@ import click
 
 from emostream import config
 from emostream.errors import ConfigurationError, EmoStreamError
-from emostream.model import MAIN
+from emostream.model import MAIN, check_event_id
 from emostream.runtime import logs, output, process
 
 
@@ -150,10 +150,17 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
         sys.exit(1)
 
 
+def _event_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    check_event_id(value)
+    return value
+
+
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
-@click.option("--event", default=MAIN, help="The event to react to; nobody else may do so meanwhile.")
+@click.option(
+    "--event", default=MAIN, callback=_event_id, help="The event to react to; nobody else may do so meanwhile."
+)
 @click.option("--subscribers", type=click.IntRange(1), required=True, help="How many subscribers there should be.")
 @click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
 def verify(
@@ -345,15 +352,12 @@ def audit(host: str | None, port: int | None) -> None:
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
 @click.option("--user-id", default=None, help="Your user id; a unique one by default.")
-@click.option("--event", default=MAIN, show_default=True, help="The event to watch, until it ends.")
+@click.option("--event", default=MAIN, show_default=True, callback=_event_id, help="The event to watch, until it ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as one line of JSON instead; send nothing.")
 def client(registry_url: str | None, ingest_url: str | None, user_id: str | None, event: str, as_json: bool) -> None:
     """Watch the swarms of an event in the terminal, and react by key."""
     settings = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
     config.check("client")
     from emostream.client import terminal  # noqa: PLC0415
-    from emostream.events import table  # noqa: PLC0415
 
-    if event != MAIN:
-        table.check_id(event)
     sys.exit(terminal.run(settings, user_id, event, as_json=as_json))

@@ -4,13 +4,15 @@ Times are integer milliseconds since the epoch, UTC. A reader ignores fields tha
 The descriptions of fields are for the OpenAPI documents.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
-from urllib.parse import quote
 
 import msgspec
+
+from emostream.errors import EmoStreamError
 
 # The Kafka topics. Each cluster has one more topic, which has the cluster's name.
 REACTIONS_TOPIC = "reactions"
@@ -55,9 +57,27 @@ Counts = dict[str, int]
 Url = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri"})]
 
 
+def is_event_id(text: str) -> bool:
+    """Return whether an event can have this id. `main` is one."""
+    return re.fullmatch(EVENT_PATTERN, text, re.ASCII) is not None
+
+
+def check_event_id(text: str) -> None:
+    """Raise EmoStreamError if no event can have this id."""
+    if not is_event_id(text):
+        raise EmoStreamError(
+            f"{text!r} is no id of an event: it has 1 to {MAX_EVENT_CHARACTERS} of a-z, 0-9 and -, and does not begin "
+            "with -."
+        )
+
+
 def event_path(event: str) -> str:
-    """Return the path that each service has for an event. That of `main` is also the one of older services."""
-    return "/v1" if event == MAIN else f"/v1/events/{quote(event, safe='')}"
+    """Return the path that each service has for an event. That of `main` is also the one of older services.
+
+    Raises EmoStreamError if this is no id of an event: it could name another path.
+    """
+    check_event_id(event)
+    return "/v1" if event == MAIN else f"/v1/events/{event}"
 
 
 class Reaction(msgspec.Struct, frozen=True):

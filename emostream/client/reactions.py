@@ -22,6 +22,7 @@ class ReactionSender:
     """
 
     def __init__(self, ingest_url: str, max_connections: int = 8, *, event: str = model.MAIN) -> None:
+        """Raises EmoStreamError if `event` is no id of an event."""
         self._address = Address.of(f"{ingest_url}{model.event_path(event)}/reactions")
         self._turns = asyncio.Semaphore(max_connections)
         self._idle: list[HttpConnection] = []

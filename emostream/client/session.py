@@ -26,6 +26,8 @@ class Session:
     """The state of one viewer of an event. `draw` returns uniform random numbers from 0 to 1."""
 
     def __init__(self, user_id: str, kind: Kind, draw: Callable[[], float], event: str = model.MAIN) -> None:
+        """Raises EmoStreamError if `event` is no id of an event."""
+        model.check_event_id(event)
         self.watcher = Watcher()
         self.assignment: model.Assignment | None = None
         """The subscriber of the current connection. None until the registry has answered."""

@@ -70,6 +70,7 @@ class Viewer:
         on_state: Callable[[ViewerState], object] = _ignore,
         protocol: Kind = "sse",
     ) -> None:
+        """Raises EmoStreamError if `event` is no id of an event."""
         self.state: ViewerState = Connecting()
         self._assignments = Address.of(f"{registry_url}/v1/assignments")
         self._session = Session(user_id, protocol, random.random, event)

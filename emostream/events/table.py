@@ -3,7 +3,6 @@
 `main` is not in the table. It always exists and is always open.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ import msgspec
 
 from emostream import model
 from emostream.errors import EmoStreamError
-from emostream.model import EVENT_PATTERN, MAIN, MAX_EVENT_CHARACTERS, new_stream_id
+from emostream.model import MAIN, MAX_EVENT_CHARACTERS, new_stream_id
 
 MAX_TITLE_CHARACTERS = 100
 MAX_PALETTE = 64
@@ -77,11 +76,7 @@ def check_id(event: str) -> None:
     """Check the id of an event other than `main`. Raises EmoStreamError."""
     if event == MAIN:
         raise EmoStreamError(f"{MAIN} always exists and is always open: it cannot be opened, closed or archived.")
-    if not re.fullmatch(EVENT_PATTERN, event, re.ASCII):
-        raise EmoStreamError(
-            f"{event!r} is no id of an event: it has 1 to {MAX_EVENT_CHARACTERS} of a-z, 0-9 and -, and does not begin "
-            "with -."
-        )
+    model.check_event_id(event)
 
 
 def opened(table: Table, event: str, requested: Definition, now_ms: int) -> Table:

@@ -1,6 +1,5 @@
 """Decides which events take reactions, and confirms that a closed one takes no more. Pure: no input or output."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 from emostream.events.steps import Seen
 from emostream.events.table import Definition, Table
-from emostream.model import EVENT_PATTERN, MAX_EVENT_CHARACTERS
+from emostream.model import MAX_EVENT_CHARACTERS, is_event_id
 
 
 class Refusal(NamedTuple):
@@ -43,7 +42,7 @@ class Events:
 
         Without ZooKeeper, the events that were open stay open, and no well-formed id is said to be unknown.
         """
-        if not re.fullmatch(EVENT_PATTERN, event, re.ASCII):
+        if not is_event_id(event):
             return Refusal(HTTPStatus.NOT_FOUND, f"{event[: MAX_EVENT_CHARACTERS + 1]!r} is no id of an event.")
         known = self.table.get(event)
         if known is None and self.is_current and self.is_registered:

@@ -6,11 +6,10 @@ aggregator uses this module. The tests run both on the records of `emostream_lab
 
 import functools
 import json
-import re
 import unicodedata
 from typing import Any
 
-from emostream.model import EVENT_PATTERN, MAIN
+from emostream.model import MAIN, is_event_id
 
 MAX_EMOJI_CHARACTERS = 16
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -(2**63), 2**63 - 1
@@ -45,7 +44,7 @@ def _is_reaction(item: Any) -> bool:
     # In Python, a bool is an instance of int, so the type is compared exactly.
     is_timed = type(timestamp) is int and _MIN_TIMESTAMP <= timestamp <= _MAX_TIMESTAMP
     is_counted = is_timed and isinstance(emoji, str) and is_emoji(emoji)
-    return is_counted and re.fullmatch(EVENT_PATTERN, _event(item), re.ASCII) is not None
+    return is_counted and is_event_id(_event(item))
 
 
 def _event(item: dict[str, Any]) -> str:

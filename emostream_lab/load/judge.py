@@ -13,6 +13,7 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, MasterRunner
 
 from emostream.client.errors import NoAnswerError
+from emostream.errors import EmoStreamError
 from emostream.model import MAIN, Swarm, event_path
 from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.audience.shapes import SHAPES
@@ -120,7 +121,11 @@ class Judge:
         self.runs += 1
         self.verdict = None
         self.reports = []
-        problem = _unreachable(options) or self._observe(options)
+        try:
+            problem = _unreachable(options) or self._observe(options)
+        except EmoStreamError as error:
+            # One of the events has no id that an event can have.
+            problem = str(error)
         if problem:
             self._conclude(Verdict("no run", [problem]))
         return not problem

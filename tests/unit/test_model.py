@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream import model
+from emostream.errors import EmoStreamError
 
 SWARM = model.Swarm(
     id="k3v9-812",
@@ -91,3 +92,14 @@ def test_without_an_earlier_stream_time_alone_sorts_them() -> None:
 def test_what_is_no_json_is_told_by_one_error(decode: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(data)
+
+
+def test_each_event_has_a_path_of_its_own() -> None:
+    assert model.event_path("main") == "/v1"
+    assert model.event_path("final-2") == "/v1/events/final-2"
+
+
+@pytest.mark.parametrize("event", [".", "..", "a/b", "a?b", "%2E", "Final", "é", "a\n", ""])
+def test_what_is_no_id_of_an_event_has_no_path(event: str) -> None:
+    with pytest.raises(EmoStreamError, match="is no id of an event"):
+        model.event_path(event)

@@ -12,6 +12,7 @@ import pytest
 from emostream import model
 from emostream.client.errors import NoEventError
 from emostream.client.viewer import Connecting, Ended, Live, Viewer, ViewerState, Waiting
+from emostream.errors import EmoStreamError
 from emostream.subscriber import frames, http
 from emostream_lab.processes import servers
 
@@ -238,3 +239,8 @@ def test_nobody_there_is_waited_for() -> None:
     asyncio.run(run())
     assert isinstance(states[1], Waiting)
     assert "registry" in states[1].reason
+
+
+def test_no_viewer_is_of_what_is_no_id_of_an_event() -> None:
+    with pytest.raises(EmoStreamError, match=r"'\.\./main' is no id of an event"):
+        Viewer("http://localhost", "u1", event="../main")
