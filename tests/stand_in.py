@@ -131,7 +131,7 @@ class StandIn:
             event = self._event(of)
         match f"/v1/{name}":
             case "/v1/palette":
-                _reply(writer, 200, {"emoji": PALETTE})
+                _reply(writer, 200, model.Palette(PALETTE, any=False))
             case "/v1/topology":
                 _reply(writer, 200, {"subscribers": []})
             case "/v1/assignments":

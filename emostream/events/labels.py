@@ -1,6 +1,7 @@
 """Gives open events a label of their own in the metrics, up to a bound."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
@@ -15,6 +16,13 @@ def open_streams(parts: Mapping[str, EventPart]) -> dict[str, str]:
     return {event: part.stream for event, part in parts.items() if not part.ended}
 
 
+class Relabelled(NamedTuple):
+    """The events that have no label of their own any more, and those that have one now."""
+
+    gone: frozenset[str]
+    new: frozenset[str]
+
+
 class EventLabels:
     """The labels of `main` and of the events that were opened first.
 
@@ -24,17 +32,18 @@ class EventLabels:
     def __init__(self, most: int) -> None:
         """`most` events besides `main` have a label of their own."""
         self._most = most
-        self.named = frozenset[str]()
-        """The events with a label of their own, besides `main`."""
+        # The events with a label of their own, besides `main`.
+        self._named = frozenset[str]()
 
-    def follow(self, streams: Mapping[str, str]) -> None:
-        """Take the open events besides `main`, each with its stream."""
+    def follow(self, streams: Mapping[str, str]) -> Relabelled:
+        """Take the open events besides `main`, each with its stream. Returns whose series come and go."""
         in_order = sorted(streams, key=lambda event: (streams[event], event))
-        self.named = frozenset(in_order[: self._most])
+        before, self._named = self._named, frozenset(in_order[: self._most])
+        return Relabelled(gone=before - self._named, new=self._named - before)
 
     def of(self, event: str) -> str:
         """Return the label of an event."""
-        return event if event == MAIN or event in self.named else OTHER
+        return event if event == MAIN or event in self._named else OTHER
 
 
 class EventCounter:
@@ -52,7 +61,5 @@ class EventCounter:
 
     def follow(self, streams: Mapping[str, str]) -> None:
         """Take the open events besides `main`, each with its stream."""
-        before = self._labels.named
-        self._labels.follow(streams)
-        for event in before - self._labels.named:
+        for event in self._labels.follow(streams).gone:
             self._counter.remove(event)

@@ -66,12 +66,11 @@ class ViewersByEvent:
 
     def follow(self, parts: Mapping[str, EventPart]) -> None:
         """Take the events of the newest record."""
-        before = self._labels.named
-        self._labels.follow(open_streams(parts))
+        gone, new = self._labels.follow(open_streams(parts))
         for kind, name in enumerate(frames.KINDS):
-            for event in before - self._labels.named:
+            for event in gone:
                 metrics.VIEWERS.remove(name, event)
-            for event in self._labels.named - before:
+            for event in new:
                 metrics.VIEWERS.labels(name, event).set_function(partial(self._count, event, kind))
 
     def _count(self, event: str, kind: int) -> int:

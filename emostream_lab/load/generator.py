@@ -1,6 +1,6 @@
 """The part of a Locust process that has users: it drives them during a run, and reports to the judge at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
 from random import Random
@@ -13,7 +13,7 @@ from locust.env import Environment
 
 from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
-from emostream.model import Swarm, decode, event_path
+from emostream.model import Palette, Swarm, decode, event_path
 from emostream_lab.account.account import RunAccount
 from emostream_lab.account.tally import Tally
 from emostream_lab.load.http import Endpoint
@@ -159,10 +159,10 @@ class Generator:
         run.begin_sending()
         self._background += [gevent.spawn(self._time_swarms, run, witness) for witness in self._witnesses]
 
-    def _ask_palette(self, event: str) -> list[str]:
+    def _ask_palette(self, event: str) -> Sequence[str]:
         while True:
             try:
-                return decode(self._palettes[event].get().body, _Palette).emoji
+                return decode(self._palettes[event].get().body, Palette).emoji
             except (NoAnswerError, msgspec.DecodeError) as error:
                 self.record.failed("GET", "/v1/palette", str(error))
                 gevent.sleep(_RETRY_SECONDS)
@@ -225,10 +225,6 @@ class Generator:
         """Count a swarm that a slow viewer got. Its arrival says nothing about how long a swarm takes."""
         part.tally.seen(swarm, came_seconds, float("inf"))
         self.record.timed(DELIVERY, None)
-
-
-class _Palette(msgspec.Struct):
-    emoji: list[str]
 
 
 def keep(viewer: Viewer) -> None:

@@ -29,9 +29,9 @@ def counter(registry: CollectorRegistry) -> Counter:
 
 def test_the_events_that_were_opened_first_have_a_label() -> None:
     labels = EventLabels(2)
-    labels.follow({"c": "1", "a": "2", "b": "3"})
+    assert labels.follow({"c": "1", "a": "2", "b": "3"}) == (set(), {"a", "c"})
     assert [labels.of(event) for event in ("main", "a", "b", "c", "made-up")] == ["main", "a", OTHER, "c", OTHER]
-    labels.follow({"a": "2", "b": "3"})
+    assert labels.follow({"a": "2", "b": "3"}) == ({"c"}, {"b"})
     assert [labels.of(event) for event in ("a", "b", "c")] == ["a", "b", OTHER]
 
 
