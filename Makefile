@@ -44,6 +44,7 @@ help: ## Say what there is
 	@echo '  SHAPE=steady      how the audience behaves: steady, ramp, match, stampede, churn, slow'
 	@echo '  VIEWERS=1000      viewers, REACTIONS=500 a second, for FOR=60 seconds'
 	@echo '  EVENTS=50         events that the audience is spread over; main is one of them'
+	@echo '  SHARE=0.9         the share of viewers and reactions that main gets; IDLE=800 more events are open, and nobody attends them'
 	@echo '  WORKERS=2         Locust processes that make the load, one a core'
 	@echo '  OWN=1             start a pipeline for it even where one runs'
 	@echo

@@ -16,6 +16,7 @@ from emostream_lab.audience.shapes import SHAPES, Audience
 
 # Far more than a record has room for. The room depends on the settings.
 _MAX_EVENTS = 100_000
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _DIGITS = len(str(_MAX_EVENTS)) + 1
 
 
@@ -154,15 +155,27 @@ def account(figures_file: str) -> None:
 @click.option("--for", "seconds", envvar="FOR", type=click.IntRange(5), default=60, help="Seconds that the run takes.")
 @click.option("--workers", envvar="WORKERS", type=click.IntRange(1), default=2, help="Locust processes, one a core.")
 @_events_option
+@click.option(
+    "--idle", envvar="IDLE", type=click.IntRange(0, _MAX_EVENTS), default=0, help="Open events besides these."
+)
+@click.option("--share", envvar="SHARE", type=_SHARE, help="What `main` gets of viewers and reactions: 0.9 for 90 %.")
 @click.option("--own", envvar="OWN", type=bool, default=False, help="Start a pipeline for it even if one runs.")
 def load(  # noqa: PLR0913, PLR0917 - a parameter an option
-    shape: str, viewers: int, reactions: int, seconds: int, workers: int, events: int, own: bool
+    shape: str,
+    viewers: int,
+    reactions: int,
+    seconds: int,
+    workers: int,
+    events: int,
+    idle: int,
+    share: float | None,
+    own: bool,
 ) -> None:
     """Simulate an audience with Locust, on the running pipeline or a new one. Each option is a variable too."""
     config.check("client")
     from emostream_lab.load import command  # noqa: PLC0415
 
-    options = command.LoadOptions(shape, viewers, reactions, seconds, workers, own, events)
+    options = command.LoadOptions(shape, viewers, reactions, seconds, workers, own, events, idle, share)
     sys.exit(command.run(options, config.load(config.ClientSettings)))
 
 

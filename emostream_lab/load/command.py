@@ -32,7 +32,8 @@ class LoadOptions:
     """The options of a load run.
 
     `workers` is the number of Locust worker processes besides the master. `own` starts a separate pipeline even if one
-    is running. `events` counts the events that the audience is spread over, `main` among them.
+    is running. `events` counts the events that the audience is spread over, `main` among them. `idle` counts further
+    ones that are open and that nobody attends. `share` is the share of `main`, as in `Run`.
     """
 
     shape: str
@@ -42,6 +43,8 @@ class LoadOptions:
     workers: int
     own: bool = False
     events: int = 1
+    idle: int = 0
+    share: float | None = None
 
 
 def run(options: LoadOptions, client: ClientSettings) -> int:
@@ -52,12 +55,12 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
     if not _LOCUSTFILE.exists():
         raise EmoStreamError(f"there is no {_LOCUSTFILE} here: run this from the root of the project.")
     zookeeper, kafka = config.load(ZooKeeperSettings), config.load(KafkaSettings)
-    names = events.names("load", options.events)
+    names = events.names("load", options.events + options.idle)
     events.check_room(names, kafka.max_record_bytes)
     if not options.own and _answers(client.registry_url):
         events.open_all(zookeeper, kafka, names)
         try:
-            return _drive(options, names, _addresses(client), None)
+            return _drive(options, names[: options.events], _addresses(client), None)
         finally:
             events.close_all(zookeeper, kafka, names)
     tell = Display().tell
@@ -70,14 +73,22 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
         try:
             supervisor.run_until(supervisor.all_ready)
             events.open_all(*topology.operator_settings(layout), names)
-            return _drive(options, names, topology.environment(layout), supervisor)
+            return _drive(options, names[: options.events], topology.environment(layout), supervisor)
         finally:
             supervisor.stop()
 
 
 def _drive(
-    options: LoadOptions, names: Sequence[str], environment: Mapping[str, str], supervisor: Supervisor | None
+    options: LoadOptions, attended: Sequence[str], environment: Mapping[str, str], supervisor: Supervisor | None
 ) -> int:
+    with subprocess.Popen(locust(options, attended), env={**os.environ, **environment}) as running:
+        if supervisor is not None:
+            supervisor.run_until(lambda: running.poll() is not None)
+        return running.wait()
+
+
+def locust(options: LoadOptions, attended: Sequence[str]) -> list[str]:
+    """Return the command that puts the audience on these events, which must be open."""
     # The kernel sends TERM to Locust when this process ends for any reason.
     command = [
         "setpriv",
@@ -97,11 +108,8 @@ def _drive(
     command += ["--master-bind-host", servers.HOST, "--master-bind-port", port, "--master-port", port]
     command += ["--processes", str(options.workers), "--shape", options.shape, "--viewers", str(options.viewers)]
     command += ["--reactions", str(options.reactions), "--seconds", str(options.seconds)]
-    command += ["--events", ",".join(names)]
-    with subprocess.Popen(command, env={**os.environ, **environment}) as locust:
-        if supervisor is not None:
-            supervisor.run_until(lambda: locust.poll() is not None)
-        return locust.wait()
+    command += ["--events", ",".join(attended), "--share-of-first", str(options.share or 0)]
+    return command
 
 
 def _addresses(client: ClientSettings) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -15,11 +14,10 @@ from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
 from emostream.model import Palette, Swarm, decode, event_path
 from emostream_lab.account.account import RunAccount
-from emostream_lab.account.tally import Tally
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
 from emostream_lab.load.record import Record
-from emostream_lab.load.report import DELIVERY, END_TO_END
+from emostream_lab.load.report import DELIVERY, END_TO_END, once_all_have_come
 from emostream_lab.load.run import Part, Run, now_seconds
 from emostream_lab.load.sender import Portion, Sender
 from emostream_lab.load.verdict import Report
@@ -97,7 +95,7 @@ class Generator:
 
     def viewer(self, kind: Kind) -> Viewer:
         """Return a viewer for a user that watches. The run's shape decides whether it leaves, and whether it reads."""
-        run, part = self._current, next(self._next_part)
+        run, part = self._current, next(self._parts_of_viewers)
         is_slow = self._draw.random() < run.shape.slow_share
         on_swarm = partial(self._replayed if is_slow else self._seen, part)
         name = f"load-{self._draw.randrange(1_000_000_000)}"
@@ -122,9 +120,8 @@ class Generator:
         self._ingest = {event: Endpoint(f"{path}/reactions") for event, path in paths.items()}
         self._registry = Endpoint(f"{options.registry_url}/v1/assignments")
         self.record.failures = 0
-        run = self.run = Run(options.audience, options.shape, now_seconds(), options.events)
-        # Viewers are dealt out evenly, and not those of all processes to the same event first.
-        self._next_part = cycle(self._draw.sample(run.parts, len(run.parts)))
+        run = self.run = Run(options.audience, options.shape, now_seconds(), options.events, options.share_of_first)
+        self._parts_of_viewers = run.parts_of_viewers(self._draw)
         self._traces: dict[int, _Trace] = {}
         self._tracing = BoundedSemaphore()
         self._witnesses = [_Witness(part, self._registry, self.record, partial(self._seen, part)) for part in run.parts]
@@ -176,14 +173,17 @@ class Generator:
             wait(lambda: not tally.behind(sequence), _ARRIVAL_SECONDS)  # noqa: B023
             trace = self._trace(witness, sequence)
             if trace is not None:
-                self._time(run, tally, sequence, trace)
+                self._time(run, witness.part, sequence, trace)
 
-    def _time(self, run: Run, tally: Tally, sequence: int, trace: _Trace) -> None:
+    def _time(self, run: Run, part: Part, sequence: int, trace: _Trace) -> None:
         """Record the latency of each reaction in this swarm, from its due time to the swarm's arrival at a viewer."""
         last_due = float("-inf")
+        tally = part.tally
         for latency in tally.end_to_end.covered(sequence, trace.counted, self._draw.choice):
             last_due = max(last_due, latency.due_seconds)
             self.record.timed(END_TO_END, latency.latency_ms, latency.reactions)
+            if latency.due_seconds >= run.seated_seconds:
+                self.record.timed(once_all_have_come(run.group_of(part)), latency.latency_ms, latency.reactions)
         if arrivals := tally.end_to_end.arrivals(sequence):
             run.clock.observe(trace.window_end, last_due * 1_000, arrivals[0] * 1_000)
 

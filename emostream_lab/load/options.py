@@ -26,6 +26,12 @@ def add_to(parser: LocustArgumentParser) -> None:
         default=MAIN,
         help="The events that the audience is spread over, comma-separated. They must be open.",
     )
+    parser.add_argument(
+        "--share-of-first",
+        type=float,
+        default=0,
+        help="The share of viewers and reactions that the first event gets, below 1. 0: all events get the same.",
+    )
     parser.add_argument("--seconds", type=int, default=60, help="How long the audience stays.")
     parser.add_argument(
         "--results",
@@ -50,6 +56,7 @@ class Options:
     shape: str
     audience: Audience
     events: tuple[str, ...]
+    share_of_first: float | None
     registry_url: str
     ingest_url: str
     results: Path
@@ -68,6 +75,7 @@ class Options:
             shape=chosen.shape,
             audience=Audience(chosen.viewers, chosen.reactions, chosen.seconds),
             events=tuple(dict.fromkeys(event.strip() for event in chosen.events.split(","))),
+            share_of_first=chosen.share_of_first or None,
             registry_url=(environment.host or client.registry_url).rstrip("/"),
             ingest_url=(environment.host or client.ingest_url).rstrip("/"),
             results=Path(chosen.results),

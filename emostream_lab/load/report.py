@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 DELIVERY = ("DELIVERY", "window end to viewer")
 END_TO_END = ("DELIVERY", "POST to viewer")
 
+
+def once_all_have_come(group: str) -> tuple[str, str]:
+    """Return the entry for what END_TO_END times after all viewers have come, of a group of events."""
+    return "DELIVERY", f"POST to viewer, once all have come{group and f': {group}'}"
+
+
 # A screen cannot show more. When the list is full, every second moment is dropped, and each new one is twice as long.
 _MAX_MOMENTS = 600
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)

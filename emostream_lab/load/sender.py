@@ -38,6 +38,7 @@ class Sender:
     ) -> None:
         """`ingest` has the address of each event."""
         self._run = run
+        self._shares = run.cumulative_shares
         self._ingest = ingest
         self._record = record
         self._batch = portion.batch
@@ -57,7 +58,7 @@ class Sender:
 
     def send(self, due_seconds: float) -> None:
         """Send the request that is due to one of the events, and record its outcome."""
-        part = self._draw.choice(self._run.parts)
+        [part] = self._draw.choices(self._run.parts, cum_weights=self._shares)
         reactions = [self._reaction(part.palette, due_seconds) for _ in range(self._batch)]
         self._run.in_flight += 1
         try:

@@ -92,6 +92,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     runs += [
         (name, fault, [*size, "--events", "main,final"]) for name, fault in (("cross", "cross"), ("events", "none"))
     ]
+    runs.append(("share", "none", [*size, "--events", "main,final", "--share-of-first", "0.8"]))
     return side_by_side(tmp_path_factory.mktemp("faults"), runs)
 
 
@@ -157,6 +158,18 @@ def test_each_event_has_its_part_of_the_audience_and_a_line_of_the_account(fault
     for line in lines:
         assert "accepted 0" not in line
         assert f"  {line}\n" in outcome.output
+
+
+def test_an_event_with_a_larger_share_is_timed_apart_from_the_others(faults: dict[str, Outcome]) -> None:
+    outcome = faults["share"]
+    assert outcome.status == 0, outcome.output
+    viewers = [line.partition("; ")[2].partition(" viewers")[0] for line in outcome.run["verdict"]["events"]]
+    assert viewers in (["7", "2"], ["8", "1"])
+    large, others = (
+        outcome.latencies(f"DELIVERY POST to viewer, once all have come: {group}")["count"]
+        for group in ("main", "the other events")
+    )
+    assert 0 < others < large
 
 
 @pytest.fixture
