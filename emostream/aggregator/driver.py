@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -35,6 +34,7 @@ from emostream.model import MAIN, REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream.runtime.listener import listen_for_operators
+from emostream.runtime.process import StoppedError, StopSignals
 from emostream.runtime.readiness import Readiness
 from emostream.swarms.log import DeadLetter, SwarmLog, describe_reactions
 from emostream.swarms.rules import (
@@ -64,14 +64,14 @@ def run(
     settings: AggregatorSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, log_settings: LogSettings
 ) -> None:
     """Stand by or aggregate until SIGTERM or SIGINT. Raises EmoStreamError for what an operator must see to."""
-    stop = threading.Event()
-    _stop_on_signals(stop)
+    stop = StopSignals()
     readiness = Readiness("zookeeper", "batches")
-    with contextlib.ExitStack() as cleanup:
+    with contextlib.suppress(StoppedError), contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen_for_operators(settings))
         identity = process_identity(listener.address)
         cleanup.callback(http.serve_admin("aggregator", readiness, listener.socket).stop)
-        client = connect(zookeeper)
+        with stop.searching():
+            client = connect(zookeeper)
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
@@ -126,7 +126,7 @@ class _Term:
 
     election: Election
     readiness: Readiness
-    stop: threading.Event
+    stop: StopSignals
     client: KazooClient
     follower: Follower
 
@@ -149,9 +149,11 @@ class _Term:
 def _aggregate(
     settings: AggregatorSettings, kafka: KafkaSettings, preparation: Preparation, scratch: Path, term: _Term
 ) -> None:
-    with SwarmLog(kafka, settings.transaction_timeout_ms) as swarms:
-        last = swarms.last()
-        topic = describe_reactions(kafka)
+    with term.stop.searching():
+        log_of_swarms = SwarmLog(kafka, settings.transaction_timeout_ms)
+    with log_of_swarms as swarms:
+        with term.stop.searching():
+            last, topic = swarms.last(), describe_reactions(kafka)
         offsets = starting_offsets(last, topic)
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read the last swarm", swarm=last.id, offsets=offsets)
@@ -352,8 +354,3 @@ def _scratch(settings: AggregatorSettings) -> Path:
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     (work / "checkpoints").mkdir(parents=True)
     return Path(tempfile.mkdtemp(dir=work / "checkpoints"))
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())

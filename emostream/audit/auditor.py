@@ -1,7 +1,6 @@
 """Follows `reactions` and `swarms` side by side, and publishes what the ledger finds as metrics."""
 
 import contextlib
-import signal
 import threading
 
 from kafka import KafkaConsumer, TopicPartition
@@ -16,6 +15,7 @@ from emostream.runtime import http, logs
 from emostream.runtime.coordination import Registration, new_client, process_identity
 from emostream.runtime.kafka import last_record, log_reader
 from emostream.runtime.listener import listen_for_operators
+from emostream.runtime.process import StoppedError, StopSignals
 from emostream.runtime.readiness import Readiness
 
 log = logs.get(__name__)
@@ -31,11 +31,9 @@ _LOOK_FOR_PARTITIONS_POLLS = 25
 
 def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
     """Audit until SIGTERM or SIGINT. Raises EmoStreamError where the past that is to be checked is gone."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignals()
     readiness = Readiness("kafka")
-    with contextlib.ExitStack() as cleanup:
+    with contextlib.suppress(StoppedError), contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen_for_operators(settings))
         identity = process_identity(listener.address)
         cleanup.callback(http.serve_admin("audit", readiness, listener.socket).stop)
@@ -45,8 +43,10 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         # It reads records with events, and follows no table of them.
         content = {"url": listener.url, "admin_url": listener.url, "leader": False, "events": 0}
         Registration(client, f"/services/audit/{listener.name}", identity).update(content)
-        reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
-        _Auditor(reader, readiness).follow(stop)
+        with stop.searching():
+            reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
+            auditor = _Auditor(reader, readiness)
+        auditor.follow(stop)
 
 
 class _Auditor:

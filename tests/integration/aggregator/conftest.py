@@ -167,10 +167,13 @@ Start = Callable[..., Aggregator]
 
 @pytest.fixture
 def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
-    """Starts aggregators, by default on `local[2]`; keywords are settings of the tier. They are stopped at the end."""
+    """Starts aggregators, by default on `local[2]` and the broker; keywords are settings of the tier.
+
+    They are stopped at the end.
+    """
     started: list[Aggregator] = []
 
-    def start(**settings: object) -> Aggregator:
+    def start(kafka: str = broker.address, **settings: object) -> Aggregator:
         port = servers.free_port()
         name = f"aggregator-{len(started)}"
         values = {
@@ -184,7 +187,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
             name,
             [sys.executable, "-m", "emostream", "aggregator"],
             environment={
-                "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.address,
+                "EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS": kafka,
                 "EMOSTREAM_ZOOKEEPER_HOSTS": zookeeper.address,
                 "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
                 "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),

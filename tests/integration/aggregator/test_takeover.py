@@ -1,5 +1,6 @@
 """Every reaction is counted once, whatever is done to the aggregator."""
 
+import contextlib
 import random
 import shutil
 import signal
@@ -101,6 +102,20 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
     finally:
         worker.stop()
         master.stop()
+
+
+def test_a_leader_that_searches_for_kafka_ends_when_it_is_told_to(start: Start) -> None:
+    aggregator = start(kafka=f"{servers.HOST}:{servers.free_port()}")
+    wait_until(lambda: _is_elected(aggregator), TIMEOUT_SECONDS, aggregator.process.log_tail)
+    aggregator.process.terminate()
+    # It fails where it searches on: for 30 s, in vain.
+    assert aggregator.end() == 0, aggregator.process.log_text()
+
+
+def _is_elected(aggregator: Aggregator) -> bool:
+    with contextlib.suppress(OSError):
+        return metric(aggregator.port, "emostream_aggregator_leader") == 1
+    return False
 
 
 def _has_warmed_up(aggregator: Aggregator) -> bool:
