@@ -72,7 +72,9 @@ def run(options: DemoOptions, layout: Layout) -> int:
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 0
-            events.open_all(zookeeper, kafka, attended)
+            supervisor.run_beside(lambda: events.open_all(zookeeper, kafka, attended), lambda: signals.received)
+            if signals.received:
+                return 0
             if options.events > 1:
                 display.tell(f"The events {', '.join(attended)} are open.")
             if layout.public_address != HOST:

@@ -72,7 +72,10 @@ def run_faults(faults: Sequence[Fault], layout: Layout, parts: Sequence[Part], s
             supervisor.run_until(lambda: supervisor.all_ready() or signals.received)
             if signals.received:
                 return 1
-            events.open_all(*topology.operator_settings(layout), OPEN_AT_FIRST)
+            zookeeper, kafka = topology.operator_settings(layout)
+            supervisor.run_beside(lambda: events.open_all(zookeeper, kafka, OPEN_AT_FIRST), lambda: signals.received)
+            if signals.received:
+                return 1
             whole = _Run(
                 faults,
                 steps,

@@ -72,7 +72,7 @@ def run(options: LoadOptions, client: ClientSettings) -> int:
         supervisor = Supervisor(topology.parts(layout), layout.directory / "topology.json", tell)
         try:
             supervisor.run_until(supervisor.all_ready)
-            events.open_all(*topology.operator_settings(layout), names)
+            supervisor.run_beside(lambda: events.open_all(*topology.operator_settings(layout), names))
             return _drive(options, names[: options.events], topology.environment(layout), supervisor)
         finally:
             supervisor.stop()

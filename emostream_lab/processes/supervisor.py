@@ -2,8 +2,10 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from enum import Enum
 from pathlib import Path
 
@@ -66,6 +68,17 @@ class Supervisor:
         while not condition():
             self.step()
             time.sleep(_STEP_SECONDS)
+
+    def run_beside(self, work: Callable[[], object], is_over: Callable[[], bool] = lambda: False) -> None:
+        """Step until the work, which may take long, is done in a thread of its own. Raises its error.
+
+        Once `is_over`, nobody waits for the work any more.
+        """
+        done: Future[object] = Future()
+        threading.Thread(target=_settle, args=(done, work), name="beside-the-supervisor", daemon=True).start()
+        self.run_until(lambda: done.done() or is_over())
+        if done.done():
+            done.result()
 
     def all_ready(self) -> bool:
         return all(state is State.READY for state in self._states.values())
@@ -164,3 +177,10 @@ class Supervisor:
         temporary = self._state_file.with_suffix(".new")
         temporary.write_text(json.dumps(rows, indent=1))
         temporary.replace(self._state_file)
+
+
+def _settle(done: "Future[object]", work: Callable[[], object]) -> None:
+    try:
+        done.set_result(work())
+    except Exception as error:
+        done.set_exception(error)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import psutil
@@ -129,3 +130,36 @@ def test_stopping_kills_what_does_not_listen(tmp_path: Path, told: list[str]) ->
     supervisor.run_until(supervisor.all_ready)
     supervisor.stop()
     assert not deaf.process.is_running()
+
+
+def test_parts_that_die_are_started_again_beside_other_work(tmp_path: Path, told: list[str]) -> None:
+    only = part(tmp_path, "only")
+    is_back = threading.Event()
+
+    def note(sentence: str) -> None:
+        told.append(sentence)
+        if "ready again" in sentence:
+            is_back.set()
+
+    supervisor = Supervisor([only], tmp_path / "state.json", note)
+    try:
+        supervisor.run_until(supervisor.all_ready)
+        only.process.send_signal(signal.SIGKILL)
+        # The work ends only because the supervisor goes on.
+        supervisor.run_beside(lambda: is_back.wait(60))
+        assert is_back.is_set()
+    finally:
+        supervisor.stop()
+
+
+def test_nobody_waits_for_other_work_once_it_is_over_and_its_error_is_raised(tmp_path: Path, told: list[str]) -> None:
+    supervisor = Supervisor([], tmp_path / "state.json", told.append)
+    never = threading.Event()
+    supervisor.run_beside(never.wait, is_over=lambda: True)
+    never.set()
+
+    def fail() -> None:
+        raise EmoStreamError("there is no room")
+
+    with pytest.raises(EmoStreamError, match="there is no room"):
+        supervisor.run_beside(fail)
