@@ -28,7 +28,8 @@ STREAM = "standin"
 # The sequence at which a fault happens. A fault of a viewer waits until one of the audience watches.
 FAULTY_SEQUENCE = 8
 # Viewers of the checks themselves. A loss at one of the audience must be noticed too.
-CHECKERS = {"/load-witness", "/load-judge"}
+JUDGE = "/load-judge"
+CHECKERS = {"/load-witness", JUDGE}
 
 FAULTS = {
     "none": "nothing goes wrong",
@@ -38,6 +39,8 @@ FAULTS = {
     "invent": "one reaction is counted that nobody sent",
     "differ": "one viewer gets other counts than the rest",
     "refuse": "every fiftieth request is refused",
+    "hang-up": "the judge's own viewer loses its connection",
+    "absent": "the workers' own viewers are told that there is no other event than `main`",
     "cross": "one reaction is accepted for `main` and counted in another event",
 }
 
@@ -94,6 +97,7 @@ class StandIn:
         self._requests = 0
         self._audience: set[asyncio.StreamWriter] = set()
         self._has_wronged = False
+        self._judge: asyncio.StreamWriter | None = None
 
     def _event(self, name: str) -> Event:
         return self._events.setdefault(name, Event(name))
@@ -135,7 +139,7 @@ class StandIn:
             case "/v1/topology":
                 _reply(writer, 200, {"subscribers": []})
             case "/v1/assignments":
-                _reply(writer, 200, self._assignment(**msgspec.json.decode(body)))
+                _reply(writer, *self._assign(**msgspec.json.decode(body)))
             case "/v1/reactions":
                 _reply(writer, *self._take(event, body))
             case "/v1/trace":
@@ -143,16 +147,20 @@ class StandIn:
             case "/v1/stream" | "/v1/ws":
                 if user_id not in CHECKERS:
                     self._audience.add(writer)
+                if user_id == JUDGE:
+                    self._judge = writer
                 await self._join(event, reader, writer, headers, query.get("last_event_id"))
                 return False
             case _:
                 _reply(writer, 404, {"detail": f"nothing at {target.path}"})
         return True
 
-    def _assignment(self, user_id: str, event: str, **_: object) -> dict[str, str]:
+    def _assign(self, user_id: str, event: str, **_: object) -> tuple[int, dict[str, str]]:
+        if self._fault == "absent" and user_id == "load-witness" and event != model.MAIN:
+            return 404, {"detail": f"There is no event {event}.", "event": event}
         base = f"{self._url}/{user_id}{model.event_path(event)}"
         streams = {f"{kind}_url": f"{scheme}://{base}/{name}" for kind, scheme, name in _STREAMS}
-        return {"subscriber": "cluster1/1", "cluster": "cluster1", **streams}
+        return 200, {"subscriber": "cluster1/1", "cluster": "cluster1", **streams}
 
     def _take(self, event: Event, body: bytes) -> tuple[int, Any]:
         self._requests += 1
@@ -176,6 +184,8 @@ class StandIn:
         counts, event.waiting = event.waiting, Counter()
         if event.sequence == FAULTY_SEQUENCE and event.name == model.MAIN:
             self._miscount(counts)
+            if self._fault == "hang-up" and self._judge:
+                self._judge.close()
         event.totals += counts
         event.counted[event.sequence] = (_now_ms(), self._records)
         event.history[event.sequence] = frames.of(event.swarm(counts))

@@ -137,7 +137,9 @@ class Generator:
         heads = {witness.part.event: witness.head for witness in self._witnesses}
         accounts = {part.event: part.tally.account(heads[part.event]) for part in run.parts}
         account = RunAccount(accounts, self.record.failures)
-        report = Report(worker=runner.client_id, sequences=heads, account=account, clock=str(run.clock))
+        report = Report(
+            worker=runner.client_id, sequences=heads, account=account, clock=str(run.clock), missing=self._missing(run)
+        )
         runner.send_message(REPORT, msgspec.to_builtins(report))
 
     def _end(self, **_: Any) -> None:
@@ -152,9 +154,14 @@ class Generator:
         """Start sending once the palettes are known and the witnesses are connected, and time the swarms."""
         for part in run.parts:
             part.palette = self._ask_palette(part.event)
-        wait(lambda: all(witness.head >= 0 for witness in self._witnesses))
+        wait(lambda: not self._missing(run))
         run.begin_sending()
         self._background += [gevent.spawn(self._time_swarms, run, witness) for witness in self._witnesses]
+
+    def _missing(self, run: Run) -> list[str]:
+        """What sending still waits for."""
+        palettes = [f"the palette of {part.event}" for part in run.parts if not part.palette]
+        return palettes + [f"a stream of {each.part.event}" for each in self._witnesses if each.head < 0]
 
     def _ask_palette(self, event: str) -> Sequence[str]:
         while True:

@@ -159,6 +159,7 @@ class Judge:
     def _begin(self, **_: Any) -> None:
         self.started_seconds = now_seconds()
         self.phase = Phase.RUNNING
+        self._record.failures = 0
         self._workers = set(self._live_workers())
 
     def _take_report(self, msg: Any, **_: Any) -> None:
@@ -173,7 +174,7 @@ class Judge:
         wait(lambda: all(map(self._has_seen_all, self._observers)), _CONNECT_SECONDS)
         gevent.sleep(_STATISTICS_SECONDS)
         lost = sorted(self._workers - {report.worker for report in self.reports})
-        counted = RunAccount({each.event: each.counted() for each in self._observers})
+        counted = RunAccount({each.event: each.counted() for each in self._observers}, self._record.failures)
         self._conclude(judge(self.reports, counted, lost))
         self._stop_observing()
 

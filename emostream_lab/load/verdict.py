@@ -11,13 +11,14 @@ class Report(msgspec.Struct, kw_only=True):
     """What one worker reports at the end of a run.
 
     `sequences` has the last swarm of each event that it knows of. `clock` describes the difference to the aggregator's
-    clock.
+    clock. `missing` names what the worker waited for in vain, so that it sent nothing.
     """
 
     worker: str
     sequences: dict[str, int]
     account: RunAccount
     clock: str = ""
+    missing: list[str] = []
 
 
 class Verdict(msgspec.Struct):
@@ -37,9 +38,16 @@ class Verdict(msgspec.Struct):
 
 def judge(reports: Iterable[Report], counted: RunAccount, lost_workers: Iterable[str] = ()) -> Verdict:
     """Judge a whole run. `counted` says what the pipeline counted; `lost_workers` sent no report."""
+    reports = list(reports)
     account = sum((report.account for report in reports), counted)
     problems = [
         *(f"worker {worker} was lost, and what it sent and saw with it: the run is invalid" for worker in lost_workers),
+        *(
+            f"worker {report.worker} sent nothing, because it did not get {' or '.join(report.missing)}: the failures "
+            "say why"
+            for report in reports
+            if report.missing
+        ),
         *account.problems(),
     ]
     line = f"conservation {'FAILED' if problems else 'holds'}: {_figures(account)}"

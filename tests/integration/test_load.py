@@ -88,10 +88,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     size = ["--viewers", "9", "--reactions", "60", "--seconds", "5"]
-    runs = [(fault, fault, size) for fault in FAULTS if fault != "cross"]
-    runs += [
-        (name, fault, [*size, "--events", "main,final"]) for name, fault in (("cross", "cross"), ("events", "none"))
-    ]
+    several = {"cross": "cross", "absent": "absent", "events": "none"}
+    runs = [(fault, fault, size) for fault in FAULTS if fault not in several]
+    runs += [(name, fault, [*size, "--events", "main,final"]) for name, fault in several.items()]
     runs.append(("share", "none", [*size, "--events", "main,final", "--share-of-first", "0.8"]))
     return side_by_side(tmp_path_factory.mktemp("faults"), runs)
 
@@ -132,6 +131,8 @@ def test_each_run_leaves_a_report_with_its_verdict_and_plots(shapes: dict[str, O
         ("invent", "1 reactions were counted although nobody of this run sent them: 🔥 1"),
         ("differ", "swarms were not the same for all viewers"),
         ("refuse", "requests or streams failed"),
+        ("hang-up", "1 requests or streams failed"),
+        ("absent", "sent nothing, because it did not get a stream of final: the failures say why"),
         ("cross", "main: 1 reactions were lost: accepted and never counted: 🔥 1"),
         ("cross", "final: 1 reactions were counted although nobody of this run sent them: 🔥 1"),
     ],

@@ -32,6 +32,12 @@ def test_a_lost_worker_makes_the_run_invalid() -> None:
     assert "invalid" in problem
 
 
+def test_a_worker_that_sent_nothing_fails_the_run_and_says_why() -> None:
+    silent = Report(worker="loadgen1_2", sequences={}, account=RunAccount({}), missing=["a stream of final"])
+    [problem] = judge([report("1", 100), silent], COUNTED).problems
+    assert problem == "worker loadgen1_2 sent nothing, because it did not get a stream of final: the failures say why"
+
+
 def test_each_event_has_its_line_and_a_problem_names_it() -> None:
     sent = RunAccount({"main": Account(accepted={"🔥": 5}), "final": Account(accepted={"🔥": 5})})
     counted = RunAccount(
