@@ -253,6 +253,8 @@ class Audience:
     def _fan_out(self, entry: Entry) -> None:
         send = self._send
         for kind, live in enumerate(self._live):
+            if not live:
+                continue
             frame = entry.frames[kind]
             size_bytes = len(frame)
             # Before it may shrink: a viewer that does not take all of it is live no more.

@@ -1,9 +1,10 @@
 """One event at this subscriber: its history, its viewers, and how fast reactions come."""
 
-import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
+
+import msgspec
 
 from emostream.events.labels import OTHER, EventLabels, open_streams
 from emostream.model import MAIN, Counts, End, EventPart, Window
@@ -30,12 +31,13 @@ class Channel:
             return
         self.count(part.totals, now_ms)
         for message in part.messages(window):
-            entry = dataclasses.replace(
+            entry = msgspec.structs.replace(
                 record, stream=part.stream, sequence=message.sequence, frames=frames.of(message)
             )
             self.audience.publish(entry, part.totals, now_ms, is_end=isinstance(message, End))
-        # An event that was just opened has no message yet, and one whose swarms were missed has none either.
-        self.audience.restart(State(part.stream, part.sequence, part.totals), record.counted)
+        if self.history.state is None or self.history.state.position != (part.stream, part.sequence):
+            # An event that was just opened has no message yet, and one whose swarms were missed has none either.
+            self.audience.restart(State(part.stream, part.sequence, part.totals), record.counted)
 
     def count(self, totals: Counts, now_ms: int) -> None:
         """Note the totals as of now."""

@@ -16,6 +16,7 @@ class Frames(NamedTuple):
 
 SSE, WS = range(2)
 KINDS = Frames._fields
+_FINAL_TEXT = 0x80 | Opcode.TEXT
 
 
 def of(message: model.StreamMessage) -> Frames:
@@ -26,8 +27,18 @@ def of(message: model.StreamMessage) -> Frames:
     id_line = f"id: {message_id}\n" if message_id is not None else ""
     return Frames(
         sse=f"event: {kind}\n{id_line}data: ".encode() + data + b"\n\n",
-        ws=Frame(Opcode.TEXT, data).serialize(mask=False),
+        ws=_text_frame(data),
     )
+
+
+def _text_frame(data: bytes) -> bytes:
+    """Encode a WebSocket text frame. Each record makes one for each event, and websockets takes far longer."""
+    size = len(data)
+    if size < 126:
+        return bytes((_FINAL_TEXT, size)) + data
+    if size < 1 << 16:
+        return bytes((_FINAL_TEXT, 126)) + size.to_bytes(2) + data
+    return bytes((_FINAL_TEXT, 127)) + size.to_bytes(8) + data
 
 
 # Sent to a viewer after a silence, so that proxies do not close the connection. Clients do not show it.

@@ -1,5 +1,6 @@
 """Messages on the wire are what SSE and WebSocket clients understand."""
 
+import pytest
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Opcode
 from websockets.protocol import State
@@ -31,9 +32,13 @@ def test_a_websocket_client_reads_the_same_json() -> None:
     assert received(frames.of(message).ws) == [(Opcode.TEXT, model.encode(message))]
 
 
-def test_a_message_longer_than_a_short_frame_is_read_whole() -> None:
-    message = model.Reset("k3v9-1", 1, {f"emoji {number}": number for number in range(10_000)})
-    assert received(frames.of(message).ws) == [(Opcode.TEXT, model.encode(message))]
+@pytest.mark.parametrize("size_bytes", [125, 126, 127, 0xFFFF, 0x10000, 200_000])
+def test_a_message_of_any_length_is_read_whole(size_bytes: int) -> None:
+    rest = len(model.encode(model.Reset("k3v9-1", 1, {"": 1})))
+    message = model.Reset("k3v9-1", 1, {"x" * (size_bytes - rest): 1})
+    data = model.encode(message)
+    assert len(data) == size_bytes
+    assert received(frames.of(message).ws) == [(Opcode.TEXT, data)]
 
 
 def test_a_heartbeat_is_a_comment_or_a_ping() -> None:
