@@ -12,20 +12,34 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from emostream import config, palette
 from emostream.config import KafkaSettings
-from emostream.model import SWARMS_TOPIC, Progress, Swarm, Window, encode, message_id, new_stream_id
+from emostream.model import MAIN, SWARMS_TOPIC, EventPart, Progress, Swarm, Window, encode, message_id, new_stream_id
 from emostream.runtime.kafka import durable_producer
 from emostream.swarms.rules import Compression
+from emostream_lab.audience import events
 from emostream_lab.bench.peers import nchan
 
 Write = Callable[[Swarm], None]
 
 
 class Audience:
-    """An unbroken stream of swarms, from an audience that always reacts with the same emoji."""
+    """An unbroken stream of swarms, from an audience that always reacts with the same emoji.
 
-    def __init__(self, per_second: int, trigger_ms: int, seed: int, emoji: Sequence[str] = palette.DEFAULT) -> None:
+    It reacts to each event in the same way. The first event is `main`.
+    """
+
+    def __init__(
+        self,
+        per_second: int,
+        trigger_ms: int,
+        seed: int,
+        emoji: Sequence[str] = palette.DEFAULT,
+        events: Sequence[str] = (MAIN,),
+    ) -> None:
+        self._other_events = events[1:]
         self._reactions = per_second * trigger_ms // 1000
         self._trigger_ms = trigger_ms
         self._random = random.Random(seed)
@@ -48,15 +62,18 @@ class Audience:
         self._sequence += 1
         self._totals.update(counts)
         now = time.time_ns() // 1_000_000
+        swarm = {emoji: self._compression.of(count) for emoji, count in counts.items()}
+        part = EventPart(self._stream, self._sequence, dict(self._totals), counts, swarm)
         return Swarm(
             id=message_id(self._stream, self._sequence),
             sequence=self._sequence,
             window=Window(now - self._trigger_ms, now),
             reactions=self._reactions,
             counts=counts,
-            swarm={emoji: self._compression.of(count) for emoji, count in counts.items()},
+            swarm=swarm,
             totals=dict(self._totals),
             progress=Progress("bench", {}),
+            events=dict.fromkeys(self._other_events, part) or msgspec.UNSET,
         )
 
 
@@ -86,10 +103,12 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--trigger-ms", type=int, default=100)
     parser.add_argument("--per-second", type=int, default=100, help="reactions")
+    parser.add_argument("--events", type=int, default=1, help="how many, `main` among them")
     parser.add_argument("--kinds", type=int, default=1, help="how many different emoji")
     arguments = parser.parse_args()
     write = {"kafka": to_kafka, "nchan": _to_nchan}[arguments.sink](arguments.address)
-    audience = Audience(arguments.per_second, arguments.trigger_ms, 7, palette.DEFAULT[: arguments.kinds])
+    names = events.names("bench", arguments.events)
+    audience = Audience(arguments.per_second, arguments.trigger_ms, 7, palette.DEFAULT[: arguments.kinds], names)
     audience.react_until(threading.Event(), write)
 
 

@@ -77,7 +77,7 @@ def _draw_growth(axes: Axes, growths: list[Growth]) -> None:
             label=f"{growth.what}: {growth.cost} by {growth.load} (exponent {growth.exponent:+.2f})",
         )
     axes.set_xscale("log", base=2)
-    axes.set_xticks([1, 2, 4, 8], ["×1", "×2", "×4", "×8"])
+    axes.set_xticks([1, 2, 4, 8, 100, 1_000], ["×1", "×2", "×4", "×8", "×100", "×1,000"])
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     axes.set_title("What one unit of work costs as the load grows", loc="left")

@@ -83,14 +83,16 @@ def running_subscriber(
     settings = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(CAPACITY), **(settings or {})}
     with servers.running_tiers(directory, TIERS, tell, settings) as tiers:
         machine.pin(tiers.pid("subscriber"), core)
-        with _audience("kafka", f"{HOST}:{tiers.layout.ports.kafka}", directory):
+        with audience("kafka", f"{HOST}:{tiers.layout.ports.kafka}", directory):
             yield tiers
 
 
 @contextmanager
-def _audience(sink: str, address: str, directory: Path) -> Iterator[None]:
+def audience(sink: str, address: str, directory: Path, events: int = 1) -> Iterator[None]:
+    """Write a swarm ten times a second, in each of so many events."""
     trigger_ms = str(1_000 // SWARMS_PER_SECOND)
     command = [sys.executable, "-m", "emostream_lab.bench.audience", sink, address, "--trigger-ms", trigger_ms]
+    command += ["--events", str(events)]
     port = int(address.rpartition(":")[2])
     with servers.running(f"audience-of-{sink}", command, port, directory):
         yield
@@ -129,7 +131,7 @@ def watch_stream(tiers: RunningTiers, viewers: int, seconds: float) -> Measured:
 
 
 def _watch(server: _Server, kind: str, load: _Load, stalled: int = 0, settle_seconds: float = 1) -> _Round:
-    viewers = Viewers(server.port, server.streams[kind], load.viewers, server.pid, stalled)
+    viewers = Viewers(server.port, [server.streams[kind]], load.viewers, server.pid, stalled)
     try:
         return _Round(viewers.joined, viewers.read_for(load.seconds, settle_seconds))
     finally:
@@ -177,7 +179,7 @@ def _nchan(directory: Path) -> Iterator[_Server]:
     port = free_port()
     with (
         servers.running("nchan", nchan.command(directory, port), port, directory) as process,
-        _audience("nchan", f"{HOST}:{port}", directory),
+        audience("nchan", f"{HOST}:{port}", directory),
     ):
         streams = {_STREAM: nchan.STREAM_PATH, _WEBSOCKET: nchan.WEBSOCKET_PATH}
         yield _Server("nchan", port, process.pid, streams)

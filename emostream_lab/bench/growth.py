@@ -1,22 +1,39 @@
-"""Measures what a delivery, a request and an assignment cost at 1, 2, 4 and 8 times the load.
+"""Measures what a delivery, a request and an assignment cost at 1 to 8 times the load, and with 1 to 1,000 events.
 
 The benchmark of the aggregator shows how the time of a batch grows with past batches.
 """
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
+from emostream import palette
+from emostream.errors import EmoStreamError
+from emostream.events import store
+from emostream.events.table import Definition
+from emostream.model import AssignmentRequest, encode, event_path
 from emostream.registry.placement import Placement
-from emostream_lab.bench import fanout, ingest, machine, servers
-from emostream_lab.bench.figures import Figure, Findings, Growth, per_cpu_second
-from emostream_lab.bench.servers import Tell
+from emostream.runtime.coordination import connect
+from emostream_lab.audience import events
+from emostream_lab.bench import fanout, ingest, machine, posts, servers
+from emostream_lab.bench.figures import Figure, Findings, Growth, Measured, per_cpu_second
+from emostream_lab.bench.servers import RunningTiers, Tell
+from emostream_lab.bench.viewers import Viewers
+from emostream_lab.load.http import Endpoint
+from emostream_lab.processes import topology
+from emostream_lab.processes.servers import HOST
 
 VIEWERS = (500, 1_000, 2_000, 4_000)
 CONNECTIONS = (32, 64, 128, 256)
 SUBSCRIBERS = (1_250, 2_500, 5_000, 10_000)
-_SECONDS = 6
+EVENTS = (1, 10, 100, 1_000)
+_SECONDS, _SECONDS_BY_EVENTS = 6, 4
+_VIEWERS_OF_ALL_EVENTS = 4_000
+_CONNECTIONS_TO_ALL_EVENTS = 64
+_KNOWN_SECONDS = 30
+_ASSIGNMENTS_PATH = "/v1/assignments"
 _ASSIGNMENTS = 20_000
 # One round takes a tenth of a second, and a shared machine may stand still for half of it. So the best round counts.
 _ROUNDS_OF_ASSIGNMENTS = 5
@@ -39,6 +56,7 @@ def _of_servers(directory: Path, tell: Tell) -> list[Growth]:
         return [
             Growth("fan-out", "viewers", "µs a delivery", _deliveries(directory, tell, cores.server)),
             Growth("ingest", "connections", "µs a request", _requests(directory, tell, cores.server)),
+            *_by_events(directory / "events", tell, cores.server),
         ]
 
 
@@ -59,6 +77,76 @@ def _requests(directory: Path, tell: Tell, core: int) -> dict[int, float]:
             tell(f"{connections} connections")
             costs[connections] = 1e6 / per_cpu_second([ingest.post_single(tiers, connections, _SECONDS)])
     return costs
+
+
+def _by_events(directory: Path, tell: Tell, core: int) -> list[Growth]:
+    """Measure three tiers with growing numbers of open events. The same load is spread over all of them."""
+    costs: dict[tuple[str, str], dict[int, float]] = {}
+    tiers_of = (*fanout.TIERS, "ingest", "registry")
+    with servers.running_tiers(directory, tiers_of, tell, {"EMOSTREAM_SUBSCRIBER_CAPACITY": "12000"}) as tiers:
+        kafka = f"{HOST}:{tiers.layout.ports.kafka}"
+        for tier in ("subscriber", "ingest", "registry"):
+            machine.pin(tiers.pid(tier), core)
+        for number in EVENTS:
+            names = events.names("bench", number)
+            _open(tiers, names)
+            with fanout.audience("kafka", kafka, directory, number):
+                _wait_until_known(tiers, names[-1])
+                for what, measured in _measured_with(tiers, names, tell):
+                    costs.setdefault(what, {})[number] = 1e6 / per_cpu_second([measured])
+    return [Growth(what, "open events", cost, by_events) for (what, cost), by_events in costs.items()]
+
+
+def _measured_with(tiers: RunningTiers, names: Sequence[str], tell: Tell) -> Iterator[tuple[tuple[str, str], Measured]]:
+    tell(f"{len(names):,} open events: deliveries")
+    yield ("fan-out", "µs a delivery"), _delivered(tiers, [f"{event_path(event)}/stream" for event in names])
+    tell(f"{len(names):,} open events: requests")
+    paths = [f"{event_path(event)}/reactions" for event in names]
+    yield ("ingest", "µs a request"), ingest.post_single(tiers, _CONNECTIONS_TO_ALL_EVENTS, _SECONDS_BY_EVENTS, paths)
+    tell(f"{len(names):,} open events: assignments")
+    yield ("registry", "µs an assignment by HTTP"), _assigned(tiers, names)
+
+
+def _delivered(tiers: RunningTiers, paths: Sequence[str]) -> Measured:
+    viewers = Viewers(tiers.subscriber_port, paths, _VIEWERS_OF_ALL_EVENTS, tiers.pid("subscriber"))
+    try:
+        return viewers.read_for(_SECONDS_BY_EVENTS)
+    finally:
+        viewers.close()
+
+
+def _assigned(tiers: RunningTiers, names: Sequence[str]) -> Measured:
+    wanted = [encode(AssignmentRequest(f"bench-{user}", event=names[user % len(names)])) for user in range(1_000)]
+    port, pid = tiers.layout.ports.registry, tiers.pid("registry")
+    return posts.post(port, pid, [_ASSIGNMENTS_PATH], wanted, _CONNECTIONS_TO_ALL_EVENTS, _SECONDS_BY_EVENTS)
+
+
+def _wait_until_known(tiers: RunningTiers, event: str) -> None:
+    """Wait until the measured tiers know an event. Raises EmoStreamError if that takes too long."""
+    ports, name = tiers.layout.ports, f'"event":"{event}"'.encode()
+    palette_of = Endpoint(f"http://{HOST}:{ports.ingest}{event_path(event)}/palette")
+    assignments = Endpoint(f"http://{HOST}:{ports.registry}{_ASSIGNMENTS_PATH}")
+    figures = Endpoint(f"http://{HOST}:{ports.subscriber_admins[0][0]}/v1/events")
+    wanted = encode(AssignmentRequest("bench", event=event))
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    while not (
+        palette_of.get().status == assignments.post(wanted).status == HTTPStatus.OK and name in figures.get().body
+    ):
+        if time.monotonic() > deadline:
+            raise EmoStreamError(f"not all tiers knew the event {event} in {_KNOWN_SECONDS} s.")
+        time.sleep(0.1)
+
+
+def _open(tiers: RunningTiers, names: Sequence[str]) -> None:
+    """Write the table as an aggregator leaves it once these events are open. None runs here."""
+    zookeeper, _ = topology.operator_settings(tiers.layout)
+    client = connect(zookeeper)
+    try:
+        defined = {event: Definition(event, palette.DEFAULT, "open", "0" * 11) for event in names[1:]}
+        store.change(client, lambda _: defined)
+    finally:
+        client.stop()
+        client.close()
 
 
 def _assignments() -> dict[int, float]:

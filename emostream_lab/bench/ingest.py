@@ -2,16 +2,16 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from emostream import model, palette
 from emostream.model import Reaction
-from emostream_lab.bench import machine, servers
+from emostream_lab.bench import machine, posts, servers
 from emostream_lab.bench.figures import Figure, Findings, per_cpu_second
-from emostream_lab.bench.posts import Answers, Clients
+from emostream_lab.bench.posts import Answers
 from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import HOST, free_port
@@ -21,6 +21,7 @@ CONNECTIONS = 128
 BATCH_CONNECTIONS = 16
 REACTIONS_PER_BATCH = 500
 ROUNDS = 2
+_PATH = "/v1/reactions"
 _PART = "ingest"
 
 
@@ -54,9 +55,9 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     return Findings(figures=list(_figures(single, batched)))
 
 
-def post_single(tiers: RunningTiers, connections: int, seconds: float) -> Answers:
-    """Return what our ingest answers to single reactions on this many connections."""
-    return _post(_ours(tiers), single_reactions(1_000), connections, seconds)
+def post_single(tiers: RunningTiers, connections: int, seconds: float, paths: Sequence[str] = (_PATH,)) -> Answers:
+    """Return what our ingest answers to single reactions on this many connections, to these paths in turn."""
+    return _post(_ours(tiers), single_reactions(1_000), connections, seconds, paths)
 
 
 def single_reactions(number: int) -> list[bytes]:
@@ -81,15 +82,10 @@ def _ours(tiers: RunningTiers) -> _Server:
     return _Server("EmoStream", tiers.layout.ports.ingest, tiers.pid("ingest"))
 
 
-def _post(server: _Server, bodies: list[bytes], connections: int, seconds: float) -> Answers:
-    clients = Clients(server.port, "/v1/reactions", bodies, connections)
-    try:
-        answers = clients.post_for(seconds, server.pid)
-    finally:
-        clients.close()
-    unwanted = {status: count for status, count in answers.statuses.items() if status not in {200, 202}}
-    assert not unwanted, f"{server.name} answered {unwanted}"
-    return answers
+def _post(
+    server: _Server, bodies: list[bytes], connections: int, seconds: float, paths: Sequence[str] = (_PATH,)
+) -> Answers:
+    return posts.post(server.port, server.pid, paths, bodies, connections, seconds)
 
 
 def _figures(single: dict[str, list[Answers]], batched: Answers) -> Iterator[Figure]:

@@ -1,5 +1,6 @@
 """Clients that post as fast as the server answers, on kept-alive connections: a closed loop with epoll."""
 
+import itertools
 import select
 import socket
 import time
@@ -30,11 +31,13 @@ class _Connection:
 
 
 class Clients:
-    """A number of connections, each with one request in flight at any time. They take the bodies in turn."""
+    """A number of connections, each with one request in flight at any time. They take paths and bodies in turn."""
 
-    def __init__(self, port: int, path: str, bodies: Sequence[bytes], connections: int) -> None:
-        head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
-        self._requests = [head.encode() + b"%d\r\n\r\n" % len(body) + body for body in bodies]
+    def __init__(self, port: int, paths: Sequence[str], bodies: Sequence[bytes], connections: int) -> None:
+        """There must be at least as many bodies as paths."""
+        self._requests = [
+            _request(port, path, body) for path, body in zip(itertools.cycle(paths), bodies, strict=False)
+        ]
         self._next = 0
         self._address = (HOST, port)
         self._epoll = select.epoll()
@@ -96,6 +99,25 @@ class Clients:
         connection.sent_at = time.perf_counter()
         connection.socket.sendall(self._requests[self._next])
         self._next = (self._next + 1) % len(self._requests)
+
+
+def post(  # noqa: PLR0917 - a closed loop has all of these
+    port: int, server_pid: int, paths: Sequence[str], bodies: Sequence[bytes], connections: int, seconds: float
+) -> Answers:
+    """Return the answers to what many connections post for this many seconds. Each one must be 200 or 202."""
+    clients = Clients(port, paths, bodies, connections)
+    try:
+        answers = clients.post_for(seconds, server_pid)
+    finally:
+        clients.close()
+    unwanted = {status: count for status, count in answers.statuses.items() if status not in {200, 202}}
+    assert not unwanted, f"port {port} answered {unwanted}"
+    return answers
+
+
+def _request(port: int, path: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
+    return head.encode() + b"%d\r\n\r\n" % len(body) + body
 
 
 def _content_length(head: bytes) -> int:

@@ -1,11 +1,12 @@
 """Thousands of viewers in one process: plain sockets and epoll. They read all that comes and count the swarms."""
 
+import itertools
 import re
 import select
 import socket
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from emostream_lab.bench import machine
@@ -31,10 +32,15 @@ class Joined:
 
 
 class Viewers:
-    """A number of connections to one stream. The first `stalled` of them never read once they are connected."""
+    """A number of connections, dealt out evenly over these streams.
 
-    def __init__(self, port: int, path: str, number: int, server_pid: int, stalled: int = 0) -> None:
-        self._request = _websocket_request(path) if path.endswith("/ws") else _stream_request(path)
+    The first `stalled` of them never read once they are connected.
+    """
+
+    def __init__(self, port: int, paths: Sequence[str], number: int, server_pid: int, stalled: int = 0) -> None:
+        self._requests = itertools.cycle(
+            [_websocket_request(path) if path.endswith("/ws") else _stream_request(path) for path in paths]
+        )
         self._address = (HOST, port)
         self._server_pid = server_pid
         self._epoll = select.epoll()
@@ -78,7 +84,7 @@ class Viewers:
             for descriptor, events in self._epoll.poll(1):
                 connection = self._sockets[descriptor]
                 if events & select.EPOLLOUT:
-                    connection.send(self._request)
+                    connection.send(next(self._requests))
                     self._epoll.modify(descriptor, select.EPOLLIN)
                 elif descriptor in connecting:
                     connecting.remove(descriptor)
