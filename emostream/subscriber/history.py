@@ -105,6 +105,10 @@ class History:
             return self.state
         return State(self.state.stream, self.state.sequence - 1, self.state.totals)
 
+    def is_repeat(self, position: Position) -> bool:
+        """Return whether a swarm with this position would be a repeat."""
+        return self._change(position) is Change.REPEAT
+
     def append(self, entry: Entry, totals: model.Counts, now_ms: int, *, is_end: bool = False) -> Change:
         """Add the newest swarm, which was received now, or the end of the event. A repeat is not added.
 

@@ -110,10 +110,16 @@ class Server:
     ) -> Change:
         """Fan one record of the cluster's topic out, now: the swarm of `main`, and the `parts` of the other events."""
         started, now_ms = time.perf_counter(), _monotonic_ms()
-        change = self.audience.publish(entry, totals, now_ms)
+        change = Change.REPEAT
+        for event in self._smallest_first(entry, parts):
+            if event == MAIN:
+                change = self.audience.publish(entry, totals, now_ms)
+            else:
+                window = model.Window(entry.window_start, entry.window_end)
+                self.channels[event].take(parts[event], entry, window, now_ms)
         if change is not Change.REPEAT:
             self.channels[MAIN].count(totals, now_ms)
-            self._publish_parts(entry, parts, now_ms)
+            self._follow(parts, now_ms)
         metrics.FAN_OUT.observe(time.perf_counter() - started)
         if change is not Change.REPEAT:
             metrics.HEAD.set(entry.sequence)
@@ -122,12 +128,20 @@ class Server:
                 metrics.AGE.observe(max(0.0, time.time() - entry.window_end / 1_000))
         return change
 
-    def _publish_parts(self, record: Entry, parts: Mapping[str, EventPart], now_ms: int) -> None:
-        window = model.Window(record.window_start, record.window_end)
-        for event, part in parts.items():
+    def _smallest_first(self, record: Entry, parts: Mapping[str, EventPart]) -> list[str]:
+        """Return the events of a record in the order in which they get it: no audience waits for a larger one.
+
+        It is `main` alone if the record is a repeat.
+        """
+        if not parts or self.history.is_repeat((record.stream, record.sequence)):
+            return [MAIN]
+        for event in parts:
             if event not in self.channels:
                 self.channels[event] = self._new_channel()
-            self.channels[event].take(part, record, window, now_ms)
+        return sorted([MAIN, *parts], key=lambda event: len(self.channels[event].audience))
+
+    def _follow(self, parts: Mapping[str, EventPart], now_ms: int) -> None:
+        """Let go of events that are not in the newest record, and keep all histories together within their bound."""
         for event in self.channels.keys() - parts.keys() - {MAIN}:
             # It was archived.
             audience = self.channels[event].audience

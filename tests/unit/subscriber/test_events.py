@@ -1,6 +1,7 @@
 """The viewers of an event: its sequences, its end, and that no event takes the memory of another one."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from emostream.events.table import Definition
 from emostream.model import EventPart
 from emostream.runtime.readiness import Readiness
 from emostream.subscriber import metrics
+from emostream.subscriber.audience import Audience
 from emostream.subscriber.channel import Channel
 from emostream.subscriber.http import Request
 from emostream.subscriber.server import Server
@@ -208,6 +210,36 @@ def test_who_has_seen_the_end_is_stopped() -> None:
     def check(server: Server) -> None:
         server.publish(entry("s", 2), {"🔥": 1}, {"final": part(1, ended=True)})
         assert get(server, "/v1/events/final/stream?last_event_id=e1-1").startswith(b"HTTP/1.1 204")
+
+    on_a_server(check)
+
+
+class TellingViewer(FakeViewer):
+    """Tells each write by the name of its event. Its connection takes nothing at once, so the fan-out writes."""
+
+    _no_files = itertools.count(-1, -1)
+
+    def __init__(self, audience: Audience, event: str, written: list[str]) -> None:
+        super().__init__(audience, None)
+        self.descriptor = next(self._no_files)
+        self._event = event
+        self._written = written
+
+    def write(self, _: bytes) -> None:
+        self._written.append(self._event)
+
+
+def test_no_audience_waits_for_a_larger_one() -> None:
+    def check(server: Server) -> None:
+        written: list[str] = []
+        server.publish(entry("s", 2), {"🔥": 2}, {"large": part(0), "final": part(0)})
+        for event, viewers in (("large", 3), ("main", 2), ("final", 1)):
+            audience = server.channels[event].audience
+            for _ in range(viewers):
+                audience.join(TellingViewer(audience, event, written), b"", None)
+        written.clear()
+        server.publish(entry("s", 3), {"🔥": 3}, {"large": part(1, counts=1), "final": part(1, counts=1)})
+        assert written == ["final", "main", "main", "large", "large", "large"]
 
     on_a_server(check)
 
