@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import CancelledError, ConnectionLoss, KazooException, NoNodeError
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import EventType
 
 from emostream import model
@@ -29,6 +29,7 @@ from emostream.runtime import logs
 log = logs.get(__name__)
 
 _CONNECT_TIMEOUT_SECONDS = 30
+_SERVER_TIMEOUT_SECONDS = 1.0
 _ELECTION_POLL_SECONDS = 1.0
 _RESIGN_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
@@ -63,9 +64,26 @@ def new_client(settings: ZooKeeperSettings) -> KazooClient:
     return KazooClient(
         hosts=",".join(settings.hosts) + settings.root,
         timeout=settings.session_timeout_ms / 1000,
+        handler=_handler(),
         connection_retry=dict(_RETRY_FOREVER),
         command_retry={**_RETRY_FOREVER, "max_tries": 3},
     )
+
+
+def _handler() -> Any:
+    """kazoo's own, which gives up a silent server soon enough to try another one before the session ends.
+
+    kazoo notices a dead server after two thirds of the session. By default it then waits for a connection to the next
+    one for as long as a whole session, and that one may be dead.
+    """
+    handler = SequentialThreadingHandler()
+    connect_patiently = handler.create_connection
+
+    def create_connection(*arguments: Any, timeout: float, **more: Any) -> Any:
+        return connect_patiently(*arguments, timeout=min(timeout, _SERVER_TIMEOUT_SECONDS), **more)
+
+    handler.create_connection = create_connection
+    return handler
 
 
 def process_identity(address: str) -> str:

@@ -19,6 +19,7 @@ from emostream.errors import EmoStreamError
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream_lab.processes import servers
 from tests.conftest import Server, running
+from tests.integration.silence import silent_address
 
 
 @pytest.fixture
@@ -65,6 +66,29 @@ def test_a_server_that_goes_as_soon_as_it_has_answered_is_told_in_a_sentence(
     monkeypatch.setattr(KazooClient, "ensure_path", lose)
     with pytest.raises(EmoStreamError, match=r"\(ConnectionLoss\(\)\): is zookeeper\.service active"):
         connect(settings)
+
+
+def test_a_session_outlasts_a_search_among_dead_servers(zookeeper: Server) -> None:
+    """kazoo waits for each of them as long as the session lasts."""
+    with silent_address() as one, silent_address() as other:
+        settings = ZooKeeperSettings(hosts=(one, other, zookeeper.address), session_timeout_ms=60_000)
+        client = connect(settings)
+        try:
+            for _ in range(3):
+                drop_connection(client)
+            assert client.state == KazooState.CONNECTED
+        finally:
+            client.stop()
+            client.close()
+
+
+def drop_connection(client: KazooClient) -> None:
+    """Lose the server, and be connected again within the session."""
+    states: list[str] = []
+    client.add_listener(states.append)
+    client._connection._socket.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: states[:2] == [KazooState.SUSPENDED, KazooState.CONNECTED], 30)
+    client.remove_listener(states.append)
 
 
 def test_one_contender_is_elected_and_the_next_follows_it(connected: Callable[[], KazooClient]) -> None:
