@@ -10,9 +10,10 @@
 unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
-JOBS ?= 4
-unit_python = $(BIN)/python
-system_python = $(BIN)/python
+JOBS ?= 5
+# Measuring coverage doubles the work of Python, so `make coverage` alone does it.
+test_python = $(BIN)/python
+coverage: test_python = $(BIN)/coverage run
 # Each worker gets whole test files, the longest first. tests/conftest.py lists these.
 side_by_side = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 set_up = @python3 -m emostream_lab.machine.bootstrap
@@ -53,7 +54,7 @@ help: ## Say what there is
 	@echo '  AGAINST=main      measure this checkout and another revision in turn, five times, and print the ratios'
 	@echo
 	@echo 'Settings of make test and of its integration tests:'
-	@echo '  JOBS=4            how many tests run at the same time; each takes up to 2 GB'
+	@echo '  JOBS=5            how many tests run at the same time; each takes up to 2 GB'
 	@echo
 	@echo 'Settings of make test-faults:'
 	@echo '  FAULTS=25         how many; they are always those of SEED=1'
@@ -90,17 +91,11 @@ setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test
 	@scripts/setup
 
-test: forget-coverage lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+test: lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
 
 coverage: forget-coverage test-unit test-system ## Measure which lines and branches all tests reach, in every process
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
-
-# Measuring doubles the work of Python, so `make test` measures the unit tests alone.
-test coverage: unit_python = $(BIN)/coverage run
-coverage: system_python = $(BIN)/coverage run
 
 forget-coverage:
 	@rm -rf build/coverage
@@ -116,11 +111,11 @@ lint: ## Check style and types, of Python and of the deployment
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test
-	$(unit_python) -m pytest --quiet --numprocesses auto --dist worksteal tests/unit
+	$(test_python) -m pytest --quiet --numprocesses auto --dist worksteal tests/unit
 
 test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 	$(set_up) test
-	$(system_python) -m pytest --quiet -m 'not faults' $(side_by_side) tests/integration
+	$(test_python) -m pytest --quiet -m 'not faults' $(side_by_side) tests/integration
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
@@ -128,7 +123,7 @@ test-browser: ## Test the page in headless Chromium, on the real pipeline
 
 test-system: ## The integration and the browser tests, side by side
 	$(set_up) browser
-	$(system_python) -m pytest --quiet --durations 10 -m 'not faults' $(side_by_side) tests/integration tests/browser
+	$(test_python) -m pytest --quiet --durations 10 -m 'not faults' $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test

@@ -29,23 +29,23 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
-# The files that start Spark. Those of a group run one after the other, so no more than two run at the same time:
-# three are too many for two cores. The files that use the fixture `pipeline` are in one group, and so share it.
+# The files that start Spark. Those of a group run one after the other, so no more than three run at the same time:
+# a fourth gains nothing on two cores. The files that use the fixture `pipeline` are in one group, and so share it.
 SPARK_GROUPS = {
     "tests/integration/aggregator/test_counting.py": "aggregator",
     "tests/integration/aggregator/test_takeover.py": "aggregator",
+    "tests/integration/test_load_pipeline.py": "demos",
+    "tests/integration/test_local_demo.py": "demos",
+    "tests/integration/test_class_archives.py": "demos",
     "tests/integration/test_events.py": "pipelines",
-    "tests/integration/test_local_demo.py": "pipelines",
-    "tests/integration/test_load_pipeline.py": "aggregator",
-    "tests/integration/test_class_archives.py": "pipelines",
-    "tests/faults/test_chaos.py": "pipelines",
-    "tests/faults/test_events.py": "pipelines",
-    "tests/upgrade/test_rolling_upgrade.py": "pipelines",
     "tests/integration/test_readme.py": "pipelines",
     "tests/integration/test_terminal_client.py": "pipelines",
     "tests/browser/test_compatibility.py": "pipelines",
     "tests/browser/test_events.py": "pipelines",
     "tests/browser/test_page.py": "pipelines",
+    "tests/faults/test_chaos.py": "pipelines",
+    "tests/faults/test_events.py": "pipelines",
+    "tests/upgrade/test_rolling_upgrade.py": "pipelines",
 }
 # Its files share hosts and run in the order of their names: the first needs bare hosts, the last takes all off them.
 DEPLOYMENT = "tests/deployment/"
