@@ -57,7 +57,12 @@ class Sender:
             spawn(self.send, due)
 
     def send(self, due_seconds: float) -> None:
-        """Send the request that is due to one of the events, and record its outcome."""
+        """Send the request that is due to one of the events, and record its outcome.
+
+        Does nothing if the run has stopped sending since it was due, because the account may be closed by then.
+        """
+        if not self._run.is_sending:
+            return
         [part] = self._draw.choices(self._run.parts, cum_weights=self._shares)
         reactions = [self._reaction(part.palette, due_seconds) for _ in range(self._batch)]
         self._run.in_flight += 1

@@ -47,6 +47,21 @@ def test_what_is_due_after_the_end_is_never_sent() -> None:
     assert _sent(run, Portion(share=1, batch=1), calls=10) == 0
 
 
+def test_what_is_due_when_the_run_stops_is_not_sent_after_it() -> None:
+    run = Run(Audience(viewers=0, reactions_per_second=1, seconds=60), "steady", now_seconds())
+    run.parts[0].palette = ["🔥"]
+    run.begin_sending()
+    ingest = Ingest()
+    endpoints = {"main": cast("Endpoint", ingest)}
+    sender = Sender(run, endpoints, cast("Record", NoRecord()), Portion(share=1, batch=1), Random(7))
+    sender.send(now_seconds())
+    run.stop_sending()
+    # Locust began this one before the stop, and had no time for it until now.
+    sender.send(now_seconds())
+    assert len(ingest.bodies) == 1
+    assert run.parts[0].tally.accepted.total() == 1
+
+
 def test_it_sends_its_share_until_the_end() -> None:
     run = Run(Audience(viewers=0, reactions_per_second=4_000, seconds=0.5), "steady", now_seconds())
     run.begin_sending()
@@ -61,6 +76,7 @@ def test_a_run_that_has_not_begun_is_not_waited_for() -> None:
 
 def test_each_event_gets_its_own_reactions_and_they_are_noted_as_its_own() -> None:
     run = Run(Audience(viewers=0, reactions_per_second=1, seconds=60), "steady", now_seconds(), ["main", "final"])
+    run.begin_sending()
     run.parts[0].palette, run.parts[1].palette = ["🔥"], ["👏"]
     ingest = {"main": Ingest(), "final": Ingest()}
     given = cast("tuple[dict[str, Endpoint], Record]", (ingest, NoRecord()))
