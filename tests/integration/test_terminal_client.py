@@ -26,9 +26,6 @@ TIMEOUT_SECONDS = 60
 pytestmark = pytest.mark.spark
 
 
-_LOOK_SECONDS = 0.5
-
-
 class Terminal:
     """A terminal of a given size in which one command runs, and its current screen."""
 
@@ -39,7 +36,10 @@ class Terminal:
         self.resize(columns, lines)
         self.modes_before = termios.tcgetattr(slave)
         environment = {**os.environ, **topology.environment(layout), "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave)
+        # Only its controlling terminal tells a command that its size has changed.
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command], env=environment, stdin=slave, stdout=slave, stderr=slave
+        )
         self._slave = slave
         self.output = b""
 
@@ -64,14 +64,6 @@ class Terminal:
         while not condition():
             assert time.monotonic() < deadline, f"never: {what}; the screen is\n{self.text}"
             self._read()
-
-    def drag(self, columns: int, lines: int) -> None:
-        """Resize by several sizes, as a person does, and look at each. On a busy machine a single one was lost."""
-        for more in (4, 3, 2, 1, 0):
-            self.resize(columns, lines + more)
-            end = time.monotonic() + _LOOK_SECONDS
-            while time.monotonic() < end:
-                self._read()
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -109,7 +101,7 @@ def test_a_key_sends_a_reaction_and_it_comes_back_as_a_swarm(pipeline: Pipeline)
 def test_it_fits_a_resized_terminal_and_leaves_it_as_it_was(pipeline: Pipeline) -> None:
     with terminal(pipeline.layout) as screen:
         screen.wait_for(lambda: "live from cluster" in screen.text, "connected")
-        screen.drag(60, 20)
+        screen.resize(60, 20)
         screen.wait_for(lambda: "q quits" in screen.text.splitlines()[19], "the foot is on the new last line")
         screen.press("q")
         screen.wait_for(lambda: screen.process.poll() is not None, "it ended")
