@@ -4,21 +4,62 @@ kafka-python's defaults are neither safe nor patient enough for us; the differen
 """
 
 import contextlib
+import errno
+import selectors
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
+from emostream.runtime import dead_hosts
 
 # Longer than any outage: a batch that expires while it is retried leaves a gap in the producer's sequence numbers,
 # after which every later send fails. Whoever waits for an acknowledgement has a deadline of his own.
 _FOREVER_MS = 2**31 - 1
-_RECONNECT_MS = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000, "retry_backoff_ms": 20}
 _BOOTSTRAP_TIMEOUT_MS = 30_000
+# How long all brokers together may take to accept a connection, before the client tries one after the other.
+_FIRST_ANSWER_SECONDS = 5.0
+
+# By this, a new connection to a dead host is given up, at first and after several failures. All requests that need the
+# broker wait for it, and metadata may too. kafka-python's own 10 s and 30 s are longer than an election.
+_CONNECTION_SETUP = {"socket_connection_setup_timeout_ms": 2_000, "socket_connection_setup_timeout_max_ms": 4_000}
+
+
+class _NetClient(KafkaNetClient):  # type: ignore[misc]
+    """kafka-python's client, with which a producer outlives the coordinator of its transactions."""
+
+    def await_ready(self, *arguments: Any, **more: Any) -> bool:
+        """Return whether the broker could be connected to.
+
+        kafka-python raises instead, although its producer expects this answer. After the error, the producer forgets
+        the request that it had for the broker, and a commit waits for it for ever.
+        """
+        try:
+            return bool(super().await_ready(*arguments, **more))
+        except KafkaConnectionError:
+            return False
+
+
+# What every client is made with. A broker whose host has lost its power answers nothing, and nobody is told. Its
+# successors lead after `zookeeper.session.timeout.ms` of the brokers; a client should have given it up by then.
+_CLIENT: dict[str, Any] = {
+    # By this, established connections to a dead host end.
+    "socket_options": dead_hosts.socket_options(),
+    # By this, a broker that hangs while its host lives is given up. A busy one may take seconds to answer.
+    "request_timeout_ms": 10_000,
+    "kafka_client": lambda **configs: _NetClient(**configs, **_CONNECTION_SETUP),
+    # So soon a client that asks for nothing learns of new leaders too. The metadata are small.
+    "metadata_max_age_ms": 5_000,
+    "reconnect_backoff_ms": 50,
+    "reconnect_backoff_max_ms": 1_000,
+    "retry_backoff_ms": 20,
+}
 
 
 def durable_producer(settings: KafkaSettings, bootstrap_servers: Sequence[str] = (), **more: Any) -> KafkaProducer:
@@ -33,11 +74,9 @@ def durable_producer(settings: KafkaSettings, bootstrap_servers: Sequence[str] =
         acks="all",
         enable_idempotence=True,
         delivery_timeout_ms=_FOREVER_MS,
-        request_timeout_ms=10_000,
         max_request_size=settings.max_record_bytes,
         allow_auto_create_topics=False,
         metrics_enabled=False,
-        **_RECONNECT_MS,
         **more,
     )
 
@@ -80,17 +119,15 @@ def log_reader(bootstrap_servers: Sequence[str], max_record_bytes: int, **more: 
         isolation_level="read_committed",
         auto_offset_reset="none",
         max_partition_fetch_bytes=2 * max_record_bytes,
-        request_timeout_ms=10_000,
         allow_auto_create_topics=False,
         metrics_enabled=False,
-        **_RECONNECT_MS,
         **more,
     )
 
 
 def admin_client(bootstrap_servers: Sequence[str]) -> KafkaAdminClient:
     """What makes and describes topics. Raises EmoStreamError when no broker answers."""
-    return _connect(KafkaAdminClient, bootstrap_servers, request_timeout_ms=10_000)
+    return _connect(KafkaAdminClient, bootstrap_servers)
 
 
 @contextlib.contextmanager
@@ -151,10 +188,47 @@ def records_until(
 
 
 def _connect(client: Any, bootstrap_servers: Sequence[str], **options: Any) -> Any:
+    first = _first_to_answer(bootstrap_servers)
     try:
-        return client(bootstrap_servers=list(bootstrap_servers), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS, **options)
+        return client(bootstrap_servers=first, bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS, **_CLIENT, **options)
     except (KafkaError, OSError) as error:
         raise EmoStreamError(
             f"no broker of {','.join(bootstrap_servers)} answered in {_BOOTSTRAP_TIMEOUT_MS // 1000} s ({error}); "
             "is kafka.service active, and is EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS right?"
         ) from error
+
+
+def _first_to_answer(bootstrap_servers: Sequence[str]) -> list[str]:
+    """The broker that accepts a connection first, or all of them if none does.
+
+    The client picks one at random, and would wait for a dead one. It learns from any of them where the others are.
+    """
+    deadline = time.monotonic() + _FIRST_ANSWER_SECONDS
+    with contextlib.ExitStack() as cleanup:
+        selector = cleanup.enter_context(selectors.DefaultSelector())
+        for server in bootstrap_servers:
+            for connecting in _connecting(server):
+                selector.register(cleanup.enter_context(connecting), selectors.EVENT_WRITE, server)
+        while selector.get_map() and (ready := selector.select(deadline - time.monotonic())):
+            for key, _ in ready:
+                if _has_connected(key.fileobj):
+                    return [key.data]
+                selector.unregister(key.fileobj)
+    return list(bootstrap_servers)
+
+
+def _has_connected(connecting: Any) -> bool:
+    return not connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def _connecting(server: str) -> Iterator[socket.socket]:
+    """A socket that is connecting to each address of the server."""
+    host, _, port = server.rpartition(":")
+    with contextlib.suppress(OSError):
+        for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
+            connecting = socket.socket(family, kind, protocol)
+            connecting.setblocking(False)
+            if connecting.connect_ex(address) in {0, errno.EINPROGRESS}:
+                yield connecting
+            else:
+                connecting.close()

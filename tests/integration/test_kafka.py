@@ -6,19 +6,21 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kazoo.client import KazooClient
 
 from emostream.config import KafkaSettings
-from emostream.runtime.kafka import durable_producer, last_record, log_reader, transactional_producer
+from emostream.runtime.kafka import abandon, durable_producer, last_record, log_reader, transactional_producer
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
-from tests.conftest import Server, running
+from tests.conftest import Server, own_broker, running
+from tests.integration.silence import silent_address
 from tests.integration.viewers import wait_until
 
 # A broker loads one partition of its transactions after another, and logs how each of them ended.
@@ -87,6 +89,44 @@ def test_what_a_dead_writer_left_open_is_waited_for_and_not_read(
         with transactional_producer(settings, partition.topic, 10_000) as successor:
             successor.init_transactions()
             assert last_record(reader, partition).value == b"committed"
+
+
+def test_the_clients_find_a_living_broker_beside_dead_ones(kafka: Server) -> None:
+    """kafka-python picks one at random, and waits for it as long as for all of them."""
+    with silent_address() as one, silent_address() as other:
+        brokers = (one, other, kafka.address)
+        for _ in range(3):
+            with log_reader(brokers, 1 << 20) as reader:
+                assert reader.topics() is not None
+
+
+def test_a_transaction_that_begins_while_its_coordinator_is_away_ends_when_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_broker(tmp_path) as broker, ThreadPoolExecutor() as background:
+        settings = KafkaSettings(bootstrap_servers=(broker.address,))
+        with KafkaAdminClient(bootstrap_servers=broker.address) as admin:
+            admin.create_topics([NewTopic("log", 1, 1)])
+        producer = transactional_producer(settings, "writer", 60_000)
+        try:
+            producer.init_transactions()
+            _commit(producer, b"before")
+            broker.process.send_signal(signal.SIGKILL)
+            wait_until(lambda: not broker.process.is_running())
+            committing = background.submit(_commit, producer, b"while it was away")
+            wait_until(lambda: caplog.text.count("Connection failed") > 5)
+            wait_until(broker.is_back, 60, every_seconds=0.5)
+            committing.result(60)
+        finally:
+            abandon(producer, 1)
+        with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as reader:
+            assert last_record(reader, TopicPartition("log", 0)).value == b"while it was away"
+
+
+def _commit(producer: KafkaProducer, value: bytes) -> None:
+    producer.begin_transaction()
+    producer.send("log", value, partition=0)
+    producer.commit_transaction()
 
 
 def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_started_again(tmp_path: Path) -> None:
