@@ -28,14 +28,14 @@ SCREEN = (1280, 800)
 PHONE = (390, 844)
 FILM_WIDTH = 800
 MIN_FRAME_SECONDS = 1 / 15
-TAPS = ("🔥", "🎉", "😍", "🔥", "🚀")
+TAPS = ("🔥", "🎉", "😍", "🔥", "👏")
 
 
 def open_page(browser: Browser, url: str) -> None:
     """Open the page and wait until it is live and shows reactions."""
     browser.get(url)
     browser.wait_until(lambda: browser.find("#connection").get_attribute("data-state") == "live")
-    browser.wait_until(lambda: browser.execute_script("return emostream.swarm.particles > 5"), 60)
+    browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky.particles > 5"), 60)
     time.sleep(6)
 
 
@@ -105,7 +105,7 @@ def film(browser: Browser, url: str) -> None:
     with Film(browser) as strip:
         time.sleep(1)
         for emoji in TAPS:
-            browser.find(f'#palette [data-emoji="{emoji}"]').click()
+            browser.find(f'#bar >>> [data-emoji="{emoji}"]').click()
             time.sleep(0.5)
         time.sleep(3)
         show_scenes(browser)

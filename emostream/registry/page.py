@@ -1,12 +1,16 @@
 """The web page's files, as the registry serves them, and what the page needs to know."""
 
+import functools
+import gzip
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from flask import Flask, Response, abort, send_from_directory
+from flask import Flask, Response, abort, request
+from werkzeug.security import safe_join
 
 from emostream import web
+from emostream.registry.bundle import bundle, without_comments
 
 _FOLDER = Path(web.__file__).parent
 # What a page is made of; whatever else is in the folder is not served. The types are told here, because a browser
@@ -21,6 +25,9 @@ _CONTENT_TYPES = {
     ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
+_COMPRESSED = {".html", ".js", ".css", ".svg", ".webmanifest"}
+# The module of the tag, which other pages load as one.
+_TAG = "emostream-reactions.js"
 
 
 class PageConfig(msgspec.Struct, frozen=True):
@@ -33,7 +40,7 @@ class PageConfig(msgspec.Struct, frozen=True):
 
 
 def add_to(app: Flask) -> None:
-    """Serve GET / and GET /static/..., to be revalidated at each use, so that a new release is seen at once."""
+    """Serve the page, its files and the tag, to be revalidated at each use, so that a new release is seen at once."""
 
     @app.get("/")
     def index() -> Response:
@@ -43,11 +50,41 @@ def add_to(app: Flask) -> None:
     def static_file(name: str) -> Response:
         return _file(name)
 
+    @app.get(f"/{_TAG}")
+    def tag() -> Response:
+        newest = max(path.stat().st_mtime_ns for path in _FOLDER.glob("*.js"))
+        return _answer(_bundled(newest), ".js")
+
 
 def _file(name: str) -> Response:
-    content_type = _CONTENT_TYPES.get(Path(name).suffix)
-    if content_type is None:
+    path = safe_join(str(_FOLDER), name)
+    if path is None or Path(path).suffix not in _CONTENT_TYPES or not Path(path).is_file():
         abort(404)
-    response = send_from_directory(_FOLDER, name, mimetype=content_type)
+    return _answer(_content(path, Path(path).stat().st_mtime_ns), Path(path).suffix)
+
+
+@functools.lru_cache(128)
+def _content(path: str, _changed: int) -> bytes:
+    """Return what is sent of a file. A file that changes is read again."""
+    content = Path(path).read_bytes()
+    return without_comments(content) if path.endswith((".js", ".css")) else content
+
+
+@functools.lru_cache(1)
+def _bundled(_changed: int) -> bytes:
+    return bundle(_TAG, lambda name: without_comments((_FOLDER / name).read_bytes()).decode()).encode()
+
+
+_compress = functools.lru_cache(128)(functools.partial(gzip.compress, mtime=0))
+
+
+def _answer(content: bytes, suffix: str) -> Response:
+    response = Response(content, mimetype=_CONTENT_TYPES[suffix])
     response.headers["Cache-Control"] = "no-cache"
-    return response
+    if suffix in _COMPRESSED:
+        response.vary.add("Accept-Encoding")
+        if request.accept_encodings["gzip"] > 0:
+            response.set_data(_compress(content))
+            response.headers["Content-Encoding"] = "gzip"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]

@@ -6,7 +6,7 @@
  *
  * It needs Safari 15, Firefox 100, or a Chromium of the same age.
  *
- * It is one module without dependencies, for any page. example.html is a complete page:
+ * It needs no other package. example.html is a complete page:
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
  *
@@ -43,6 +43,8 @@
  * @typedef {{outcome: "accepted"|"refused"|"unknown", reason: string, record: ?KafkaRecord}} Outcome
  */
 
+import { Outbox } from "./outbox.js";
+
 const REQUEST_TIMEOUT_MS = 10_000;
 // A proxy that blocks WebSockets may just not answer.
 const WEBSOCKET_START_TIMEOUT_MS = 5_000;
@@ -55,9 +57,9 @@ const SILENCE_TIMEOUT_MS = 45_000;
 const LOST_RETRY_MS = 2_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 15_000;
-// With this many reactions waiting for an answer, the next one is refused at once.
-const MAX_REACTIONS_IN_FLIGHT = 32;
 const MAX_SENDS_OF_A_REACTION = 4;
+// Of this many swarms, the client keeps up to which records they count.
+const MAX_COUNTED = 32;
 const MIN_RESEND_MS = 500;
 // At most this many subscribers are avoided. Past that, the one that failed first is allowed again.
 const MAX_EXCLUDED = 8;
@@ -133,12 +135,12 @@ export class EmoStream extends EventTarget {
   #progress = new Progress();
   #excluded = [];
   #failures = 0;
-  #head = { sequence: -1, counted: null };
+  #counted = new Map();
   #running = null;
   #assignment = null;
   #config = null;
   #sseAloneUntilMs = 0;
-  #reactionsInFlight = 0;
+  #outbox = new Outbox((reactions) => this.#send(reactions));
   /** How often a swarm came twice (`repeats`) or was missing (`gaps`). Both stay 0 unless a server is broken. */
   repeats = 0;
   gaps = 0;
@@ -200,18 +202,13 @@ export class EmoStream extends EventTarget {
   }
 
   /**
-   * Send one reaction. Never rejects: the result says whether the reaction was accepted, was refused for a reason, or
-   * has an unknown outcome. Do not send it again after an unknown outcome, because it may count twice.
+   * Send one reaction. Reactions that follow within 150 ms share a request. Never rejects: the result says whether the
+   * reaction was accepted, was refused for a reason, or has an unknown outcome. Do not send it again after an unknown
+   * outcome, because it may count twice.
    * @returns {Promise<Outcome>}
    */
-  async react(emoji) {
-    if (this.#reactionsInFlight >= MAX_REACTIONS_IN_FLIGHT) return refused("too many reactions are on their way");
-    this.#reactionsInFlight += 1;
-    try {
-      return await this.#send({ user_id: this.#userId, emoji_type: emoji, timestamp: Date.now() });
-    } finally {
-      this.#reactionsInFlight -= 1;
-    }
+  react(emoji) {
+    return this.#outbox.add({ user_id: this.#userId, emoji_type: emoji, timestamp: Date.now() });
   }
 
   /**
@@ -221,9 +218,22 @@ export class EmoStream extends EventTarget {
    * @returns {Promise<?Trace>}
    */
   async trace({ partition, offset }) {
-    const counted = await this.#countedByHead();
+    const counted = await this.countedBy(this.sequence);
     const isCounted = offset < (counted?.[partition] ?? 0);
     return isCounted ? this.#askTrace(`partition=${partition}&offset=${offset}`) : null;
+  }
+
+  /**
+   * By partition of `reactions`: the offset up to which this swarm and those before it count. The subscriber is asked
+   * once for a swarm. Null if it does not know.
+   * @returns {Promise<?Object<string, number>>}
+   */
+  async countedBy(sequence) {
+    this.#counted.set(sequence, this.#counted.get(sequence) ?? this.#askTrace(`sequence=${sequence}`));
+    if (this.#counted.size > MAX_COUNTED) this.#counted.delete(this.#counted.keys().next().value);
+    const trace = await this.#counted.get(sequence);
+    if (!trace) this.#counted.delete(sequence);
+    return trace?.counted ?? null;
   }
 
   /**
@@ -244,16 +254,6 @@ export class EmoStream extends EventTarget {
     if (!this.#assignment) return null;
     const answer = await ask(new URL(`trace?${query}`, this.#assignment.sse_url)).catch(() => null);
     return answer?.ok ? answer.json : null;
-  }
-
-  /** By partition: the offset up to which the newest swarm has counted. The subscriber is asked once per swarm. */
-  #countedByHead() {
-    const { sequence } = this;
-    if (this.#head.sequence !== sequence) {
-      const counted = this.#askTrace(`sequence=${sequence}`).then((trace) => trace?.counted);
-      this.#head = { sequence, counted };
-    }
-    return this.#head.counted;
   }
 
   async #run(signal) {
@@ -359,6 +359,7 @@ export class EmoStream extends EventTarget {
   #deliver(type, message) {
     const continuity = this.#progress.take(type, message);
     if (continuity === "next") {
+      if (type !== "swarm") this.#counted.clear();
       this.#failures = 0;
       this.#excluded = [];
       this.#emit(type, message);
@@ -378,7 +379,7 @@ export class EmoStream extends EventTarget {
     this.#excluded = [...others, subscriber].slice(-MAX_EXCLUDED);
   }
 
-  async #send(reaction) {
+  async #send(reactions) {
     let ingestUrl;
     try {
       ingestUrl = await this.#ingest();
@@ -388,13 +389,14 @@ export class EmoStream extends EventTarget {
     for (let sends = 1; ; sends += 1) {
       let answer;
       try {
-        answer = await ask(`${ingestUrl}/reactions`, { post: reaction });
+        answer = await ask(`${ingestUrl}/reactions`, { post: reactions.length === 1 ? reactions[0] : reactions });
       } catch {
         return unknown("no answer came");
       }
       if (answer.status === 202) return accepted(answer.json ?? {});
+      if (answer.status === 422) return { ...refused(reasonOf(answer)), isInvalid: true };
       if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
-      // Only 503 guarantees that the reaction was not accepted, so only then may it be sent again.
+      // Only 503 guarantees that nothing was accepted, so only then may it be sent again.
       if (sends === MAX_SENDS_OF_A_REACTION) return refused(reasonOf(answer));
       await sleep(Math.max(answer.retryAfterMs, MIN_RESEND_MS) * (1 + this.#random() / 2));
     }
@@ -574,9 +576,9 @@ async function overSse(url, link, take) {
   throw new Error("ended");
 }
 
-const accepted = ({ record = null }) => ({ outcome: "accepted", reason: "", record });
-const refused = (reason) => ({ outcome: "refused", reason, record: null });
-const unknown = (reason) => ({ outcome: "unknown", reason, record: null });
+const accepted = ({ record = null }) => ({ outcome: "accepted", reason: "", record, isInvalid: false });
+const refused = (reason) => ({ outcome: "refused", reason, record: null, isInvalid: false });
+const unknown = (reason) => ({ outcome: "unknown", reason, record: null, isInvalid: false });
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -5,7 +5,6 @@ import { LiveDialog } from "./dialog.js";
 // The registry asks every subscriber for these figures.
 const POLL_EVERY_MS = 5_000;
 const MAX_NAME_CHARACTERS = 64;
-const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 /**
  * What the `#` of the page's address names: `#final` an event, and `#final/topology` what is behind its scenes.
@@ -29,14 +28,20 @@ export class Chooser {
   #list;
   #note;
   #event;
+  #format;
+  #phrase;
   #rows = new Map();
 
   /**
    * @param {HTMLDialogElement} dialog
    * @param {() => Promise<import("./emostream.js").OpenEvent[]>} ask   GET /v1/events
    * @param {string} event                                              that this page shows
+   * @param {string} lang
+   * @param {(viewers: string, isOne: boolean, perSecond: string) => string} phrase   how busy an event is
    */
-  constructor(dialog, ask, event) {
+  constructor(dialog, ask, event, lang, phrase) {
+    this.#format = new Intl.NumberFormat(lang, { maximumFractionDigits: 1 });
+    this.#phrase = phrase;
     this.#list = dialog.querySelector("ul");
     this.#note = dialog.querySelector("#events-note");
     this.#event = event;
@@ -71,8 +76,12 @@ export class Chooser {
       const there = this.#list.children[index] ?? null;
       if (there !== row.item) this.#list.insertBefore(row.item, there);
       row.title.textContent = each.title;
-      row.figures.textContent = figuresOf(each);
+      row.figures.textContent = this.#figuresOf(each);
     }
+  }
+
+  #figuresOf({ viewers, reactions_per_second }) {
+    return this.#phrase(this.#format.format(viewers), viewers === 1, this.#format.format(reactions_per_second));
   }
 
   #newRow(event) {
@@ -88,9 +97,4 @@ export class Chooser {
     this.#rows.set(event, row);
     return row;
   }
-}
-
-function figuresOf({ viewers, reactions_per_second }) {
-  const watching = `${format.format(viewers)} ${viewers === 1 ? "viewer" : "viewers"}`;
-  return `${watching}, ${format.format(reactions_per_second)} reactions a second`;
 }

@@ -48,18 +48,18 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 /** The button, the bar and the list of hops. */
 export class FollowOne {
   #stream;
-  #latency;
+  #own;
   #elements;
   #isFollowing = false;
 
   /**
    * @param {import("./emostream.js").EmoStream} stream
-   * @param {import("./latency.js").EndToEndLatency} latency   knows when each swarm arrived
+   * @param {import("./own.js").OwnReactions} own   knows when each swarm arrived
    * @param {{button: Element, status: Element, bar: Element, list: Element}} elements
    */
-  constructor(stream, latency, elements) {
+  constructor(stream, own, elements) {
     this.#stream = stream;
-    this.#latency = latency;
+    this.#own = own;
     this.#elements = elements;
   }
 
@@ -99,7 +99,7 @@ export class FollowOne {
     while (performance.now() < deadline) {
       const arrived = nextEvent(this.#stream, "swarm", deadline - performance.now());
       const trace = await this.#stream.trace(record);
-      const seenAt = this.#latency.arrivalOf(trace?.sequence);
+      const seenAt = this.#own.arrivalOf(trace?.sequence);
       if (seenAt !== undefined) return { trace, seenAt: performance.timeOrigin + seenAt };
       await arrived;
     }

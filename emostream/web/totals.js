@@ -1,6 +1,5 @@
 /** Shows the totals: the sum as a running number, and the emoji as a bar chart. */
 
-const format = new Intl.NumberFormat("en");
 // The most rows of the chart. A palette of `any` may have hundreds of emoji.
 const MAX_ROWS = 40;
 
@@ -9,18 +8,22 @@ export class RunningNumber {
   #element;
   #from = 0;
   #to = 0;
-  #shown = 0;
+  #shown = null;
   #startedAt = 0;
   #durationMs = 0;
   #frameRequest = 0;
 
-  constructor(element) {
+  #format;
+
+  /** @param {Intl.NumberFormat} format */
+  constructor(element, format) {
     this.#element = element;
+    this.#format = format;
   }
 
   /** Count to `value`. @param {number} durationMs 0 shows the value at once */
   runTo(value, durationMs) {
-    this.#from = this.#shown;
+    this.#from = this.#shown ?? value;
     this.#to = value;
     this.#startedAt = performance.now();
     this.#durationMs = durationMs;
@@ -31,7 +34,7 @@ export class RunningNumber {
     this.#frameRequest = 0;
     const share = this.#durationMs ? Math.min(1, Math.max(0, (now - this.#startedAt) / this.#durationMs)) : 1;
     const value = Math.round(this.#from + (this.#to - this.#from) * share);
-    if (value !== this.#shown) this.#element.textContent = format.format(value);
+    if (value !== this.#shown) this.#element.textContent = this.#format.format(value);
     this.#shown = value;
     if (share < 1) this.#frameRequest = requestAnimationFrame((next) => this.#frame(next));
   }
@@ -47,10 +50,13 @@ export function ranked(totals) {
 /** A bar chart of the totals. Rows change places when their ranks change. */
 export class BarRace {
   #list;
+  #format;
   #rows = new Map();
 
-  constructor(list) {
+  /** @param {Intl.NumberFormat} format */
+  constructor(list, format) {
     this.#list = list;
+    this.#format = format;
   }
 
   /** @param {Object<string, number>} totals the total of every emoji */
@@ -63,7 +69,7 @@ export class BarRace {
       const row = this.#rows.get(emoji) ?? this.#newRow(emoji);
       row.item.style.setProperty("--rank", rank);
       row.bar.style.setProperty("--share", count / most);
-      row.count.textContent = format.format(count);
+      row.count.textContent = this.#format.format(count);
       row.item.dataset.count = count;
     }
     for (const emoji of leftOver) {

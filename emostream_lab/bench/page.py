@@ -29,13 +29,13 @@ def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
         browser.resize(1280, 800)
         browser.execute_cdp_cmd("Performance.enable", {})
         browser.get(page)
-        browser.wait_until(lambda: browser.execute_script("return emostream.swarm.particles > 0"), 60)
+        browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky.particles > 0"), 60)
         time.sleep(WARM_UP_SECONDS)
         before = _counters(browser)
         time.sleep(seconds)
         after = _counters(browser)
-        frames = browser.execute_script("return emostream.swarm.frameTimes()")
-        particles = browser.execute_script("return emostream.swarm.particles")
+        frames = browser.execute_script("return emostream.tags[0].sky.frameTimes()")
+        particles = browser.execute_script("return emostream.tags[0].sky.particles")
     finally:
         browser.quit()
     drawn = after["frames"] - before["frames"]
@@ -52,7 +52,7 @@ def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
 def _counters(browser: Browser) -> dict[str, float]:
     metrics = browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
     return {each["name"]: each["value"] for each in metrics} | {
-        "frames": browser.execute_script("return emostream.swarm.frames")
+        "frames": browser.execute_script("return emostream.tags[0].sky.frames")
     }
 
 

@@ -59,8 +59,19 @@ class Browser(webdriver.Chrome):
         self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
     def find(self, selector: str) -> Any:
-        """Return the first element that matches a CSS selector."""
-        return self.find_element("css selector", selector)
+        """Return the first element that matches a CSS selector. `#host >>> p` is a `p` in the shadow of `#host`."""
+        found = self.find_all(selector)
+        assert found, f"nothing matches {selector}"
+        return found[0]
+
+    def find_all(self, selector: str) -> list[Any]:
+        host, _, inner = selector.partition(" >>> ")
+        found: list[Any] = self.find_elements("css selector", host)
+        return (
+            [each for host in found for each in host.shadow_root.find_elements("css selector", inner)]
+            if inner
+            else found
+        )
 
     def text(self, selector: str) -> str:
         return str(self.find(selector).text)

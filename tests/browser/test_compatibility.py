@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from emostream import palette
 from emostream_lab.machine.chromium import Browser
 from tests.browser.test_page import button, open_page, total_of, totals
 from tests.pipeline import Pipeline
@@ -64,7 +63,7 @@ def react(browser: Browser, emoji: str) -> None:
     before = totals(browser).get(emoji, 0)
     button(browser, emoji).click()
     browser.wait_until(lambda: totals(browser).get(emoji, 0) == before + 1)
-    assert browser.text("#trouble") == ""
+    browser.wait_until(lambda: browser.text("#bar >>> [part=note]").startswith(f"✓ {emoji} counted"))
 
 
 def test_the_page_works_where_it_may_store_nothing(browser: Browser, pipeline: Pipeline) -> None:
@@ -90,11 +89,12 @@ def test_the_page_works_in_a_browser_of_2021(browser: Browser, pipeline: Pipelin
     assert browser.execute_script("return [typeof AbortSignal.any, typeof [].at]") == ["undefined"] * 2
     react(browser, "🎉")
     browser.wait_until(lambda: browser.find("#latency").get_attribute("data-ms"))
-    browser.execute_script("document.querySelector('#palette button').focus()")
+    browser.execute_script("document.querySelector('#bar').shadowRoot.querySelector('button').focus()")
     browser.execute_script(
-        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }))"
+        "const { activeElement } = document.activeElement.shadowRoot;"
+        "activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }))"
     )
-    assert browser.execute_script("return document.activeElement.dataset.emoji") == palette.DEFAULT[-1]
+    assert browser.execute_script("return document.activeElement.shadowRoot.activeElement.part.value") == "motion"
     browser.find("#open-scenes").click()
     browser.wait_until(lambda: browser.find_elements("css selector", "#map .line[data-flowing]"))
     browser.find("#follow-one").click()
@@ -186,5 +186,5 @@ def test_behind_the_scenes_is_hidden_where_the_registry_offers_no_live_topology(
     browser.get(f"{pipeline.page}#topology")
     browser.refresh()
     browser.wait_until(lambda: browser.execute_script("return window.emostream?.stream.sequence >= 0"))
-    browser.wait_until(lambda: browser.find_elements("css selector", "#palette button"))
+    browser.wait_until(lambda: browser.find_all("#bar >>> [data-emoji]"))
     assert not browser.find("#scenes").is_displayed()

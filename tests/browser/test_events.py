@@ -9,7 +9,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
 from tests.browser.test_compatibility import OLD_BROWSER
-from tests.browser.test_page import button, texts, total_of, totals
+from tests.browser.test_page import BUTTONS, button, texts, total_of, totals
 from tests.integration.asking import get
 from tests.integration.test_events import PATIENCE_SECONDS, operate, react
 from tests.pipeline import Pipeline
@@ -44,7 +44,7 @@ def wait_live(browser: Browser, event: str) -> None:
     """Wait for the page of an event, with its buttons."""
     browser.wait_until(lambda: answers(browser, f"/v1/events/{event}/palette"))
     browser.wait_until(lambda: browser.find("#connection").get_attribute("data-state") == "live")
-    browser.wait_until(lambda: browser.find_elements("css selector", "#palette button"))
+    browser.wait_until(lambda: browser.find_all(BUTTONS))
 
 
 def is_open(browser: Browser, dialog: str = "#events") -> bool:
@@ -70,7 +70,7 @@ def test_a_viewer_chooses_an_event_reacts_and_sees_its_end(browser: Browser, pip
     assert not is_open(browser), "an event was chosen"
     browser.wait_until(lambda: browser.text("#event-title") == "India – Australia")
     assert browser.title == "India – Australia · EmoStream"
-    assert texts(browser, "#palette button") == ["🔥", "👏"]
+    assert [each.get_attribute("data-emoji") for each in browser.find_all(BUTTONS)] == ["🔥", "👏"]
     button(browser, "👏").click()
     assert react(pipeline, "/v1/events/final/reactions", "🔥", 900) == 202
     browser.wait_until(lambda: totals(browser) == {"🔥": 900, "👏": 1}, PATIENCE_SECONDS)
@@ -144,7 +144,7 @@ def test_an_address_of_no_open_event_says_so_and_offers_the_others(browser: Brow
         assert browser.text("#events-note") == f"There is no event {event}."
         assert browser.text("#connection-text") == f"There is no event {event}."
         browser.wait_until(lambda: texts(browser, "#events b") == ["Main", "The talent show"])
-        assert texts(browser, "#palette button") == []
+        assert browser.find_all(BUTTONS) == []
 
 
 @pytest.mark.usefixtures("events")
@@ -171,7 +171,8 @@ def test_an_event_is_chosen_on_a_phone_with_a_browser_of_2021(browser: Browser, 
 def test_with_main_alone_there_is_nothing_to_choose(browser: Browser, pipeline: Pipeline) -> None:
     open_event(browser, pipeline, "")
     browser.wait_until(lambda: answers(browser, "/v1/events"))
-    browser.wait_until(lambda: browser.find_elements("css selector", "#palette button"))
-    for selector in ("#events", "#open-events", "#event-title", "#choose-another", "#ended"):
+    browser.wait_until(lambda: browser.find_all(BUTTONS))
+    for selector in ("#events", "#open-events", "#choose-another", "#ended"):
         assert not browser.find(selector).is_displayed()
+    assert browser.text("#event-title") == "Live reactions"
     assert browser.title == "EmoStream"

@@ -455,7 +455,8 @@ CHOOSER = """
         if (!events) throw new Error("no answer");
         return events.map(([event, title, viewers]) => ({ event, title, viewers, reactions_per_second: 1234.56 }));
       };
-      const chooser = new Chooser(dialog, ask, "final");
+      const phrase = (viewers, isOne, pace) => `${viewers} ${isOne ? "viewer" : "viewers"}, ${pace} a second`;
+      const chooser = new Chooser(dialog, ask, "final", "en", phrase);
       chooser.open("why");
       await settled();
       const seen = [];
@@ -488,10 +489,10 @@ def test_the_chooser_keeps_its_order_and_the_focus_while_events_come_and_go(modu
     )
     found = modules.run(CHOOSER, [[main, final, show], [main, final, quiz, show], None, [final, show]])
     titles = {
-        "main": "Main 2 viewers, 1,234.6 reactions a second",
-        "final": "Final 1 viewer, 1,234.6 reactions a second",
-        "quiz": "<b>Quiz</b> 0 viewers, 1,234.6 reactions a second",
-        "show": "Show 0 viewers, 1,234.6 reactions a second",
+        "main": "Main 2 viewers, 1,234.6 a second",
+        "final": "Final 1 viewer, 1,234.6 a second",
+        "quiz": "<b>Quiz</b> 0 viewers, 1,234.6 a second",
+        "show": "Show 0 viewers, 1,234.6 a second",
     }
     looks = [[" ".join(link.split()) for link in links] for links, *_ in found["seen"]]
     names = {title: name for name, title in titles.items()}
@@ -607,19 +608,35 @@ def test_hops_that_overlap_still_sum_to_the_whole(modules: Browser) -> None:
 def test_the_latency_is_that_of_the_swarm_that_counted_the_tap(modules: Browser) -> None:
     found = modules.run(
         """
-        const { EndToEndLatency } = await import("/latency.js");
-        const latency = new EndToEndLatency();
-        const record = { partition: 0, offset: 5 };
-        latency.accepted({ record, emoji: "🔥", tappedAt: 1000 });
-        latency.arrived(7, 1400);
-        const early = await latency.settle(async () => null, 1400);
-        latency.arrived(8, 1900);
-        latency.arrived(9, 2400);
-        const settled = await latency.settle(async () => ({ sequence: 8 }), 2400);
-        return [early, settled, await latency.settle(async () => ({ sequence: 9 }), 2400)];
+        const { OwnReactions } = await import("/own.js");
+        const asked = [];
+        const counted = { 7: { 0: 5 }, 8: { 0: 6, 1: 3 }, 9: { 0: 9, 1: 4 } };
+        let isAway = true;
+        const own = new OwnReactions(async (sequence) => {
+          asked.push(sequence);
+          return isAway && sequence === 8 ? null : counted[sequence];
+        });
+        const looks = [];
+        const look = async (head, now) => {
+          const settled = await own.settle(head, now);
+          looks.push(settled.map(({ tap, swarm, latencyMs }) => [tap.emoji, swarm.sequence, latencyMs]));
+        };
+        own.accepted({ record: { partition: 0, offset: 5 }, emoji: "🔥", tappedAt: 1000, after: 6 });
+        own.accepted({ record: { partition: 1, offset: 3 }, emoji: "🎉", tappedAt: 1100, after: 6 });
+        own.arrived({ sequence: 7 }, 1400);
+        await look(7, 1400);
+        own.arrived({ sequence: 8 }, 1900);
+        own.arrived({ sequence: 9 }, 2400);
+        await look(9, 2400);
+        isAway = false;
+        await look(9, 2500);
+        await look(9, 2600);
+        return { looks, asked };
         """
     )
-    assert found == [[], [{"emoji": "🔥", "latencyMs": 900}], []]
+    nobody: list[Any] = []
+    assert found["looks"] == [nobody, nobody, [["🔥", 8, 900], ["🎉", 9, 1300]], nobody]
+    assert found["asked"] == [7, 7, 8, 8, 8, 8, 9], "no swarm that did not count it is asked again"
 
 
 def process(tier: str, name: str, **more: Any) -> dict[str, Any]:
@@ -720,19 +737,208 @@ def test_no_rate_is_hidden_by_a_box(modules: Browser, of_a_tier: int, width: int
 
 
 def test_what_a_screen_reader_is_told_is_one_sentence(modules: Browser) -> None:
-    found = modules.run('return (await import("/summary.js")).summarise({"🔥": 1200, "🎉": 30, "👏": 2, "😂": 1}, 30)')
-    assert found == "1,233 reactions in the last 30 seconds, most of them 🔥, 🎉, 👏."
+    found = modules.run('return (await import("/summary.js")).summarise({"🔥": 1200, "🎉": 30, "👏": 2, "😂": 1})')
+    assert found == {"reactions": 1233, "most": "🔥 🎉 👏"}
 
 
-def test_what_the_pool_of_particles_has_no_room_for_is_counted(modules: Browser) -> None:
+def test_of_a_swarm_about_the_square_root_flies_as_far_as_there_is_room(modules: Browser) -> None:
     found = modules.run(
         """
-        const { SwarmCanvas } = await import("/swarm.js");
-        const canvas = document.createElement("canvas");
-        document.body.append(canvas);
-        const swarm = new SwarmCanvas(canvas);
-        swarm.add({ "🔥": 5000 }, 0);
-        return [swarm.particles, swarm.skipped];
+        const { bounded, spritesOf } = await import("/crowd.js");
+        const sprites = spritesOf({ "🔥": 10_000, "🎉": 100, "👏": 1 });
+        return [sprites, spritesOf({ "🔥": 10_000 }, 0.5), ...[111, 30, 2, 0].map((room) => bounded(sprites, room))];
         """
     )
-    assert found == [1500, 3500]
+    assert found == [
+        {"🔥": 100, "🎉": 10, "👏": 1},
+        {"🔥": 50},
+        {"🔥": 100, "🎉": 10, "👏": 1},
+        {"🔥": 27, "🎉": 2, "👏": 1},
+        {"🔥": 1, "🎉": 1},
+        {},
+    ]
+
+
+def test_a_slow_machine_draws_fewer_emoji_and_never_none(modules: Browser) -> None:
+    slow, fast = modules.run(
+        """
+        const { nextQuality } = await import("/crowd.js");
+        const after = (frameMs, from) => [...Array(50)].reduce((quality) => nextQuality(quality, frameMs), from);
+        return [after(60, 1), after(17, 0.15)];
+        """
+    )
+    assert (slow, fast) == (0.15, 1)
+
+
+def test_every_screen_draws_the_same_chance_from_a_swarm(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { randomOf } = await import("/crowd.js");
+        const of = (text) => {
+          const random = randomOf(text);
+          return [...Array(200)].map(random);
+        };
+        return [of("s-1 🔥"), of("s-1 🔥"), of("s-2 🔥")];
+        """
+    )
+    first, again, other = found
+    assert first == again
+    assert first != other
+    assert all(0 <= each < 1 for each in first + other)
+    assert 0.4 < sum(first) / 200 < 0.6
+
+
+SKY = """
+    const skyOf = async (width, height) => {
+      const { Sky } = await import("/sky.js");
+      const canvas = document.createElement("canvas");
+      canvas.style.cssText = `width: ${width}px; height: ${height}px`;
+      document.body.append(canvas);
+      const sky = new Sky(canvas);
+      return { sky, canvas };
+    };
+"""
+
+
+def test_a_small_screen_shows_fewer_of_the_same_emoji(modules: Browser) -> None:
+    large, small, skipped = modules.run(
+        SKY
+        + """
+        const shown = [];
+        for (const [width, height] of [[1600, 1000], [400, 300]]) {
+          const { sky, canvas } = await skyOf(width, height);
+          sky.add("s-1", { "🔥": 4_000 }, { "🔥": 64 }, 2_000);
+          shown.push([sky.particles, sky.skipped]);
+          canvas.remove();
+        }
+        return [shown[0][0], shown[1][0], shown[1][1]];
+        """
+    )
+    assert large == 64
+    assert 5 <= small <= 12
+    assert small + skipped == 64
+
+
+def test_a_sky_has_a_bound_however_many_swarms_come_at_once(modules: Browser) -> None:
+    found = modules.run(
+        SKY
+        + """
+        const { sky, canvas } = await skyOf(1000, 900);
+        for (let i = 0; i < 50; i += 1) sky.add(`s-${i}`, { "🔥": 1e6 }, { "🔥": 1000 }, 2_000);
+        const flying = sky.particles;
+        sky.isShown = false;
+        sky.add("s-99", { "🔥": 1e6 }, { "🔥": 1000 }, 2_000);
+        canvas.remove();
+        return [flying, sky.particles];
+        """
+    )
+    assert found == [200, 0], "one for 4,500 square pixels, and none while nobody can see it"
+
+
+# An outbox whose requests the test answers, and a clock that the test moves.
+OUTBOX = """
+    const { Outbox } = await import("/outbox.js");
+    const real = setTimeout;
+    let timers = [];
+    const settled = () => new Promise((resolve) => real(resolve, 5));
+    globalThis.setTimeout = (run) => timers.push(run);
+    const posts = [];
+    const outbox = new Outbox((reactions) => new Promise((resolve) => posts.push({ reactions, resolve })));
+    const tap = (emoji) => outbox.add({ emoji_type: emoji });
+    const wait = async () => {
+      const due = timers;
+      timers = [];
+      for (const run of due) run();
+      await settled();
+    };
+    const sent = () => posts.map(({ reactions }) => reactions.map((each) => each.emoji_type).join(""));
+    const accepted = { outcome: "accepted", isInvalid: false };
+"""
+
+
+def outbox(modules: Browser, script: str) -> Any:
+    return modules.run(f"{OUTBOX} try {{ {script} }} finally {{ globalThis.setTimeout = real; }}")
+
+
+def test_the_first_tap_goes_out_at_once_and_the_next_ones_together(modules: Browser) -> None:
+    found = outbox(
+        modules,
+        """
+        const outcomes = [tap("a"), tap("b"), tap("c")];
+        const atOnce = sent();
+        await wait();
+        await wait();
+        tap("d");
+        for (const { resolve } of posts) resolve(accepted);
+        const told = (await Promise.all(outcomes)).map((each) => each.outcome);
+        return [atOnce, sent(), told];
+        """,
+    )
+    assert found == [["a"], ["a", "bc", "d"], ["accepted"] * 3]
+
+
+def test_no_tap_is_refused_because_others_are_on_their_way(modules: Browser) -> None:
+    found = outbox(
+        modules,
+        """
+        for (let i = 0; i < 4; i += 1) {
+          tap("a");
+          await wait();
+        }
+        const gathered = [...Array(1001)].map(() => tap("b"));
+        await wait();
+        const before = posts.length;
+        posts[0].resolve(accepted);
+        await settled();
+        const last = posts[posts.length - 1];
+        last.resolve(accepted);
+        const outcomes = await Promise.all(gathered);
+        return [before, last.reactions.length, outcomes.filter((each) => each.outcome === "refused").length];
+        """,
+    )
+    assert found == [4, 1_000, 1], (
+        "four requests wait for an answer, a full one gathers, and what is past it is refused"
+    )
+
+
+def test_an_emoji_that_is_not_in_the_palette_takes_no_other_with_it(modules: Browser) -> None:
+    found = outbox(
+        modules,
+        """
+        tap("a");
+        const outcomes = ["b", "x", "b"].map(tap);
+        await wait();
+        posts[1].resolve({ outcome: "refused", reason: "no emoji", isInvalid: true });
+        await settled();
+        posts[2].resolve(accepted);
+        posts[3].resolve({ outcome: "refused", reason: "no emoji", isInvalid: true });
+        return [sent(), (await Promise.all(outcomes)).map((each) => each.outcome)];
+        """,
+    )
+    assert found == [["a", "bxb", "bb", "x"], ["accepted", "refused", "accepted"]]
+
+
+def test_the_rate_is_that_of_ten_seconds_and_falls_when_nobody_reacts(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { Pace } = await import("/pace.js");
+        const pace = new Pace();
+        const before = pace.perSecond(0);
+        pace.add(100, 250, 10_000);
+        const first = pace.perSecond(10_000);
+        for (let at = 10_500; at <= 20_000; at += 500) pace.add(50, 500, at);
+        return [before, first, pace.perSecond(20_000), pace.perSecond(25_000), pace.perSecond(40_000)];
+        """
+    )
+    assert found == [0, 100, 100, 50, 0]
+
+
+def test_the_recent_emoji_come_first(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { chosen, ordered, withRecent } = await import("/bar.js");
+        const named = chosen(["🔥", "❤️", "👏"], " ❤, 🦄 🔥");
+        return [ordered(["🔥", "🎉", "❤️"], ["❤️", "🦄"]), named, withRecent(["🔥", "👏"], "👏")];
+        """
+    )
+    assert found == [["❤️", "🔥", "🎉"], ["❤️", "🔥"], ["👏", "🔥"]]

@@ -10,17 +10,21 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
+from tests.browser.test_tag import Pages
 from tests.integration.asking import post
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.spark
+
+# The emoji in the bar and in its sheet.
+BUTTONS = "#bar >>> [data-emoji]"
 
 
 def open_page(browser: Browser, pipeline: Pipeline) -> Browser:
     """The page, live and with its buttons."""
     browser.get(pipeline.page)
     browser.wait_until(lambda: browser.find("#connection").get_attribute("data-state") == "live")
-    browser.wait_until(lambda: browser.find_elements("css selector", "#palette button"))
+    browser.wait_until(lambda: browser.find_all(BUTTONS))
     browser.wait_until(lambda: browser.execute_script("return emostream.stream.sequence >= 0"))
     return browser
 
@@ -51,14 +55,18 @@ def texts(browser: Browser, selector: str) -> list[str]:
 
 
 def button(browser: Browser, emoji: str) -> Any:
-    return browser.find(f'#palette button[data-emoji="{emoji}"]')
+    """The button of an emoji, which is in the sheet if it has no place in the bar."""
+    found = browser.find(f'#bar >>> [data-emoji="{emoji}"]')
+    if not found.is_displayed():
+        browser.find("#bar >>> [part=more]").click()
+    return found
 
 
 def has_drawn(browser: Browser) -> bool:
     """Whether anything is drawn on the canvas."""
     script = """
         const copy = new OffscreenCanvas(200, 200).getContext("2d");
-        copy.drawImage(document.getElementById("sky"), 0, 0, 200, 200);
+        copy.drawImage(document.getElementById("sky").shadowRoot.querySelector("canvas"), 0, 0, 200, 200);
         const { data } = copy.getImageData(0, 0, 200, 200);
         return data.some((value, index) => index % 4 === 3 && value > 0);
     """
@@ -83,8 +91,8 @@ def test_a_tap_comes_back_on_the_canvas_and_in_the_totals(browser: Browser, pipe
     browser.wait_until(lambda: total_of(browser, "🎉") == before + 1)
     browser.wait_until(lambda: browser.find("#latency").get_attribute("data-ms"))
     assert 0 < float(browser.find("#latency").get_attribute("data-ms")) < 30_000
-    assert "🎉 was seen after" in browser.text("#latency")
-    assert browser.text("#connection-text").startswith("Live on cluster")
+    assert browser.text("#latency").startswith("Your 🎉: one of exactly 1, seen after")
+    assert browser.text("#connection-text").startswith("LIVE")
     assert browser.complaints() == []
 
 
@@ -124,14 +132,15 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, p
     send(pipeline, "🚀", 3)
     browser.wait_until(lambda: total_of(browser, "🚀") > 0)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-    boxes = browser.execute_script(
-        'return [...document.querySelectorAll("#palette button")].map((each) => each.getBoundingClientRect().toJSON())'
-    )
-    assert len(boxes) == 32
+    boxes = [button.rect for button in browser.find_all("#bar >>> [part=bar] button")]
+    assert len(boxes) == 8, "six emoji, the sheet, and the motion"
     for box in boxes:
-        assert 0 <= box["left"] < box["right"] <= 360
-        assert 0 <= box["top"] < box["bottom"] <= 740
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 360
+        assert 0 <= box["y"] < box["y"] + box["height"] <= 740
         assert min(box["width"], box["height"]) >= 36
+    browser.find("#bar >>> [part=more]").click()
+    assert len([each for each in browser.find_all(BUTTONS) if each.is_displayed()]) == 32
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
     browser.find("#open-scenes").click()
     browser.wait_until(lambda: browser.find_elements("css selector", "#map .box.subscriber"))
     assert browser.execute_script("return document.getElementById('scenes').scrollWidth") <= 360
@@ -140,28 +149,33 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, p
 
 def test_the_keyboard_alone_is_enough(browser: Browser, pipeline: Pipeline) -> None:
     open_page(browser, pipeline)
-    names = browser.execute_script(
-        'return [...document.querySelectorAll("#palette button")].map((button) => button.dataset.emoji)'
-    )
+    names = [each.get_attribute("data-emoji") for each in browser.find_all("#bar >>> [part=bar] [data-emoji]")]
+    hidden = [each.get_attribute("data-emoji") for each in browser.find_all("#bar >>> [part=sheet] [data-emoji]")]
     before = totals(browser)
 
     def press(*keys: str) -> None:
         ActionChains(browser).send_keys(*keys).perform()
 
     def focused() -> str:
-        return str(browser.execute_script("return document.activeElement.dataset.emoji ?? document.activeElement.id"))
+        script = "const here = document.activeElement; const inner = here.shadowRoot?.activeElement ?? here;"
+        return str(browser.execute_script(f"{script} return inner.dataset.emoji ?? (inner.id || inner.part.value)"))
 
-    for stop in ("open-scenes", "theme", names[0]):
+    press("1")
+    for stop in ("open-scenes", "theme", "bars", names[0]):
         press(Keys.TAB)
         assert focused() == stop
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.SPACE)
     assert focused() == names[2]
-    press(Keys.ARROW_DOWN, Keys.ENTER)
-    assert focused() == names[18], "a row further down"
-    press("1")
-    press(Keys.END)
-    assert focused() == names[-1]
-    for emoji in (names[2], names[18], names[0]):
+    press("1", Keys.END, Keys.ARROW_LEFT)
+    assert focused() == "more"
+    press(Keys.ENTER)
+    assert focused() == hidden[0]
+    press(Keys.ARROW_RIGHT, Keys.ENTER)
+    assert focused() == hidden[1]
+    press(Keys.ESCAPE)
+    assert focused() == "more"
+    # The key that was pressed while the focus was elsewhere has sent nothing.
+    for emoji in (names[2], names[0], hidden[1]):
         browser.wait_until(lambda emoji=emoji: totals(browser).get(emoji, 0) == before.get(emoji, 0) + 1)
     browser.find("#open-scenes").send_keys(Keys.ENTER)
     browser.wait_until(lambda: browser.find("#scenes").get_attribute("open") is not None)
@@ -175,7 +189,7 @@ def test_who_prefers_reduced_motion_gets_none(browser: Browser, pipeline: Pipeli
     open_page(browser, pipeline)
     button(browser, "😍").click()
     browser.wait_until(lambda: has_drawn(browser))
-    assert browser.execute_script("return emostream.swarm.still")
+    assert browser.execute_script("return emostream.tags[0].sky.still")
     moving = "return document.getAnimations().filter((each) => each.playState === 'running').length"
     assert browser.execute_script(moving) == 0
 
@@ -262,6 +276,28 @@ def test_the_picture_shows_each_process_and_that_nothing_is_lost(browser: Browse
     assert len(rows) == 8, "registry, ingest, aggregator, auditor, two publishers and two subscribers"
     assert all("ready" in row for row in rows)
     assert browser.complaints() == []
+
+
+def test_a_page_of_ten_lines_of_another_site_shows_live_reactions(browser: Browser, pipeline: Pipeline) -> None:
+    elsewhere = Pages()
+    page = f"""
+        <body>
+          <h1>The final</h1>
+          <div style="position: relative; width: 640px; height: 360px">
+            <emostream-reactions src="{pipeline.page}"></emostream-reactions>
+          </div>
+          <script type="module" src="{pipeline.page}emostream-reactions.js"></script>
+        </body>
+        """
+    try:
+        browser.get(elsewhere.add(page))
+        browser.wait_until(lambda: browser.find_all("emostream-reactions >>> [part=bar] [data-emoji]"))
+        browser.find("emostream-reactions >>> [data-emoji='🎉']").click()
+        note = "emostream-reactions >>> [part=note]"
+        browser.wait_until(lambda: browser.text(note).startswith("✓ 🎉 counted: one of exactly "))
+        assert browser.complaints() == []
+    finally:
+        elsewhere.close()
 
 
 def test_the_example_page_works(browser: Browser, pipeline: Pipeline) -> None:

@@ -313,6 +313,7 @@ def test_what_is_not_there_is_refused_with_a_problem(steady: int, method: bytes,
     ("target", "content_type"),
     [
         ("/", "text/html; charset=utf-8"),
+        ("/emostream-reactions.js", "text/javascript; charset=utf-8"),
         ("/static/emostream.js", "text/javascript; charset=utf-8"),
         ("/static/style.css", "text/css; charset=utf-8"),
         ("/static/favicon.svg", "image/svg+xml; charset=utf-8"),

@@ -1,9 +1,13 @@
 /**
- * Draws swarms on a canvas: emoji rise, sway and fade.
+ * The sky: draws swarms on a canvas. Emoji rise, sway and fade.
  *
  * It is built for thousands of reactions a second, so it allocates no memory while it runs. Particles come from a pool,
  * and their position is a function of their age. Each emoji is drawn once to its own canvas and then copied.
  */
+
+import { bounded, mostInFlight, mostOfSwarm, nextQuality, randomOf, scaleOf } from "./crowd.js";
+import { EMOJI_FONT, whenDrawable } from "./emoji_font.js";
+import { Flights } from "./flights.js";
 
 // The size of the pool. It includes particles that start later. If the pool is full, further particles are not drawn,
 // and `skipped` counts them.
@@ -13,16 +17,22 @@ const MAX_SPRITES = 256;
 const SPRITE_PX = 64;
 const MAX_PIXEL_RATIO = 2;
 const TIMED_FRAMES = 1_024;
-const FONT = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", "EmoStream Emoji", sans-serif`;
+// A longer time between two frames is a pause: the tab was hidden, or nothing flew.
+const MAX_FRAME_MS = 250;
 
-export class SwarmCanvas {
+export class Sky {
   #canvas;
   #context;
-  #random;
   #particles = Array.from({ length: MAX_PARTICLES }, newParticle);
   #alive = 0;
   #sprites = new Map();
   #halo;
+  #flights = new Flights();
+  #isReady = false;
+  #isShown = true;
+  #lastFrameAt = 0;
+  #meanFrameMs = 0;
+  #quality = 1;
   #width = 0;
   #height = 0;
   #pixelRatio = 1;
@@ -31,17 +41,39 @@ export class SwarmCanvas {
   /** The number of frames drawn so far (`frames`), and of particles not drawn because the pool was full (`skipped`). */
   frames = 0;
   skipped = 0;
-  /** For people who prefer reduced motion: emoji appear and fade, but do not move. */
+  /** Without motion: emoji appear and fade, but do not move. */
   still = false;
 
-  constructor(canvas, random = Math.random) {
+  constructor(canvas) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
-    this.#random = random;
     new ResizeObserver(() => this.#resize()).observe(canvas);
     // Sprites that were drawn before a font was loaded must be drawn again.
-    document.fonts.addEventListener("loadingdone", () => this.#redrawSprites());
+    document.fonts.addEventListener("loadingdone", this.#redrawSprites);
     this.#resize();
+    whenDrawable().then(() => {
+      this.#isReady = true;
+      this.#redrawSprites();
+    });
+  }
+
+  /** Draw no more. */
+  close() {
+    this.isShown = false;
+    document.fonts.removeEventListener("loadingdone", this.#redrawSprites);
+  }
+
+  /** Nothing is drawn while nobody can see it, and what was in flight is gone. */
+  set isShown(isShown) {
+    if (!isShown) this.clear();
+    this.#isShown = isShown;
+  }
+
+  /** Let all that flies be gone. */
+  clear() {
+    this.#alive = 0;
+    this.#flights.clear();
+    this.#wake();
   }
 
   /** The number of particles in flight or about to start. */
@@ -51,29 +83,42 @@ export class SwarmCanvas {
 
   /**
    * Show a swarm.
-   * @param {Object<string, number>} swarm     emoji → how many to show
-   * @param {number} spreadMs                  time over which the particles start, so that swarms join without a pause
-   * @param {(emoji: string) => number} scale  size of each emoji's sprites, about 1
+   * @param {string} id                        of the swarm: on each screen, the same emoji fly in the same way
+   * @param {Object<string, number>} counts    emoji → how often it was sent
+   * @param {Object<string, number>} sprites   emoji → how many to show, if the screen has room for them
+   * @param {number} spreadMs                  time over which they start, so that swarms join without a pause
    */
-  add(swarm, spreadMs, scale = () => 1) {
+  add(id, counts, sprites, spreadMs) {
+    if (!this.#isShown || document.hidden) return;
+    if (this.#meanFrameMs) this.#quality = nextQuality(this.#quality, this.#meanFrameMs);
+    const inFlight = mostInFlight(this.#width * this.#height, this.#quality);
+    const room = Math.min(mostOfSwarm(inFlight, spreadMs), inFlight - this.#alive, MAX_PARTICLES - this.#alive);
     const now = performance.now();
-    const shown = Object.values(swarm).reduce((sum, count) => sum + count, 0);
-    // Steps of the golden ratio spread the starts of each emoji evenly over the interval.
-    let slot = this.#random();
-    for (const [emoji, count] of Object.entries(swarm)) {
-      for (let i = 0; i < count; i += 1) {
+    const shown = bounded(sprites, Math.max(0, room));
+    for (const [emoji, number] of Object.entries(shown)) {
+      const random = randomOf(`${id} ${emoji}`);
+      // Steps of the golden ratio spread the starts evenly over the interval, however many there are.
+      let slot = random();
+      for (let i = 0; i < number; i += 1) {
         slot = (slot + 0.618034) % 1;
-        const jitter = this.#random() / Math.max(shown, 1);
-        this.#launch(emoji, now + (slot + jitter) * spreadMs, scale(emoji), false);
+        this.#launch(emoji, now + slot * spreadMs, scaleOf(counts[emoji], number), random);
       }
     }
+    this.skipped += sumOf(sprites) - sumOf(shown);
     this.#wake();
   }
 
-  /** Show the user's own reaction at once, larger and with a halo. */
-  addOwn(emoji) {
-    this.#launch(emoji, performance.now(), 1.5, true);
+  /**
+   * Let the viewer's own emoji leave from a place of the window, at once.
+   * @param {{x: number, y: number}} from   in CSS pixels of the window
+   * @returns {{end: (how: "counted"|"refused"|"lost", label?: string) => void}}
+   */
+  addOwn(emoji, from) {
+    const { left, top } = this.#canvas.getBoundingClientRect();
+    const place = { x: from.x - left, y: from.y - top };
+    const flight = this.#flights.launch(this.#sprite(emoji), place, performance.now());
     this.#wake();
+    return flight;
   }
 
   /** Draw the sprites of these emoji before they are needed. */
@@ -88,24 +133,19 @@ export class SwarmCanvas {
     return { frames: this.frames, median: quantile(0.5), p99: quantile(0.99), max: quantile(1) };
   }
 
-  #launch(emoji, bornAt, scale, isOwn) {
-    if (this.#alive === MAX_PARTICLES) {
-      this.skipped += 1;
-      return;
-    }
-    const random = this.#random;
+  /** Each emoji takes the same number of random numbers, so the first ones are the same however many follow. */
+  #launch(emoji, bornAt, scale, random) {
     const depth = random();
     const particle = this.#particles[this.#alive];
     this.#alive += 1;
     particle.sprite = this.#sprite(emoji);
-    particle.isOwn = isOwn;
     particle.bornAt = bornAt;
-    particle.lifeMs = isOwn ? 4_500 : 4_200 + 2_600 * (1 - depth);
+    particle.lifeMs = 4_200 + 2_600 * (1 - depth);
     particle.size = (24 + 22 * depth) * scale;
     // The mean of two random numbers makes the swarm denser in the middle.
-    particle.x = isOwn ? 0.5 : (random() + random()) / 2 + (random() - 0.5) * 0.5;
+    particle.x = (random() + random()) / 2 + (random() - 0.5) * 0.5;
     particle.y = random();
-    particle.reach = isOwn ? 0.8 : 0.7 + 0.4 * random();
+    particle.reach = 0.7 + 0.4 * random();
     particle.sway = 0.02 + 0.05 * random();
     particle.phase = random() * 2 * Math.PI;
     particle.turns = 2 + 4 * random();
@@ -120,16 +160,35 @@ export class SwarmCanvas {
     this.#frameRequest = 0;
     this.#context.setTransform(1, 0, 0, 1, 0, 0);
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    this.#noteFrame(now);
     for (let i = this.#alive - 1; i >= 0; i -= 1) {
       const particle = this.#particles[i];
       const age = (now - particle.bornAt) / particle.lifeMs;
       if (age >= 1) this.#retire(i);
-      else if (age >= 0) this.#draw(particle, age);
+      else if (age >= 0 && this.#isReady) this.#draw(particle, age);
     }
-    // Without particles, no frame is requested, so an idle page costs nothing.
-    if (this.#alive > 0) this.#wake();
+    if (this.#isReady) this.#flights.draw(this.#context, now, this.#ownSky());
+    // When nothing flies, no frame is requested, so an idle page costs nothing.
+    if (this.#alive > 0 || this.#flights.size > 0) this.#wake();
     this.#frameTimesMs[this.frames % TIMED_FRAMES] = performance.now() - startedAt;
     this.frames += 1;
+  }
+
+  #ownSky() {
+    return {
+      width: this.#width,
+      height: this.#height,
+      ratio: this.#pixelRatio,
+      still: this.still,
+      halo: this.#halo,
+    };
+  }
+
+  /** Keep the mean time between frames, which also counts what the browser and the rest of the page need. */
+  #noteFrame(now) {
+    const frameMs = now - this.#lastFrameAt;
+    this.#lastFrameAt = now;
+    if (frameMs < MAX_FRAME_MS) this.#meanFrameMs += (frameMs - this.#meanFrameMs) / 30;
   }
 
   #retire(index) {
@@ -153,7 +212,6 @@ export class SwarmCanvas {
     const context = this.#context;
     context.globalAlpha = Math.min(1, age * 10, (1 - age) * 3);
     context.setTransform(cos, sin, -sin, cos, x * ratio, y * ratio);
-    if (particle.isOwn) context.drawImage(this.#halo, -size, -size, 2 * size, 2 * size);
     context.drawImage(particle.sprite, -size / 2, -size / 2, size, size);
   }
 
@@ -182,21 +240,22 @@ export class SwarmCanvas {
     return sprite;
   }
 
-  #redrawSprites() {
+  #redrawSprites = () => {
     for (const [emoji, sprite] of this.#sprites) drawEmoji(sprite, emoji);
-  }
+  };
 }
 
+const sumOf = (numbers) => Object.values(numbers).reduce((sum, number) => sum + number, 0);
+
 function newParticle() {
-  const numbers = { bornAt: 0, lifeMs: 0, size: 0, x: 0, y: 0, reach: 0, sway: 0, phase: 0, turns: 0 };
-  return { sprite: null, isOwn: false, ...numbers };
+  return { sprite: null, bornAt: 0, lifeMs: 0, size: 0, x: 0, y: 0, reach: 0, sway: 0, phase: 0, turns: 0 };
 }
 
 function drawEmoji(canvas, emoji) {
   const sizePx = canvas.width;
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, sizePx, sizePx);
-  context.font = `${Math.round(sizePx * 0.8)}px ${FONT}`;
+  context.font = `${Math.round(sizePx * 0.8)}px ${EMOJI_FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.fillText(emoji, sizePx / 2, sizePx * 0.54);
