@@ -30,6 +30,8 @@ LOCK = REPOSITORY / "build" / "set-up.lock"
 # nginx with the module nchan. `make bench` compares our subscribers with it.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+# The script of axe-core, which finds faults of accessibility in the browser tests.
+AXE = REPOSITORY / "build" / "axe" / "axe_playwright_python" / "axe.min.js"
 # This path is fixed in the module: nginx refuses a setting for another folder as a duplicate.
 _NCHAN_MESSAGES = Path("/var/lib/nginx/body")
 NEEDED_DISK_GB = 4
@@ -58,6 +60,7 @@ class Purpose:
     download_mb: int
     commands: dict[str, str]
     has_nchan: bool = False
+    has_axe: bool = False
     shows_emoji: bool = False
 
 
@@ -68,6 +71,7 @@ PURPOSES = {
         ("dev",),
         660,
         {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig"},
+        has_axe=True,
         shows_emoji=True,
     ),
     "bench": Purpose(("dev",), 660, {}, has_nchan=True),
@@ -101,6 +105,8 @@ def missing_steps(purpose: Purpose) -> list[Step]:
         what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
         what += f"the empty folder {_NCHAN_MESSAGES} that they need"
         steps.append(Step(what, 2, _unpack_nchan))
+    if purpose.has_axe and not AXE.exists():
+        steps.append(Step("axe-core into build/axe, which finds faults of accessibility", 1, _unpack_axe))
     return steps
 
 
@@ -258,6 +264,18 @@ def _unpack_nchan() -> None:
         _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")
     # The folder gets its final name last, so it is complete if it exists.
     unpacked.rename(NCHAN)
+
+
+def _unpack_axe() -> None:
+    folder = AXE.parents[1]
+    unpacked = folder.with_suffix(".new")
+    for leftover in (unpacked, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    options = ["--require-hashes", "--no-deps", "--no-user", "--target", str(unpacked), "-r", "requirements/axe.txt"]
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    _run([*pip, *options], "axe-core could not be fetched: is there a network?", pip_environment(os.environ))
+    # The folder gets its final name last, so it is complete if it exists.
+    unpacked.rename(folder)
 
 
 def _is_installed(name: str) -> bool:

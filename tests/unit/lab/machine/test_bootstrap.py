@@ -141,6 +141,22 @@ def test_pip_installs_into_our_environment_whatever_its_settings_say(
         assert "--no-user" in command
 
 
+def test_axe_is_fetched_alone_by_its_hash(bare_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bootstrap, "AXE", tmp_path / "build" / "axe" / "package" / "axe.min.js")
+    make_environment(bare_machine)
+    ran: list[list[str]] = []
+
+    def run(command: list[str], _failed: str, _environment: dict[str, str]) -> None:
+        ran.append(command)
+        (Path(command[command.index("--target") + 1]) / "package").mkdir(parents=True)
+
+    monkeypatch.setattr(bootstrap, "_run", run)
+    bootstrap._unpack_axe()
+    [command] = ran
+    assert {"--require-hashes", "--no-deps", "--no-user"} <= set(command)
+    assert bootstrap.AXE.parent.is_dir()
+
+
 @pytest.fixture
 def busy_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Install a fake apt-get whose package lists are locked at the first call. Returns the file with its calls."""
