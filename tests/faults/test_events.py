@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from kafka import TopicPartition
@@ -16,8 +17,11 @@ from kafka import TopicPartition
 from emostream import model
 from emostream.client.errors import NotAnsweredError, NotSentError
 from emostream.config import KafkaSettings
-from emostream.model import EVENT_COUNTS_HEADER, REACTIONS_TOPIC, Reaction
+from emostream.events import store
+from emostream.model import EVENT_COUNTS_HEADER, REACTIONS_TOPIC, SWARMS_TOPIC, Reaction, decode_swarm
+from emostream.runtime.coordination import connect, registrations
 from emostream.runtime.kafka import log_reader, records_until
+from emostream_lab.processes import topology
 from emostream_lab.processes.servers import HOST
 from tests.integration.asking import post
 from tests.integration.viewers import Connection, wait_until
@@ -158,16 +162,66 @@ def test_an_event_ends_with_all_that_was_accepted(
     assert accepted <= total <= accepted + unknown
 
 
+def test_an_aggregator_killed_between_the_last_swarm_and_the_end_leaves_one_end(pipeline: Pipeline, event: str) -> None:
+    port, requests = pipeline.layout.ports.subscribers[0][0], 10
+    kafka, aggregator = (pipeline.part(name).process for name in ("kafka", "aggregator"))
+    with Connection(port, f"/v1/events/{event}/stream") as viewer:
+        wait_until(viewer.seen, 60)
+        body = model.encode([Reaction("u1", "🔥", NOW_MS)] * REACTIONS)
+        for _ in range(requests):
+            assert post(pipeline.layout.ports.ingest, f"/v1/events/{event}/reactions", body).status == 202
+        wait_until(lambda: shown(viewer) == requests * REACTIONS, 60, viewer.seen)
+        before = viewer.seen()
+        # The aggregator learns that the event is complete, and can write nothing.
+        with close_running(pipeline, event, while_stopped="kafka"):
+            wait_until(lambda: is_confirmed(pipeline, event), 60)
+            aggregator.send_signal(signal.SIGKILL)
+            kafka.send_signal(signal.SIGCONT)
+        viewer.wait_end()
+        *earlier, end = viewer.messages()
+    assert viewer.seen()[:-1] == before, "no swarm was left to come"
+    assert isinstance(end, model.End)
+    assert not any(isinstance(each, model.End) for each in earlier)
+    assert end.totals == {"🔥": requests * REACTIONS}
+    parts = [part for each in records(pipeline, SWARMS_TOPIC) if (part := decode_swarm(each.value).parts.get(event))]
+    assert {model.message_id(part.stream, part.sequence) for part in parts if part.ended} == {end.id}
+
+
+def shown(viewer: Connection) -> int:
+    """How many reactions the swarms of a viewer add up to."""
+    return sum(each.reactions for each in viewer.messages() if isinstance(each, model.Swarm))
+
+
+def is_confirmed(pipeline: Pipeline, event: str) -> bool:
+    """Whether each ingest has confirmed that the event is closed, and the aggregator knows that it closes."""
+    zookeeper, _ = topology.operator_settings(pipeline.layout)
+    client = connect(zookeeper)
+    try:
+        revision = store.read(client).revision
+        ingests = [content for _, content in registrations(client, "/services/ingest")]
+        aggregators = [content for _, content in registrations(client, "/services/aggregator")]
+    finally:
+        client.stop()
+        client.close()
+    return all(event in each.get("closed", {}) for each in ingests) and all(
+        each["events"] >= revision for each in aggregators
+    )
+
+
 def written(pipeline: Pipeline, event: str) -> int:
     """How many reactions to the event are in Kafka."""
+    counts = [
+        json.loads(dict(each.headers).get(EVENT_COUNTS_HEADER, b"{}")) for each in records(pipeline, REACTIONS_TOPIC)
+    ]
+    return sum(sum(each.get(event, {}).values()) for each in counts)
+
+
+def records(pipeline: Pipeline, topic: str) -> Iterator[Any]:
+    """All records of a topic."""
     settings = KafkaSettings(bootstrap_servers=(f"{HOST}:{pipeline.layout.ports.kafka}",))
-    found = 0
     with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as reader:
-        for number in reader.partitions_for_topic(REACTIONS_TOPIC):
-            partition = TopicPartition(REACTIONS_TOPIC, number)
+        for number in reader.partitions_for_topic(topic):
+            partition = TopicPartition(topic, number)
             reader.assign([partition])
             end = reader.end_offsets([partition])[partition]
-            for record in records_until(reader, partition, 0, end, 60):
-                counts = json.loads(dict(record.headers).get(EVENT_COUNTS_HEADER, b"{}"))
-                found += sum(counts.get(event, {}).values())
-    return found
+            yield from records_until(reader, partition, 0, end, 60)
