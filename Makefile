@@ -50,7 +50,7 @@ help: ## Say what there is
 	@echo '  OWN=1             start a pipeline for it even where one runs'
 	@echo
 	@echo 'Settings of make bench and make bench-quick:'
-	@echo '  PARTS=ingest      some of ingest, fanout, aggregator, hops, growth; all by default'
+	@echo '  PARTS=ingest      some of ingest, fanout, aggregator, hops, events, growth; all by default'
 	@echo '  AGAINST=main      measure this checkout and another revision in turn, five times, and print the ratios'
 	@echo
 	@echo 'Settings of make test and of its integration tests:'
@@ -79,7 +79,7 @@ load: ## Put an audience of Locust's on the running pipeline, or on one of its o
 	$(set_up) test
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab load
 
-bench: ## Measure every tier, beside others of its kind: a table, a picture and JSON, in 15 minutes
+bench: ## Measure every tier, beside others of its kind: a table, a picture and JSON, in 20 minutes
 	$(set_up) bench
 	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench $(against) $(PARTS)
 

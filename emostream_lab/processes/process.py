@@ -111,6 +111,12 @@ class Process:
                 raise EmoStreamError(f"{self.name} was not ready in {timeout_seconds:g} s:\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Return the exit status once the process has ended, or None if it still runs after this time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._started().wait(timeout_seconds)
+        return None
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, but not to its children."""
         self._started().send_signal(number)
