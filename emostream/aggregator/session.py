@@ -82,6 +82,8 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.network.timeoutInterval": "5s",
         "spark.executor.heartbeatInterval": "3s",
         "spark.rpc.askTimeout": "20s",
+        # A task that reads from a dead broker fails after 5 s, until there is another one.
+        "spark.task.maxFailures": 8,
         "spark.locality.wait": "0s",
         # A batch has a few hundred groups at most, so more partitions or adaptive plans cost more than they save.
         "spark.sql.shuffle.partitions": 2,

@@ -10,6 +10,20 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream.config import KafkaSettings
 
+# A broker whose host is dead answers nothing, and Java cannot have the kernel notice that, so time-outs must. None is
+# longer than Kafka takes to elect other leaders (5 to 8 s). What is given up is tried again.
+_DEAD_BROKER = {
+    # For the driver's AdminClient and the executors' consumers. The defaults are 30 s, 10 s and 30 s.
+    "kafka.request.timeout.ms": "5000",
+    "kafka.socket.connection.setup.timeout.ms": "2000",
+    "kafka.socket.connection.setup.timeout.max.ms": "4000",
+    # The AdminClient waits for a former leader until this time is over (by default 60 s), even if there is another one.
+    # Then Spark makes a new AdminClient, so many times. A consumer's task fails then, and Spark tries it again as well
+    # (`spark.task.maxFailures`).
+    "kafka.default.api.timeout.ms": "5000",
+    "fetchOffset.numRetries": "10",
+}
+
 OnBatch = Callable[[DataFrame, int], None]
 """Called with the rows of a micro-batch and its number. The rows have the columns of Spark's Kafka source."""
 
@@ -45,6 +59,7 @@ def _source_options(kafka: KafkaSettings, options: QueryOptions) -> dict[str, st
     return {
         "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
         "kafka.isolation.level": "read_committed",
+        **_DEAD_BROKER,
         # A batch reads only records that exist. But after each read, the consumer also asks for the next records. The
         # broker answers nothing else on that connection until it finds a record or this time is over (default: 0.5 s).
         "kafka.fetch.max.wait.ms": "1",
