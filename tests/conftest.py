@@ -45,6 +45,7 @@ SPARK_GROUPS = {
     "tests/browser/test_page.py": "pipelines",
     "tests/faults/test_chaos.py": "pipelines",
     "tests/faults/test_events.py": "pipelines",
+    "tests/faults/test_power_cut.py": "pipelines",
     "tests/upgrade/test_rolling_upgrade.py": "pipelines",
 }
 # Its files share hosts and run in the order of their names: the first needs bare hosts, the last takes all off them.

@@ -13,10 +13,11 @@ from emostream_lab.processes.topology import Layout, Part
 class Pipeline(threading.Thread):
     """Every tier, supervised as in the demo, by a thread of its own."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, leave_out: tuple[str, ...] = ()) -> None:
+        """`leave_out` are tiers that run elsewhere."""
         super().__init__()
         self.layout = layout
-        self._parts = {part.name: part for part in topology.parts(layout)}
+        self._parts = {part.name: part for part in topology.parts(layout) if part.tier not in leave_out}
         self._is_ready = threading.Event()
         self._is_over = threading.Event()
         self._failure: Exception | None = None

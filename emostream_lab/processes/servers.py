@@ -7,7 +7,8 @@ import os
 import random
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from emostream.errors import EmoStreamError
@@ -38,73 +39,92 @@ _PORT_BLOCKS = 34
 _PORTS_IN_BLOCK = 500
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs: in a folder that bears its name, and at an address. `within` comes before its command."""
+
+    directory: Path
+    port: int
+    host: str = HOST
+    within: Sequence[str] = ()
+
+
 def zookeeper(directory: Path, port: int) -> Process:
     """Return a standalone ZooKeeper. Its data, configuration and log are in `directory`."""
-    data = directory / "data"
-    configuration = directory.absolute() / "zoo.cfg"
-    content = _properties(
-        {
-            # The precision of session time-outs. The shortest session that our settings allow is 4 s.
-            "tickTime": 1000,
-            "dataDir": data,
-            "clientPort": port,
-            "clientPortAddress": HOST,
-            "admin.enableServer": "false",
-            "autopurge.purgeInterval": 1,
-            "4lw.commands.whitelist": "ruok,srvr,mntr",
-        },
-    )
+    properties = {
+        # The precision of session time-outs. The shortest session that our settings allow is 4 s.
+        "tickTime": 1000,
+        "dataDir": directory / "data",
+        "clientPort": port,
+        "clientPortAddress": HOST,
+        "admin.enableServer": "false",
+        "autopurge.purgeInterval": 1,
+        "4lw.commands.whitelist": "ruok,srvr,mntr",
+    }
+    return zookeeper_of(_properties(properties), Place(directory, port))
+
+
+def zookeeper_of(properties: str, place: Place) -> Process:
+    """Return a ZooKeeper with these properties, which name its address."""
+    configuration = place.directory.absolute() / "zoo.cfg"
     command = _java(
         "zookeeper",
         [*_LEAN_JVM, "-Xmx128m", f"-Dlogback.configurationFile={_LOGGING / 'zookeeper.xml'}"],
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         str(configuration),
     )
-    return Process(
-        "zookeeper",
-        command,
-        files={configuration: content},
-        log_file=directory / "zookeeper.log",
-        probe=lambda: _answers_ruok(port),
-    )
+    return _server(place, command, configuration, properties, lambda: _answers_ruok(place.host, place.port))
 
 
 def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
     """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`."""
-    configuration = directory.absolute() / "server.properties"
-    content = _properties(
-        {
-            "broker.id": _BROKER_ID,
-            "listeners": f"PLAINTEXT://{HOST}:{port}",
-            "log.dirs": directory / "data",
-            "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
-            # A killed broker cannot start again before its old session ends.
-            "zookeeper.session.timeout.ms": 6000,
-            "auto.create.topics.enable": "false",
-            "message.max.bytes": 4 << 20,
-            "offsets.topic.replication.factor": 1,
-            "transaction.state.log.replication.factor": 1,
-            "transaction.state.log.min.isr": 1,
-            "transaction.state.log.num.partitions": 3,
-            # How often expired transactions are aborted. Readers wait until then.
-            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
-            "num.io.threads": 4,
-            "num.network.threads": 2,
-            "log.segment.bytes": 128 << 20,
-        },
-    )
+    properties = {
+        "broker.id": _BROKER_ID,
+        "listeners": f"PLAINTEXT://{HOST}:{port}",
+        "log.dirs": directory / "data",
+        "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
+        # A killed broker cannot start again before its old session ends.
+        "zookeeper.session.timeout.ms": 6000,
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": 4 << 20,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 3,
+        # How often expired transactions are aborted. Readers wait until then.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        "num.io.threads": 4,
+        "num.network.threads": 2,
+        "log.segment.bytes": 128 << 20,
+    }
+    return kafka_of(_properties(properties), Place(directory, port), _BROKER_ID)
+
+
+def kafka_of(properties: str, place: Place, broker_id: int) -> Process:
+    """Return a broker with these properties, which name its id, its address, and the folder `data` of its own."""
+    data = place.directory / "data"
+    configuration = place.directory.absolute() / "server.properties"
     command = _java(
         "kafka",
         [*_LEAN_JVM, "-Xms256m", "-Xmx512m", f"-Dlog4j.configuration=file:{_LOGGING / 'kafka.properties'}"],
         "kafka.Kafka",
         str(configuration),
     )
+    return _server(
+        place, command, configuration, properties, lambda: broker.is_ready(place.host, place.port, broker_id, data)
+    )
+
+
+def _server(
+    place: Place, command: Sequence[str], configuration: Path, properties: str, probe: Callable[[], bool]
+) -> Process:
+    name = place.directory.name
     return Process(
-        "kafka",
-        command,
-        files={configuration: content},
-        log_file=directory / "kafka.log",
-        probe=lambda: broker.is_ready(HOST, port, _BROKER_ID, directory / "data"),
+        name,
+        [*place.within, *command],
+        files={configuration: properties},
+        log_file=place.directory / f"{name}.log",
+        probe=probe,
     )
 
 
@@ -232,7 +252,7 @@ def _accepts(port: int) -> bool:
         return True
 
 
-def _answers_ruok(port: int) -> bool:
-    with socket.create_connection((HOST, port), timeout=1) as connection:
+def _answers_ruok(host: str, port: int) -> bool:
+    with socket.create_connection((host, port), timeout=1) as connection:
         connection.sendall(b"ruok")
         return connection.recv(4) == b"imok"
