@@ -35,7 +35,7 @@ def open_page(browser: Browser, url: str) -> None:
     """Open the page and wait until it is live and shows reactions."""
     browser.get(url)
     browser.wait_until(lambda: browser.find("#connection").get_attribute("data-state") == "live")
-    browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky.particles > 5"), 60)
+    browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky?.particles > 5"), 60)
     time.sleep(6)
 
 

@@ -72,17 +72,17 @@ export class Hub extends EventTarget {
     this.#connectIfSeen();
   }
 
+  /** The last one closes the connection, unless an element comes in the same task, as one whose attributes change. */
   leave(member) {
     this.#members.delete(member);
-    if (this.#members.size === 0) this.stream.stop();
-    else this.#connectIfSeen();
+    this.#connectIfSeen();
   }
 
   #connectIfSeen() {
     clearTimeout(this.#resting);
     if (this.isOver) return;
     if ([...this.#members.values()].includes(true)) this.stream.start();
-    else this.#resting = setTimeout(() => this.stream.stop(), UNSEEN_MS);
+    else this.#resting = setTimeout(() => this.stream.stop(), this.#members.size > 0 ? UNSEEN_MS : 0);
   }
 
   /**

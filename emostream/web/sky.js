@@ -28,6 +28,7 @@ export class Sky {
   #sprites = new Map();
   #halo;
   #flights = new Flights();
+  #observer = new ResizeObserver(() => this.#resize());
   #isReady = false;
   #isShown = true;
   #lastFrameAt = 0;
@@ -47,7 +48,7 @@ export class Sky {
   constructor(canvas) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
-    new ResizeObserver(() => this.#resize()).observe(canvas);
+    this.#observer.observe(canvas);
     // Sprites that were drawn before a font was loaded must be drawn again.
     document.fonts.addEventListener("loadingdone", this.#redrawSprites);
     this.#resize();
@@ -60,6 +61,7 @@ export class Sky {
   /** Draw no more. */
   close() {
     this.isShown = false;
+    this.#observer.disconnect();
     document.fonts.removeEventListener("loadingdone", this.#redrawSprites);
   }
 

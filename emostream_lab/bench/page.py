@@ -29,7 +29,7 @@ def measure(page: str, seconds: float, profile: Path) -> dict[str, Any]:
         browser.resize(1280, 800)
         browser.execute_cdp_cmd("Performance.enable", {})
         browser.get(page)
-        browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky.particles > 0"), 60)
+        browser.wait_until(lambda: browser.execute_script("return emostream.tags[0].sky?.particles > 0"), 60)
         time.sleep(WARM_UP_SECONDS)
         before = _counters(browser)
         time.sleep(seconds)

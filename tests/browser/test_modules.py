@@ -942,3 +942,40 @@ def test_the_recent_emoji_come_first(modules: Browser) -> None:
         """
     )
     assert found == [["❤️", "🔥", "🎉"], ["❤️", "🔥"], ["👏", "🔥"]]
+
+
+def test_the_connection_rests_while_no_element_has_been_visible_for_a_while(modules: Browser) -> None:
+    found = modules.run(
+        """
+        const { Hub } = await import("/hub.js");
+        const did = [];
+        const stream = new EventTarget();
+        stream.start = () => did.push("start");
+        stream.stop = () => did.push("stop");
+        stream.state = { name: "live", reason: "" };
+        const real = { setTimeout, clearTimeout };
+        let timer = null;
+        globalThis.setTimeout = (run, ms) => (timer = { run, ms });
+        globalThis.clearTimeout = () => (timer = null);
+        try {
+          const hub = new Hub(stream);
+          const [first, second] = [{}, {}];
+          hub.join(first, true);
+          hub.join(second, false);
+          hub.join(first, false);
+          did.push(timer.ms);
+          hub.join(second, true);
+          did.push(timer);
+          hub.join(second, false);
+          timer.run();
+          hub.join(first, true);
+          hub.leave(first);
+          hub.leave(second);
+          did.push(timer.ms);
+          return did;
+        } finally {
+          Object.assign(globalThis, real);
+        }
+        """
+    )
+    assert found == ["start", "start", 30_000, "start", None, "stop", "start", 0]

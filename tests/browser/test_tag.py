@@ -304,6 +304,9 @@ def test_tags_of_one_event_share_a_connection(browser: Browser, standin: StandIn
     buttons(browser)[0].click()
     flying = "return [...document.querySelectorAll('emostream-reactions')].map((each) => each.sky?.frames > 0)"
     browser.wait_until(lambda: browser.execute_script(flying) == [False, True, True])
+    browser.execute_script("document.querySelector('[layout=bar]').setAttribute('emoji', '👏')")
+    browser.wait_until(lambda: [each.get_attribute("data-emoji") for each in buttons(browser)] == ["👏"])
+    assert standin.assignments == 1, "another choice of emoji needs no other connection"
     browser.execute_script("for (const each of document.querySelectorAll('emostream-reactions')) each.remove()")
     browser.wait_until(lambda: not standin.viewers)
 

@@ -51,6 +51,11 @@ def test_the_gateway_knows_the_paths_for_viewers_alone(target: str) -> None:
     connection.close()
 
 
+def test_the_gateway_serves_the_tag_for_other_pages() -> None:
+    assert 'customElements.define("emostream-reactions"' in _get("/emostream-reactions.js")
+    assert _get("/static/reactions.css")
+
+
 def test_the_live_topology_is_for_operators() -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as refusal:
         _get("/v1/topology/live")
