@@ -1,7 +1,7 @@
 /** What the element says: in English here, and in files of their own in other languages. */
 
 /**
- * @typedef {{lang: string, dir: "ltr"|"rtl", bar: string, more: string, stop: string, move: string,
+ * @typedef {{lang: string, dir: "ltr"|"rtl", bar: string, more: string, stop: string,
  *            reactWith: (emoji: string) => string, one: (count: string) => string,
  *            some: (own: string, count: string) => string, counted: (emoji: string, what: string) => string,
  *            refused: (emoji: string, reason: string) => string, unknown: (emoji: string, reason: string) => string,
@@ -13,7 +13,6 @@ const ENGLISH = {
   bar: "Reactions",
   more: "More emoji",
   stop: "Stop the motion",
-  move: "Let emoji move again",
   reactWith: (emoji) => `React with ${emoji}`,
   one: (count) => `one of exactly ${count}`,
   some: (own, count) => `${own} of exactly ${count}`,

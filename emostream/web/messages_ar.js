@@ -5,7 +5,6 @@ export const texts = {
   bar: "التفاعلات",
   more: "المزيد من الرموز",
   stop: "أوقف الحركة",
-  move: "حرّك الرموز من جديد",
   reactWith: (emoji) => `تفاعل بـ ${emoji}`,
   one: (count) => `واحد من ${count} بالضبط`,
   some: (own, count) => `${own} من ${count} بالضبط`,

@@ -5,7 +5,6 @@ export const texts = {
   bar: "प्रतिक्रियाएँ",
   more: "और इमोजी",
   stop: "हलचल रोकें",
-  move: "इमोजी फिर चलाएँ",
   reactWith: (emoji) => `${emoji} भेजें`,
   one: (count) => `ठीक ${count} में से एक`,
   some: (own, count) => `ठीक ${count} में से ${own}`,
