@@ -1,5 +1,6 @@
 """What the deployment's tests do from the control node: Vagrant, playbooks, and commands on hosts."""
 
+import json
 import os
 import subprocess
 import sys
@@ -123,6 +124,17 @@ def play(playbook: str, *arguments: str, inventory: Path | None = None, seconds:
         taken = time.monotonic() - started
         tasks = [task for path in Path(folder).iterdir() for task in _tasks(path)]
     return PlaybookRun(done.returncode, done.stdout, taken, tasks)
+
+
+def variables(inventory: Path, host: str, *names: str) -> dict[str, Any]:
+    """The values of a host's variables, as playbooks/group_vars/ computes them from the inventory."""
+    shown = ", ".join(f"'{name}': {name}" for name in names)
+    command = ["ansible", host, "--inventory", str(inventory), "--playbook-dir", "playbooks"]
+    command += ["--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{shown}}} }}}}"]
+    done = run(command, seconds=200, environment={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
+    assert done.returncode == 0, done.stdout
+    values: dict[str, Any] = json.loads(done.stdout.partition(" => ")[2])["msg"]
+    return values
 
 
 def _tasks(report: Path) -> list[Task]:

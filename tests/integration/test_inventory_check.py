@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deployment.control import INVENTORIES, PlaybookRun, play
+from tests.deployment.control import INVENTORIES, PlaybookRun, play, variables
 
 Inventory = dict[str, Any]
 
@@ -27,8 +27,17 @@ def _even_ensemble(inventory: Inventory) -> None:
     inventory["children"]["zookeeper"]["hosts"]["kafka1"] = {"zookeeper_id": 2}
 
 
-def _two_spark_masters(inventory: Inventory) -> None:
-    inventory["children"]["spark_master"]["hosts"]["spark-worker1"] = None
+def _two_gateways_without_an_address(inventory: Inventory) -> None:
+    inventory["children"]["gateway"]["hosts"]["ingest1"] = None
+
+
+def _one_gateway_with_another_address(inventory: Inventory) -> None:
+    inventory["vars"] = {"gateway_virtual_address": "192.0.2.90"}
+
+
+def _address_of_the_gateways_on_a_host(inventory: Inventory) -> None:
+    _two_gateways_without_an_address(inventory)
+    inventory["vars"] = {"gateway_virtual_address": inventory["hosts"]["ingest1"]["ansible_host"]}
 
 
 def _one_address_twice(inventory: Inventory) -> None:
@@ -124,9 +133,11 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _no_broker: "The group kafka of the inventory has no host: name at least one",
     _no_group_of_publishers: "The group publisher of the inventory has no host: name at least one",
     _even_ensemble: "an even ensemble survives no more losses than one host less. Name an odd number",
-    _two_spark_masters: "The group spark_master has 2 hosts: name exactly one",
-    _one_address_twice: "ingest1 needs an ansible_host that no other host has",
-    _no_memory: "ingest1 needs an ansible_host that no other host has, and memory_mib and cores above 0",
+    _two_gateways_without_an_address: "2 hosts are in the group gateway. Several need a gateway_virtual_address",
+    _one_gateway_with_another_address: "1 hosts are in the group gateway. Several need a gateway_virtual_address",
+    _address_of_the_gateways_on_a_host: "ingest1 needs an ansible_host that neither another host nor the gateways",
+    _one_address_twice: "ingest1 needs an ansible_host that neither another host nor the gateways together have",
+    _no_memory: "nor the gateways together have, and memory_mib and cores above 0",
     _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of edge1",
     _port_of_another_by_default: "correct subscriber_instances and subscriber_capacity of edge1",
     _port_of_an_admin_listener: "correct subscriber_instances and subscriber_capacity of edge1",
@@ -147,10 +158,21 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
 }
 
 
+def _inventory(name: str) -> Inventory:
+    inventory: Inventory = yaml.safe_load((INVENTORIES / name / "hosts.yml").read_text())["all"]
+    return inventory
+
+
+def _written(inventory: Inventory, folder: Path) -> Path:
+    path = folder / "hosts.yml"
+    path.write_text(yaml.safe_dump({"all": inventory}))
+    return path
+
+
 @pytest.fixture(scope="module")
 def sound() -> Inventory:
     """The default inventory with unused addresses, so nothing can be changed by mistake."""
-    inventory: Inventory = yaml.safe_load((INVENTORIES / "vagrant" / "hosts.yml").read_text())["all"]
+    inventory = _inventory("vagrant")
     for number, host in enumerate(inventory["hosts"].values(), 1):
         host["ansible_host"] = f"192.0.2.{number}"
     return inventory
@@ -162,9 +184,7 @@ def test_a_wrong_inventory_is_refused_with_its_remedy(
 ) -> None:
     wrong = copy.deepcopy(sound)
     spoil(wrong)
-    path = tmp_path / "hosts.yml"
-    path.write_text(yaml.safe_dump({"all": wrong}))
-    refused = play("playbooks/inventory.yml", inventory=path, seconds=200)
+    refused = play("playbooks/inventory.yml", inventory=_written(wrong, tmp_path), seconds=200)
     assert refused.status == 2, refused.output
     assert REMEDIES[spoil] in " ".join(refused.output.split()), refused.output
 
@@ -172,18 +192,103 @@ def test_a_wrong_inventory_is_refused_with_its_remedy(
 def test_a_wrong_inventory_is_refused_before_a_host_is_asked(sound: Inventory, tmp_path: Path) -> None:
     wrong = copy.deepcopy(sound)
     _more_heap_than_memory(wrong)
-    path = tmp_path / "hosts.yml"
-    path.write_text(yaml.safe_dump({"all": wrong}))
-    refused = play("site.yml", inventory=path, seconds=200)
+    refused = play("site.yml", inventory=_written(wrong, tmp_path), seconds=200)
     assert refused.status == 2, refused.output
     assert REMEDIES[_more_heap_than_memory] in " ".join(refused.output.split()), refused.output
     assert "Look at the hosts" not in refused.output, "it went on to the hosts"
+
+
+WARNING = "WARNING: while one of these hosts is down"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in INVENTORIES.iterdir()))
 def test_the_projects_inventories_pass(name: str) -> None:
     passed = play("playbooks/inventory.yml", inventory=INVENTORIES / name, seconds=200)
     assert passed.status == 0, passed.output
+    assert (WARNING in passed.output) == (name != "ha"), passed.output
+
+
+def test_hosts_whose_death_takes_a_whole_tier_or_cluster_are_named(tmp_path: Path) -> None:
+    inventory = _inventory("ha")
+    del inventory["children"]["ingest"]["hosts"]["ha-front2"]
+    _second_edge_without_cluster1(inventory)
+    passed = play("playbooks/inventory.yml", inventory=_written(inventory, tmp_path), seconds=200)
+    assert passed.status == 0, passed.output
+    named = passed.output.partition(WARNING)[2].partition("PLAY")[0]
+    assert [line.strip(" -'") for line in named.splitlines() if "ha-" in line] == [
+        "ha-edge1: subscriber of cluster1",
+        "ha-front1: ingest",
+    ]
+
+
+def _second_edge_without_cluster1(inventory: Inventory) -> None:
+    group = inventory["children"]["subscriber"]
+    instances = group.pop("vars")["subscriber_instances"]
+    without = {number: instance for number, instance in instances.items() if instance["cluster"] != "cluster1"}
+    group["hosts"] = {
+        "ha-edge1": {"subscriber_instances": instances},
+        "ha-edge2": {"subscriber_instances": without},
+    }
+
+
+def test_gateway_and_load_generator_may_be_left_out(sound: Inventory, tmp_path: Path) -> None:
+    without = copy.deepcopy(sound)
+    del without["children"]["gateway"], without["children"]["loadgen"]
+    path = _written(without, tmp_path)
+    passed = play("playbooks/inventory.yml", inventory=path, seconds=200)
+    assert passed.status == 0, passed.output
+    addresses = {name: without["hosts"][name]["ansible_host"] for name in ("ingest1", "registry1")}
+    seen = variables(path, "registry1", "registry_url", "ingest_url", "registry_settings", "base_firewall_rules")
+    # Viewers come to the registry and to ingest themselves, and the page says so.
+    assert seen["registry_url"] == f"http://{addresses['registry1']}:8001"
+    assert seen["ingest_url"] == f"http://{addresses['ingest1']}:8000"
+    assert seen["registry_settings"]["EMOSTREAM_REGISTRY_INGEST_URL"] == seen["ingest_url"]
+    assert {"ports": [8001], "hosts": [], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+    for playbook in ("load", "chaos"):
+        refused = play(f"playbooks/{playbook}.yml", inventory=path, seconds=200)
+        assert refused.status == 2, refused.output
+        assert "the inventory has none: name one below children.loadgen.hosts" in " ".join(refused.output.split())
+
+
+def test_several_masters_and_gateways_are_one_address_each() -> None:
+    names = ("spark_master_url", "spark_master_others", "spark_master_zookeeper_connect", "registry_url", "ingest_url")
+    seen = variables(INVENTORIES / "ha", "ha-spark-master2", *names)
+    assert seen == {
+        "spark_master_url": "spark://192.168.60.77:7077,192.168.60.78:7077",
+        "spark_master_others": ["192.168.60.77"],
+        "spark_master_zookeeper_connect": ["192.168.60.71:2181", "192.168.60.72:2181", "192.168.60.73:2181"],
+        "registry_url": "http://192.168.60.90",
+        "ingest_url": "http://192.168.60.90",
+    }
+    alone = variables(INVENTORIES / "vagrant", "spark-master1", *names)
+    assert alone["spark_master_url"] == "spark://192.168.60.13:7077"
+    assert alone["spark_master_others"] == alone["spark_master_zookeeper_connect"] == []
+
+
+def test_a_worker_has_memory_for_the_executors_of_all_aggregators() -> None:
+    names = (
+        "heap_sum_mib",
+        "spark_worker_heap_mib",
+        "spark_executor_heap_mib",
+        "spark_worker_memory_mib",
+        "memory_mib",
+    )
+    seen = variables(INVENTORIES / "ha", "ha-spark-worker1", *names)
+    executor_mib = int(seen["spark_executor_heap_mib"])
+    assert int(seen["heap_sum_mib"]) == int(seen["spark_worker_heap_mib"]) + 2 * executor_mib
+    assert int(seen["heap_sum_mib"]) <= 0.6 * seen["memory_mib"]
+    # Spark also gives an executor to a successor while it does not know yet that the predecessor is dead.
+    assert int(seen["spark_worker_memory_mib"]) >= 3 * executor_mib
+
+
+def test_a_large_host_leaves_the_rest_of_its_memory_to_the_page_cache(sound: Inventory, tmp_path: Path) -> None:
+    large = copy.deepcopy(sound)
+    for host in large["hosts"].values():
+        host["memory_mib"] = 256 * 1024
+    path = _written(large, tmp_path)
+    assert variables(path, "kafka1", "heap_sum_mib") == {"heap_sum_mib": 4096}
+    assert variables(path, "zookeeper1", "heap_sum_mib") == {"heap_sum_mib": 1024}
+    assert variables(path, "spark-worker1", "heap_sum_mib") == {"heap_sum_mib": 1024 + 4096}
 
 
 IDENTITY_FILES = {"kafka": "meta.properties", "zookeeper": "myid"}
@@ -192,15 +297,13 @@ IDENTITY_FILES = {"kafka": "meta.properties", "zookeeper": "myid"}
 @pytest.fixture
 def this_machine(tmp_path: Path) -> Path:
     """An inventory of one host, which is this machine, and whose data are in `tmp_path`."""
-    inventory: Inventory = yaml.safe_load((INVENTORIES / "single" / "hosts.yml").read_text())["all"]
+    inventory = _inventory("single")
     inventory["vars"] = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
         "ansible_become": False,
     }
-    path = tmp_path / "hosts.yml"
-    path.write_text(yaml.safe_dump({"all": inventory}))
-    return path
+    return _written(inventory, tmp_path)
 
 
 @pytest.mark.parametrize(

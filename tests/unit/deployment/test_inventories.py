@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MAX_MEMORY_MIB = {"vagrant": 8 * 1024, "single": 3 * 1024, "original": 8 * 1024}
+MAX_MEMORY_MIB = {"vagrant": 8 * 1024, "single": 3 * 1024, "original": 8 * 1024, "ha": 12 * 1024}
 
 
 def _inventory(name: str) -> dict[str, Any]:
@@ -39,3 +39,17 @@ def test_no_two_inventories_share_a_machine_or_an_address() -> None:
     machines = [item for name in MAX_MEMORY_MIB for item in _inventory(name)["hosts"].items()]
     assert len({name for name, _ in machines}) == len(machines)
     assert len({machine["ansible_host"] for _, machine in machines}) == len(machines)
+
+
+@pytest.mark.parametrize("dead", _inventory("ha")["hosts"])
+def test_a_dead_host_of_ha_takes_no_tier_and_no_majority(dead: str) -> None:
+    left = {name: set(group["hosts"]) - {dead} for name, group in _inventory("ha")["children"].items()}
+    # No reaction passes the audit or a load generator.
+    assert all(hosts for name, hosts in left.items() if name not in {"audit", "loadgen"})
+    assert len(left["zookeeper"]) >= 2
+    assert len(left["kafka"]) >= 2
+
+
+def test_no_host_of_ha_takes_a_zookeeper_and_a_broker_at_once() -> None:
+    groups = _inventory("ha")["children"]
+    assert not set(groups["zookeeper"]["hosts"]) & set(groups["kafka"]["hosts"])
