@@ -1,5 +1,7 @@
 """The playbooks beside site.yml. Teardown is last, because it removes everything from the hosts."""
 
+import json
+
 import pytest
 
 from tests.deployment import control
@@ -22,6 +24,27 @@ def test_every_other_tier_restarts() -> None:
         assert restarted.status == 0, restarted.output
     verified = control.play("playbooks/verify.yml", seconds=600)
     assert verified.status == 0, verified.output
+
+
+def test_an_instance_that_leaves_the_inventory_leaves_its_host_and_nothing_else_restarts(system: Hosts) -> None:
+    before = {str(unit): status.pid for unit, status in system.units().items()}
+    left = {number: {"cluster": "cluster3"} for number in ("1", "2")}
+    arguments = ("--limit", "edge3", "--extra-vars", json.dumps({"subscriber_instances": left}))
+    for extra in (("--check",), ()):
+        run = control.play("playbooks/subscriber.yml", *arguments, *extra, seconds=600)
+        assert run.status == 0, run.output
+        assert run.changed, run.output
+    again = control.play("playbooks/subscriber.yml", *arguments, seconds=600)
+    assert again.changed == []
+    gone = "emostream-subscriber@3"
+    assert not system["edge3"].service(gone).is_running
+    assert not system["edge3"].service(gone).is_enabled
+    paths = f"/etc/emostream/{gone}.env /etc/emostream/{gone}.applied /var/lib/{gone} /var/lib/private/{gone}"
+    assert system["edge3"].run(f"ls -d {paths}").stdout == ""
+    back = control.play("playbooks/subscriber.yml", seconds=600)
+    assert back.status == 0, back.output
+    after = {str(unit): status.pid for unit, status in system.units().items()}
+    assert {unit for unit in before if before[unit] != after[unit]} == {f"edge3:{gone}"}
 
 
 def test_logs_are_collected_from_every_host() -> None:

@@ -1,7 +1,6 @@
 """A wrong inventory is refused before anything is changed, with its remedy. The project's inventories pass."""
 
 import copy
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deployment.control import INVENTORIES, PlaybookRun, play, variables
+from tests.deployment.control import INVENTORIES, play, variables
 
 Inventory = dict[str, Any]
 
@@ -291,18 +290,22 @@ def test_a_large_host_leaves_the_rest_of_its_memory_to_the_page_cache(sound: Inv
     assert variables(path, "spark-worker1", "heap_sum_mib") == {"heap_sum_mib": 1024 + 4096}
 
 
-IDENTITY_FILES = {"kafka": "meta.properties", "zookeeper": "myid"}
-
-
 @pytest.fixture
 def this_machine(tmp_path: Path) -> Path:
-    """An inventory of one host, which is this machine, and whose data are in `tmp_path`."""
-    inventory = _inventory("single")
+    """An inventory of one host, which is this machine. Its data are in the folder `emostream1` of `tmp_path`."""
+    return _on_this_machine(_inventory("single"), tmp_path)
+
+
+def _on_this_machine(inventory: Inventory, tmp_path: Path) -> Path:
     inventory["vars"] = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
         "ansible_become": False,
     }
+    for name, host in inventory["hosts"].items():
+        folder = tmp_path / name
+        folder.mkdir()
+        host["identity_files"] = {"kafka": str(folder / "meta.properties"), "zookeeper": str(folder / "myid")}
     return _written(inventory, tmp_path)
 
 
@@ -320,26 +323,35 @@ def this_machine(tmp_path: Path) -> Path:
 def test_an_id_that_is_not_that_of_the_data_is_refused(
     this_machine: Path, name: str, content: str, remedy: str
 ) -> None:
-    assert _look_at(this_machine).status == 0
-    (this_machine.parent / name).write_text(content)
-    refused = _look_at(this_machine)
+    assert play("playbooks/identity.yml", inventory=this_machine, seconds=200).status == 0
+    (this_machine.parent / "emostream1" / name).write_text(content)
+    refused = play("playbooks/identity.yml", inventory=this_machine, seconds=200)
     assert refused.status == 2, refused.output
     assert remedy in " ".join(refused.output.split()), refused.output
 
 
 def test_the_ids_of_the_data_pass(this_machine: Path) -> None:
-    (this_machine.parent / "meta.properties").write_text("version=0\nbroker.id=1\ncluster.id=1\n")
-    (this_machine.parent / "myid").write_text("1\n")
-    passed = _look_at(this_machine)
+    (this_machine.parent / "emostream1" / "meta.properties").write_text("version=0\nbroker.id=1\ncluster.id=1\n")
+    (this_machine.parent / "emostream1" / "myid").write_text("1\n")
+    passed = play("playbooks/identity.yml", inventory=this_machine, seconds=200)
     assert passed.status == 0, passed.output
 
 
-def _look_at(inventory: Path) -> PlaybookRun:
-    files = {name: str(inventory.parent / file) for name, file in IDENTITY_FILES.items()}
-    return play(
-        "playbooks/identity.yml",
-        "--extra-vars",
-        json.dumps({"identity_files": files}),
-        inventory=inventory,
-        seconds=200,
-    )
+def test_new_zookeepers_join_one_at_a_time_those_that_have_data(tmp_path: Path) -> None:
+    inventory = _inventory("single")
+    for number in (2, 3):
+        inventory["hosts"][f"new{number}"] = {"ansible_host": f"192.0.2.{number}", "memory_mib": 512, "cores": 1}
+        inventory["children"]["zookeeper"]["hosts"][f"new{number}"] = {"zookeeper_id": number}
+    path = _on_this_machine(inventory, tmp_path)
+    assert play("playbooks/identity.yml", inventory=path, seconds=200).status == 0
+    _write_transactions(tmp_path / "emostream1")
+    refused = play("playbooks/identity.yml", inventory=path, seconds=200)
+    assert refused.status == 2, refused.output
+    assert "new2 and new3 have no data, but emostream1 has. " in " ".join(refused.output.split()), refused.output
+    _write_transactions(tmp_path / "new2")
+    assert play("playbooks/identity.yml", inventory=path, seconds=200).status == 0
+
+
+def _write_transactions(folder: Path) -> None:
+    (folder / "version-2").mkdir()
+    (folder / "version-2" / "log.1").write_bytes(b"ZKLG")
