@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -138,6 +138,9 @@ test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy 
 
 test-deploy-quick: setup ## The main part of it: a deployment, its units and firewall, a killed unit, moving viewers
 	$(BIN)/python -m pytest --quiet --timeout 5400 -m quick tests/deployment
+
+test-ha: setup ## Make the hosts of inventory/ha, cut the power of each in turn under load, and print how long all stood still
+	$(BIN)/python -m pytest --quiet tests/ha
 
 clean: ## Remove the state of local runs, but not what was downloaded
 	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis

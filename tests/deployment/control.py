@@ -30,10 +30,17 @@ _ENVIRONMENT = {
 
 def machines(inventory: str) -> dict[str, dict[str, Any]]:
     """The machines of a folder of inventory/, by name: `ansible_host`, `memory_mib` and `cores`."""
-    hosts: dict[str, dict[str, Any]] = yaml.safe_load((INVENTORIES / inventory / "hosts.yml").read_text())["all"][
-        "hosts"
-    ]
+    hosts: dict[str, dict[str, Any]] = _inventory(inventory)["hosts"]
     return hosts
+
+
+def hosts_of(inventory: str, group: str) -> list[str]:
+    """The names of the hosts of a group, such as `kafka`, in a folder of inventory/."""
+    return list(_inventory(inventory)["children"][group]["hosts"])
+
+
+def _inventory(name: str) -> Any:
+    return yaml.safe_load((INVENTORIES / name / "hosts.yml").read_text())["all"]
 
 
 def run(

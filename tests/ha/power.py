@@ -1,0 +1,69 @@
+"""The hosts of an inventory as machines with a power cord. On LXC alone."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.deployment import control
+
+_UP_SECONDS = 600
+_LACKING = """
+import sys
+from kafka import KafkaAdminClient
+topics = KafkaAdminClient(bootstrap_servers=sys.argv[1]).describe_topics()
+print(sum(len(part["isr_nodes"]) < len(part["replica_nodes"]) for topic in topics for part in topic["partitions"]))
+"""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The machines of a folder of inventory/, by name."""
+
+    inventory: str
+    by_name: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, inventory: str) -> "Machines":
+        return cls(inventory, control.machines(inventory))
+
+    def create(self) -> float:
+        """Make all machines, and return the seconds that it took."""
+        started = time.monotonic()
+        self._vagrant("up", seconds=1_800)
+        return time.monotonic() - started
+
+    def destroy(self) -> None:
+        self._vagrant("destroy", "--force", seconds=600)
+
+    def cut_power(self, host: str) -> None:
+        """End all processes of a host at once. Nothing leaves it any more, not even the end of a connection."""
+        control.succeed(["lxc-stop", "--kill", "--name", host], seconds=60)
+
+    def power_on(self, host: str) -> None:
+        """Start a host, and return when all its units are ready."""
+        control.succeed(["lxc-start", "--name", host], seconds=60)
+        started = control.run(
+            ["lxc-attach", "--name", host, "--", "systemctl", "is-system-running", "--wait"], seconds=_UP_SECONDS
+        )
+        failed = self.run(host, "systemctl list-units --failed --plain --no-legend '*emostream*' 'kafka*' 'zookeeper*'")
+        assert not failed, f"{host} is {started.stdout.strip()}: {failed}"
+
+    def address(self, host: str) -> str:
+        return str(self.by_name[host]["ansible_host"])
+
+    def under_replicated(self) -> int:
+        """How many partitions lack a replica, as any broker tells."""
+        hosts = control.hosts_of(self.inventory, "kafka")
+        brokers = ",".join(f"{self.address(host)}:9092" for host in hosts)
+        return int(self.run(hosts[0], f"/opt/emostream/base/current/bin/python -c '{_LACKING}' {brokers}"))
+
+    def run(self, host: str, command: str) -> str:
+        """The output of a shell command that succeeds on a host, as root."""
+        return control.succeed(["lxc-attach", "--name", host, "--", "bash", "-c", command], seconds=120).strip()
+
+    def _vagrant(self, *arguments: str, seconds: float) -> None:
+        done = control.run(
+            ["vagrant", *arguments], seconds=seconds, environment={"EMOSTREAM_INVENTORY": self.inventory}
+        )
+        assert done.returncode == 0, done.stdout
