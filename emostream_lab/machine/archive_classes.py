@@ -28,7 +28,7 @@ from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Ports
 
 # The JVM of Spark writes 160 MB when it ends.
-_WRITE_SECONDS = 120
+_WRITE_SECONDS = 600
 
 
 def write_all() -> None:
