@@ -323,7 +323,13 @@ def broker_group() -> None:
 @click.option("--address", required=True, help="The broker's address, host:port.")
 @click.option("--id", "broker_id", type=int, required=True, help="Its broker.id.")
 @click.option("--data", required=True, type=click.Path(file_okay=False), help="The folder of its data.")
-@click.option("--timeout", "timeout_seconds", type=click.IntRange(1), default=60, help="Seconds to wait at most.")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.IntRange(1),
+    default=60,
+    help="Seconds for which it may answer without it.",
+)
 def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) -> None:
     """Return once a broker that was started can write transactions; exit 1 where it must be started again."""
     from pathlib import Path  # noqa: PLC0415

@@ -42,18 +42,21 @@ def _admin(address: str) -> KafkaAdminClient:
 
 
 def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeout_seconds: float) -> None:
-    """Return once it is. Raises EmoStreamError where that takes longer."""
-    deadline = time.monotonic() + timeout_seconds
-    while not _is_ready_yet(host, port, broker_id, data_dir):
-        if time.monotonic() > deadline:
+    """Return once it is. Raises EmoStreamError if it answers for this long and is not.
+
+    A broker that does not answer yet may recover its log. That takes as long as it takes, and would begin anew.
+    """
+    answers_since = None
+    while True:
+        try:
+            if is_ready(host, port, broker_id, data_dir):
+                return
+            answers_since = answers_since or time.monotonic()
+        except OSError:
+            answers_since = None
+        if answers_since and time.monotonic() > answers_since + timeout_seconds:
             raise EmoStreamError(
-                f"broker {broker_id} at {host}:{port} does not answer or has not loaded the state of its transactions "
-                f"after {timeout_seconds:g} s: restart it."
+                f"broker {broker_id} at {host}:{port} answers, and has not loaded the state of its transactions after "
+                f"{timeout_seconds:g} s: restart it."
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _is_ready_yet(host: str, port: int, broker_id: int, data_dir: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return is_ready(host, port, broker_id, data_dir)
-    return False
