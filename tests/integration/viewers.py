@@ -11,10 +11,13 @@ from typing import Any
 from emostream import model
 from emostream_lab.processes import servers
 
+# It ends a test that hangs. On a busy machine a new aggregator alone needs half a minute.
+TIMEOUT_SECONDS = 120
+
 
 def wait_until(
     condition: Callable[[], object],
-    seconds: float = 20,
+    seconds: float = TIMEOUT_SECONDS,
     describe: Callable[[], object] = str,
     every_seconds: float = 0.02,
 ) -> None:
@@ -90,7 +93,7 @@ class Connection:
         wait_until(lambda: self.seen()[-1:] == [last], seconds, self.seen)
         return self.seen()
 
-    def wait_end(self, seconds: float = 20) -> None:
+    def wait_end(self, seconds: float = TIMEOUT_SECONDS) -> None:
         """Return once the server has closed the connection."""
         assert self._has_ended.wait(seconds), self.seen()
 
