@@ -33,6 +33,8 @@ _SECONDS, _SECONDS_BY_EVENTS = 6, 4
 _VIEWERS_OF_ALL_EVENTS = 4_000
 _CONNECTIONS_TO_ALL_EVENTS = 64
 _KNOWN_SECONDS = 30
+# Nobody takes the seats that are assigned here, so they must be free again before all are given away.
+_SETTINGS_BY_EVENTS = {"EMOSTREAM_SUBSCRIBER_CAPACITY": "12000", "EMOSTREAM_REGISTRY_PENDING_SECONDS": "1"}
 _ASSIGNMENTS_PATH = "/v1/assignments"
 _ASSIGNMENTS = 20_000
 # One round takes a tenth of a second, and a shared machine may stand still for half of it. So the best round counts.
@@ -83,7 +85,7 @@ def _by_events(directory: Path, tell: Tell, core: int) -> list[Growth]:
     """Measure three tiers with growing numbers of open events. The same load is spread over all of them."""
     costs: dict[tuple[str, str], dict[int, float]] = {}
     tiers_of = (*fanout.TIERS, "ingest", "registry")
-    with servers.running_tiers(directory, tiers_of, tell, {"EMOSTREAM_SUBSCRIBER_CAPACITY": "12000"}) as tiers:
+    with servers.running_tiers(directory, tiers_of, tell, _SETTINGS_BY_EVENTS) as tiers:
         kafka = f"{HOST}:{tiers.layout.ports.kafka}"
         for tier in ("subscriber", "ingest", "registry"):
             machine.pin(tiers.pid(tier), core)
