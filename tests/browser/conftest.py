@@ -12,6 +12,8 @@ import pytest
 import emostream.web
 from emostream_lab.machine.chromium import Browser
 from emostream_lab.processes.servers import HOST
+from tests.browser.elsewhere import Pages
+from tests.browser.standin import StandIn
 
 WEB = Path(emostream.web.__file__).parent
 
@@ -35,6 +37,39 @@ def browser(new_browser: Callable[[], Browser]) -> Browser:
     started = new_browser()
     started.resize(1280, 800)
     return started
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that the tests of a file share, because a new one takes seconds. Each opens its page anew."""
+    started = Browser(tmp_path_factory.mktemp("shared"))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def shared_desktop(shared: Browser) -> Browser:
+    """The shared browser on a desktop-sized screen, with nothing of the test before."""
+    shared.get("about:blank")
+    shared.complaints()
+    shared.resize(1280, 800)
+    return shared
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    """The servers, of which a test says what they do."""
+    started = StandIn()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Pages]:
+    """Another site."""
+    pages = Pages()
+    yield pages
+    pages.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Stands in for ingest, registry and subscriber, on one port. The registry's own code serves the page's files."""
+"""Stands in for ingest, registry and subscriber, on one port. The registry's own code serves the page's files.
+
+A test says what it answers and sends. That of `tests.stand_in` is a process which counts by itself.
+"""
 
 import itertools
 import json

@@ -1,7 +1,6 @@
 """axe-core finds no fault in the page and in the tag, and what it cannot see is looked at here."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,25 +8,12 @@ import pytest
 from emostream_lab.machine.bootstrap import AXE
 from emostream_lab.machine.chromium import Browser
 from tests.browser.standin import StandIn
+from tests.browser.test_viewers_page import open_page
 
 # WCAG 2.2 to level AA, and axe's own best practices.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SIZES = {"desktop": (1280, 800, False), "phone": (390, 844, True), "landscape": (844, 390, True)}
 MIN_CONTRAST = 4.5
-
-
-@pytest.fixture
-def standin() -> Iterator[StandIn]:
-    started = StandIn()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    started = Browser(tmp_path_factory.mktemp("accessibility"))
-    yield started
-    started.quit()
 
 
 def faults(browser: Browser) -> list[str]:
@@ -39,11 +25,9 @@ def faults(browser: Browser) -> list[str]:
     return [f"{each['id']}: {node['target']} {node['html']}" for each in found["violations"] for node in each["nodes"]]
 
 
-def open_page(browser: Browser, standin: StandIn, path: str = "/") -> None:
+def open_whole_page(browser: Browser, standin: StandIn, path: str = "/") -> None:
     browser.get("about:blank")
-    browser.get(f"{standin.url}{path}")
-    browser.wait_until(lambda: browser.execute_script("return window.emostream?.stream.sequence >= 0"))
-    browser.wait_until(lambda: browser.find_all("#bar >>> [part=bar] [data-emoji]"))
+    open_page(browser, standin, path)
     browser.wait_until(lambda: browser.find("#open-scenes").is_displayed())
 
 
@@ -62,7 +46,7 @@ def test_axe_finds_no_fault(shared: Browser, standin: StandIn, size: str, scheme
     width, height, is_phone = SIZES[size]
     shared.resize(width, height, mobile=is_phone)
     shared.prefer(prefers_color_scheme=scheme)
-    open_page(shared, standin)
+    open_whole_page(shared, standin)
     react_and_see(shared, standin)
     assert faults(shared) == []
     standin.refusal = (410, {"detail": "The event is closed."})
@@ -78,7 +62,7 @@ def test_axe_finds_no_fault(shared: Browser, standin: StandIn, size: str, scheme
 @pytest.mark.parametrize("lang", ["hi", "ar"])
 def test_axe_finds_no_fault_in_other_languages(shared: Browser, standin: StandIn, lang: str) -> None:
     shared.resize(1280, 800)
-    open_page(shared, standin, f"/?lang={lang}")
+    open_whole_page(shared, standin, f"/?lang={lang}")
     standin.swarm({"🔥": 3_912})
     shared.wait_until(lambda: shared.find("#total").get_attribute("data-value") == "3912")
     assert faults(shared) == []
@@ -106,7 +90,7 @@ def numbers(colour: str) -> list[float]:
 def test_text_is_readable_in_front_of_any_emoji_and_on_the_bars(shared: Browser, standin: StandIn, scheme: str) -> None:
     shared.resize(1280, 800)
     shared.prefer(prefers_color_scheme=scheme)
-    open_page(shared, standin)
+    open_whole_page(shared, standin)
     react_and_see(shared, standin)
     # Each text with the plate that it stands on. axe-core cannot tell what is behind a plate.
     plates = shared.execute_script(
@@ -140,7 +124,7 @@ def test_text_is_readable_in_front_of_any_emoji_and_on_the_bars(shared: Browser,
 
 def test_the_order_of_the_focus_is_that_on_the_screen(shared: Browser, standin: StandIn) -> None:
     shared.resize(390, 844, mobile=True)
-    open_page(shared, standin)
+    open_whole_page(shared, standin)
     standin.swarm({"🔥": 5})
     places = shared.execute_script(
         """

@@ -10,7 +10,7 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
-from tests.browser.test_tag import Pages
+from tests.browser.elsewhere import Pages, page_of_ten_lines
 from tests.integration.asking import post
 from tests.pipeline import Pipeline
 
@@ -278,26 +278,15 @@ def test_the_picture_shows_each_process_and_that_nothing_is_lost(browser: Browse
     assert browser.complaints() == []
 
 
-def test_a_page_of_ten_lines_of_another_site_shows_live_reactions(browser: Browser, pipeline: Pipeline) -> None:
-    elsewhere = Pages()
-    page = f"""
-        <body>
-          <h1>The final</h1>
-          <div style="position: relative; width: 640px; height: 360px">
-            <emostream-reactions src="{pipeline.page}"></emostream-reactions>
-          </div>
-          <script type="module" src="{pipeline.page}emostream-reactions.js"></script>
-        </body>
-        """
-    try:
-        browser.get(elsewhere.add(page))
-        browser.wait_until(lambda: browser.find_all("emostream-reactions >>> [part=bar] [data-emoji]"))
-        browser.find("emostream-reactions >>> [data-emoji='🎉']").click()
-        note = "emostream-reactions >>> [part=note]"
-        browser.wait_until(lambda: browser.text(note).startswith("✓ 🎉 counted: one of exactly "))
-        assert browser.complaints() == []
-    finally:
-        elsewhere.close()
+def test_a_page_of_ten_lines_of_another_site_shows_live_reactions(
+    browser: Browser, pipeline: Pipeline, elsewhere: Pages
+) -> None:
+    browser.get(elsewhere.add(page_of_ten_lines(pipeline.page.removesuffix("/"))))
+    browser.wait_until(lambda: browser.find_all("emostream-reactions >>> [part=bar] [data-emoji]"))
+    browser.find("emostream-reactions >>> [data-emoji='🎉']").click()
+    note = "emostream-reactions >>> [part=note]"
+    browser.wait_until(lambda: browser.text(note).startswith("✓ 🎉 counted: one of exactly "))
+    assert browser.complaints() == []
 
 
 def test_the_example_page_works(browser: Browser, pipeline: Pipeline) -> None:

@@ -1,10 +1,7 @@
 """The tag <emostream-reactions> on pages of another origin, and the page that is made of it."""
 
 import re
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,73 +10,14 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
 from emostream_lab.machine.chromium import Browser
-from emostream_lab.processes.servers import HOST
+from tests.browser.elsewhere import Pages, page_of_ten_lines
 from tests.browser.standin import PALETTE, StandIn
 
 
-class Pages:
-    """Another site: each page that a test writes has an address of its own, and its headers."""
-
-    def __init__(self) -> None:
-        self._pages: list[tuple[str, dict[str, str]]] = []
-        pages = self._pages
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                number = self.path.strip("/")
-                html, headers = pages[int(number)] if number.isdigit() else ("", {})
-                self.send_response(200 if html else 204)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(html.encode())
-
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output to the tests."""
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def add(self, html: str, headers: dict[str, str] | None = None) -> str:
-        """Return the address of a page with this body."""
-        self._pages.append((f'<!doctype html><html lang="en"><title>A page</title>{html}', headers or {}))
-        return f"http://{HOST}:{self._server.server_address[1]}/{len(self._pages) - 1}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Pages]:
-    pages = Pages()
-    yield pages
-    pages.close()
-
-
 @pytest.fixture
-def standin() -> Iterator[StandIn]:
-    started = StandIn()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    started = Browser(tmp_path_factory.mktemp("tag"))
-    yield started
-    started.quit()
-
-
-@pytest.fixture
-def browser(shared: Browser) -> Browser:
-    """A browser on a desktop-sized screen. The tests share it, so each opens a page of its own first."""
-    shared.get("about:blank")
-    shared.complaints()
-    shared.resize(1280, 800)
-    shared.prefer(prefers_color_scheme="dark")
-    return shared
+def browser(shared_desktop: Browser) -> Browser:
+    shared_desktop.prefer(prefers_color_scheme="dark")
+    return shared_desktop
 
 
 TAG = "document.querySelector('emostream-reactions')"
@@ -150,16 +88,7 @@ def drawn(browser: Browser) -> int:
 
 
 def test_a_page_of_ten_lines_reacts_and_watches(browser: Browser, standin: StandIn, elsewhere: Pages) -> None:
-    page = f"""
-        <body>
-          <h1>The final</h1>
-          <div style="position: relative; width: 640px; height: 360px; background: #264">
-            <emostream-reactions src="{standin.url}"></emostream-reactions>
-          </div>
-          <script type="module" src="{standin.url}/emostream-reactions.js"></script>
-        </body>
-        """
-    browser.get(elsewhere.add(page))
+    browser.get(elsewhere.add(page_of_ten_lines(standin.url)))
     wait_ready(browser, standin)
     buttons(browser)[1].click()
     browser.wait_until(lambda: drawn(browser) > 0)

@@ -1,7 +1,5 @@
 """The page as a viewer sees it, with a stand-in for the servers: what it says before, while and after it knows."""
 
-from collections.abc import Iterator
-
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 
@@ -10,26 +8,8 @@ from tests.browser.standin import StandIn
 
 
 @pytest.fixture
-def standin() -> Iterator[StandIn]:
-    started = StandIn()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    started = Browser(tmp_path_factory.mktemp("page"))
-    yield started
-    started.quit()
-
-
-@pytest.fixture
-def browser(shared: Browser) -> Browser:
-    """A browser on a desktop-sized screen. The tests share it, so each opens its page anew."""
-    shared.get("about:blank")
-    shared.complaints()
-    shared.resize(1280, 800)
-    return shared
+def browser(shared_desktop: Browser) -> Browser:
+    return shared_desktop
 
 
 def open_page(browser: Browser, standin: StandIn, path: str = "/") -> None:
