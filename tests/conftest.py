@@ -100,13 +100,18 @@ class Server:
         return f"{servers.HOST}:{self.port}"
 
     def is_back(self) -> bool:
-        """Whether it is up again after its death. Starts it if it does not run.
+        """Whether it is up again after its death. Starts it if it does not run."""
+        return is_back(self.process)
 
-        A broker ends at once for as long as ZooKeeper still holds the session of the one that was killed.
-        """
-        if not self.process.is_running():
-            self.process.start()
-        return self.process.is_ready()
+
+def is_back(server: Process) -> bool:
+    """Whether a server is up again after its death. Starts it if it does not run.
+
+    A broker ends at once for as long as ZooKeeper still holds the session of the one that was killed.
+    """
+    if not server.is_running():
+        server.start()
+    return server.is_ready()
 
 
 @contextmanager

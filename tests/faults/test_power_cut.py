@@ -23,6 +23,7 @@ from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import Place
 from emostream_lab.processes.topology import Layout, Ports
+from tests.conftest import is_back
 from tests.faults.machines import Machine, machines
 from tests.integration.viewers import wait_until
 from tests.pipeline import Pipeline
@@ -58,12 +59,6 @@ class Server:
     def switch_on(self) -> None:
         self.machine.plug_in()
         self.process.start()
-
-    def is_back(self) -> bool:
-        """A broker ends at once as long as ZooKeeper holds the session of its predecessor."""
-        if not self.process.is_running():
-            self.process.start()
-        return self.process.is_ready()
 
 
 @dataclass
@@ -203,7 +198,7 @@ def test_reactions_and_swarms_flow_on_without_one_server(
             wait_until(flow.is_steady, PATIENCE_SECONDS, lambda: figures.read(figures_file), every_seconds=0.1)
         finally:
             server.switch_on()
-        wait_until(server.is_back, 180, server.process.log_tail)
+        wait_until(lambda: is_back(server.process), 180, server.process.log_tail)
         crowd.send_signal(signal.SIGINT)
         wait_until(lambda: not crowd.is_running(), 240, crowd.log_tail)
     finally:
