@@ -49,8 +49,8 @@ class _NetClient(KafkaNetClient):  # type: ignore[misc]
 # What every client is made with. A broker whose host has lost its power answers nothing, and nobody is told. Its
 # successors lead after `zookeeper.session.timeout.ms` of the brokers; a client should have given it up by then.
 _CLIENT: dict[str, Any] = {
-    # By this, established connections to a dead host end.
-    "socket_options": dead_hosts.socket_options(),
+    # By these, established connections to a dead host end. The first is kafka-python's own.
+    "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *dead_hosts.socket_options()],
     # By this, a broker that hangs while its host lives is given up. A busy one may take seconds to answer.
     "request_timeout_ms": 10_000,
     "kafka_client": lambda **configs: _NetClient(**configs, **_CONNECTION_SETUP),
