@@ -110,12 +110,12 @@ class Server:
     ) -> Change:
         """Fan one record of the cluster's topic out, now: the swarm of `main`, and the `parts` of the other events."""
         started, now_ms = time.perf_counter(), _monotonic_ms()
+        window = model.Window(entry.window_start, entry.window_end)
         change = Change.REPEAT
         for event in self._smallest_first(entry, parts):
             if event == MAIN:
                 change = self.audience.publish(entry, totals, now_ms)
             else:
-                window = model.Window(entry.window_start, entry.window_end)
                 self.channels[event].take(parts[event], entry, window, now_ms)
         if change is not Change.REPEAT:
             self.channels[MAIN].count(totals, now_ms)
