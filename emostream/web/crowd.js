@@ -17,9 +17,12 @@ export function spritesOf(counts, density = 1) {
   );
 }
 
+/** The sum of the counts of all emoji. */
+export const sumOf = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
 /** The same proportions with at most `room` emoji in all. While there is room, each kind has at least one. */
 export function bounded(sprites, room) {
-  const all = Object.values(sprites).reduce((sum, number) => sum + number, 0);
+  const all = sumOf(sprites);
   if (all <= room) return sprites;
   let left = room;
   const kept = {};

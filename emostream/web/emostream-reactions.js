@@ -40,6 +40,7 @@ export class EmoStreamReactions extends HTMLElement {
   #bar = null;
   #texts = null;
   #format = null;
+  #compact = null;
   #totals = {};
   #note = { timer: 0, isBad: false };
 
@@ -120,7 +121,8 @@ export class EmoStreamReactions extends HTMLElement {
 
   #begin(texts, life) {
     this.#texts = texts;
-    this.#format = new Intl.NumberFormat(this.#texts.lang);
+    this.#format = new Intl.NumberFormat(texts.lang);
+    this.#compact = new Intl.NumberFormat(texts.lang, { notation: "compact" });
     this.#hub = hubOf(this.getAttribute("src"), this.getAttribute("event") || "main");
     const layout = this.getAttribute("layout");
     if (layout !== "bar") this.#sky = new Sky(this.#parts.sky);
@@ -201,8 +203,7 @@ export class EmoStreamReactions extends HTMLElement {
   #showTotals(totals) {
     this.#totals = totals;
     const shown = this.hasAttribute("counts") ? totals : {};
-    const compact = new Intl.NumberFormat(this.#texts?.lang, { notation: "compact" });
-    this.#bar?.showTotals(shown, (count) => compact.format(count));
+    this.#bar?.showTotals(shown, (count) => this.#compact.format(count));
   }
 
   #showState(state) {

@@ -1,5 +1,6 @@
 /** The web page: connects the tags, which show the swarms and send reactions, with all that is around them. */
 
+import { sumOf } from "./crowd.js";
 import { Chooser, addressed, hashOf } from "./events.js";
 import "./emostream-reactions.js";
 import { FollowOne } from "./follow.js";
@@ -63,8 +64,6 @@ function showTotals(spreadMs) {
   byId("nobody").hidden = sum > 0;
   bars.show(stream.totals);
 }
-
-const sumOf = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
 
 function showSwarm({ window: { start, end }, reactions, counts }) {
   const now = performance.now();

@@ -5,7 +5,7 @@
  * and their position is a function of their age. Each emoji is drawn once to its own canvas and then copied.
  */
 
-import { bounded, mostInFlight, mostOfSwarm, nextQuality, randomOf, scaleOf } from "./crowd.js";
+import { bounded, mostInFlight, mostOfSwarm, nextQuality, randomOf, scaleOf, sumOf } from "./crowd.js";
 import { EMOJI_FONT, whenDrawable } from "./emoji_font.js";
 import { Flights } from "./flights.js";
 
@@ -246,8 +246,6 @@ export class Sky {
     for (const [emoji, sprite] of this.#sprites) drawEmoji(sprite, emoji);
   };
 }
-
-const sumOf = (numbers) => Object.values(numbers).reduce((sum, number) => sum + number, 0);
 
 function newParticle() {
   return { sprite: null, bornAt: 0, lifeMs: 0, size: 0, x: 0, y: 0, reach: 0, sway: 0, phase: 0, turns: 0 };
