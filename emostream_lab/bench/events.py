@@ -15,7 +15,7 @@ import psutil
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN
 from emostream_lab.audience import events
-from emostream_lab.bench import hops, servers
+from emostream_lab.bench import fanout, hops, servers
 from emostream_lab.bench.figures import Figure, Findings
 from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.load import command
@@ -34,7 +34,7 @@ WORKERS = 2
 _OBSERVERS = WORKERS + 1
 _SECONDS, _WARM_UP_SECONDS = 36, 16
 _TIMEOUT_SECONDS = 150
-_SETTINGS = {"EMOSTREAM_SUBSCRIBER_CAPACITY": "12000"}
+_SETTINGS = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(fanout.CAPACITY)}
 _OF_ALL, _OF_LARGE, _OF_SMALL = (" ".join(once_all_have_come(group)) for group in ("", MAIN, "the other events"))
 _PART = "events"
 

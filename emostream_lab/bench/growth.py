@@ -34,7 +34,7 @@ _VIEWERS_OF_ALL_EVENTS = 4_000
 _CONNECTIONS_TO_ALL_EVENTS = 64
 _KNOWN_SECONDS = 30
 # Nobody takes the seats that are assigned here, so they must be free again before all are given away.
-_SETTINGS_BY_EVENTS = {"EMOSTREAM_SUBSCRIBER_CAPACITY": "12000", "EMOSTREAM_REGISTRY_PENDING_SECONDS": "1"}
+_SETTINGS_BY_EVENTS = {"EMOSTREAM_SUBSCRIBER_CAPACITY": str(fanout.CAPACITY), "EMOSTREAM_REGISTRY_PENDING_SECONDS": "1"}
 _ASSIGNMENTS_PATH = "/v1/assignments"
 _ASSIGNMENTS = 20_000
 # One round takes a tenth of a second, and a shared machine may stand still for half of it. So the best round counts.
