@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import pairwise
 
 import msgspec
 
@@ -150,13 +151,9 @@ class Audience:
 
 
 def _longest(times: Iterable[float], since: float, now: float) -> float:
-    """The longest time between two of these times, of which the second is after `since`; `now` ends the last one."""
-    before, longest = since, 0.0
-    for moment in [*times, now]:
-        if moment > since:
-            longest = max(longest, moment - before)
-        before = moment if moment > since else before
-    return longest
+    """The longest time between two of these times since then. The beginning and now are two of them."""
+    moments = [since, *(moment for moment in times if moment > since), now]
+    return max(after - before for before, after in pairwise(moments))
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Cuts the power of hosts under load. Every reaction is counted once, and all flows again within the times below."""
+"""Cuts the power of hosts under load. No reaction is lost or doubled, and each tier is back within its time."""
 
 import asyncio
 import statistics
