@@ -20,7 +20,7 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.runtime import output
-from emostream_lab.machine import checkout, class_archives, jars, java
+from emostream_lab.machine import checkout, class_archives, jars, java, prometheus
 
 REPOSITORY = jars.REPOSITORY
 VENV = REPOSITORY / ".venv"
@@ -60,17 +60,20 @@ class Purpose:
     download_mb: int
     commands: dict[str, str]
     has_nchan: bool = False
+    has_prometheus: bool = False
     has_axe: bool = False
     shows_emoji: bool = False
 
 
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
-    "test": Purpose(("dev",), 660, {"curl": "curl"}),
+    "demo-metrics": Purpose(("spark", "dev"), 470, {}, has_prometheus=True),
+    "test": Purpose(("dev",), 660, {"curl": "curl"}, has_prometheus=True),
     "browser": Purpose(
         ("dev",),
         660,
         {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig"},
+        has_prometheus=True,
         has_axe=True,
         shows_emoji=True,
     ),
@@ -105,6 +108,9 @@ def missing_steps(purpose: Purpose) -> list[Step]:
         what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
         what += f"the empty folder {_NCHAN_MESSAGES} that they need"
         steps.append(Step(what, 2, _unpack_nchan))
+    if purpose.has_prometheus and not prometheus.is_there():
+        what = "Prometheus and its promtool: apt's package, unpacked into build/prometheus and not installed"
+        steps.append(Step(what, 20, _unpack_prometheus))
     if purpose.has_axe and not AXE.exists():
         steps.append(Step("axe-core into build/axe, which finds faults of accessibility", 1, _unpack_axe))
     return steps
@@ -249,21 +255,32 @@ def _archive_classes() -> None:
 
 
 def _unpack_nchan() -> None:
+    own_folder = f"install --directory --owner={os.geteuid()} {_NCHAN_MESSAGES}"
+    _run_as_root(own_folder, remedy=own_folder)
+    _unpack_packages(_NCHAN_PACKAGES, NCHAN)
+
+
+def _unpack_prometheus() -> None:
+    # Installed, the package would start a service of its own.
+    _unpack_packages(("prometheus",), prometheus.FOLDER)
+
+
+def _unpack_packages(packages: Sequence[str], folder: Path) -> None:
+    """Unpack apt's packages, without those that they depend on, into a folder."""
     if shutil.which("apt-get") is None:
-        raise EmoStreamError("there is no apt-get here, and nchan is compared as Debian and Ubuntu package it.")
-    download = f"apt-get download {' '.join(_NCHAN_PACKAGES)}"
-    unpacked = NCHAN.with_suffix(".new")
-    for leftover in (unpacked, NCHAN):
+        raise EmoStreamError(f"there is no apt-get here: put {' and '.join(packages)} on PATH and start again.")
+    download = f"apt-get download {' '.join(packages)}"
+    unpacked = folder.with_suffix(".new")
+    for leftover in (unpacked, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     unpacked.mkdir(parents=True)
     _apt_update(remedy="apt-get update")
-    own_folder = f"install --directory --owner={os.geteuid()} {_NCHAN_MESSAGES}"
-    _run_as_root(own_folder, remedy=own_folder)
-    _run(shlex.split(download), f"`{download}` failed: does this distribution have nchan?", cwd=unpacked)
+    _run(shlex.split(download), f"`{download}` failed: does this distribution have it?", cwd=unpacked)
     for package in unpacked.glob("*.deb"):
         _run(["dpkg-deb", "--extract", str(package), str(unpacked)], f"{package.name} could not be unpacked.")
+        package.unlink()
     # The folder gets its final name last, so it is complete if it exists.
-    unpacked.rename(NCHAN)
+    unpacked.rename(folder)
 
 
 def _unpack_axe() -> None:

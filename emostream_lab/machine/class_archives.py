@@ -44,7 +44,7 @@ def mark_complete() -> None:
 
 def _fingerprint() -> str:
     version = subprocess.run([java.java_home() / "bin" / "java", "-version"], capture_output=True, check=True).stderr
-    pinned = [jars.COORDINATES / name / "SHA256SUMS" for name in jars.SETS]
+    pinned = [jars.COORDINATES / name / "SHA256SUMS" for name in jars.SERVERS]
     pinned.append(jars.REPOSITORY / "requirements" / "spark.txt")
     content = b"".join(path.read_bytes() for path in pinned)
     return hashlib.sha256(version + content + str(jars.REPOSITORY).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Downloads the jars of Kafka, ZooKeeper and Spark's connector with Maven and checks them against committed checksums.
+"""Downloads the jars of Kafka, ZooKeeper, Spark's connector and monitoring with Maven, and checks their checksums.
 
-`python3 -m emostream_lab.machine.jars` fills `build/jars/{kafka,zookeeper,spark}`, and does nothing if they are
+`python3 -m emostream_lab.machine.jars` fills a folder of build/jars for each of SETS, and does nothing if they are
 complete. Standard library only, because the set-up runs it before anything is installed.
 """
 
@@ -21,7 +21,9 @@ COORDINATES = REPOSITORY / "requirements" / "jars"
 JARS = REPOSITORY / "build" / "jars"
 # The port of a proxy whose address has none. curl uses the same default.
 _PROXY_PORT = 1080
-SETS = ("zookeeper", "kafka", "spark")
+SERVERS = ("zookeeper", "kafka", "spark")
+# `monitoring` is what lets Kafka and ZooKeeper tell their metrics to Prometheus.
+SETS = (*SERVERS, "monitoring")
 # This file is written after all checksums matched, and holds the checksum of SHA256SUMS. With it, later starts need not
 # read 80 MB again.
 _MARKER = ".verified"
