@@ -18,7 +18,7 @@ UNUSED_OFFSETS = Counter(
 BATCH = Histogram(
     f"{_PREFIX}_batch_seconds",
     "Time from the start of a micro-batch until its swarm is committed.",
-    buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30),
+    buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60),
 )
 COMMIT = Histogram(
     f"{_PREFIX}_commit_seconds",

@@ -16,7 +16,7 @@ group_requests = Histogram(
 commit_seconds = Histogram(
     "emostream_ingest_commit_seconds",
     "Time from sending a record to its acknowledgement.",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60),
 )
 requests_in_flight = Gauge("emostream_ingest_requests_in_flight", "Requests that Kafka has not acknowledged yet.")
 bytes_in_flight = Gauge("emostream_ingest_bytes_in_flight", "Bytes that Kafka has not acknowledged yet.")

@@ -201,7 +201,7 @@ def series_of(exposition: str) -> dict[str, float]:
     found = {}
     for line in exposition.splitlines():
         series, _, value = line.rpartition(" ")
-        if series.startswith("emostream_") and not _name_of(series).endswith(("_bucket", "_created")):
+        if series.startswith("emostream_") and not _name_of(series).endswith("_bucket"):
             found[series] = float(value)
     return found
 

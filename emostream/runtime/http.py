@@ -15,9 +15,12 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from importlib import metadata
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +31,7 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder
 from granian.rsgi import ProtocolClosed, ProtocolError
 from granian.server.embed import Server
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import MapAdapter
 
@@ -49,8 +52,23 @@ MAX_ADMIN_CONNECTIONS = 64
 _RETRY_AFTER_SECONDS = 1
 _ORIGINS = "CORS_ORIGINS"
 
+# They say since when a counter counts, in as many series again; `process_start_time_seconds` says it too.
+disable_created_metrics()
+
+_build = Gauge(
+    "emostream_build_info",
+    "1; the labels say what runs: the version, and the folder of its code, which is named after the release on hosts.",
+    ["version", "release"],
+)
+_build.labels(metadata.version("emostream"), Path(__file__).resolve().parents[2].name).set(1)
 _requests = Counter(
     "emostream_http_requests_total", "Requests by their path and the status of the answer.", ["path", "status"]
+)
+_request_seconds = Histogram(
+    "emostream_http_request_seconds",
+    "Time from the head of a request until its answer is ready, by path; it includes the wait for Kafka.",
+    ["path"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _dropped_requests = Counter(
     "emostream_http_dropped_requests_total",
@@ -318,6 +336,7 @@ class RsgiApp:
         }
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        began = time.perf_counter()
         try:
             response = await self._respond(scope, protocol)
             _load(response)
@@ -327,7 +346,9 @@ class RsgiApp:
         except Exception as error:
             response = _failed(scope.method, scope.path, error)
         self._allow_origins(scope, response)
-        _requests.labels(self._label(scope.path), response.status_code).inc()
+        path = self._label(scope.path)
+        _requests.labels(path, response.status_code).inc()
+        _request_seconds.labels(path).observe(time.perf_counter() - began)
         headers = list(response.headers.items())
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)

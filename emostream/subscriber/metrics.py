@@ -32,7 +32,7 @@ DROPPED_HANDSHAKES = Counter(
 FAN_OUT = Histogram(
     f"{_PREFIX}_fan_out_seconds",
     "Time to write one swarm to all viewers.",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 AGE = Histogram(
     f"{_PREFIX}_swarm_age_seconds",

@@ -218,11 +218,13 @@ def metric(name: str) -> float:
         (b"GET /made-up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "other", 404),
     ],
 )
-def test_each_answer_is_counted_by_its_path_and_status(port: int, request_head: bytes, path: str, status: int) -> None:
+def test_each_answer_is_counted_and_timed_by_its_path(port: int, request_head: bytes, path: str, status: int) -> None:
     name = f'emostream_http_requests_total{{path="{path}",status="{status}"}}'
-    before = metric(name)
+    timed = f'emostream_http_request_seconds_count{{path="{path}"}}'
+    before, timed_before = metric(name), metric(timed)
     assert send_raw(port, request_head).startswith(f"HTTP/1.1 {status}".encode())
     assert metric(name) == before + 1
+    assert metric(timed) == timed_before + 1
 
 
 def test_a_body_comes_back_whole(port: int) -> None:

@@ -15,7 +15,6 @@ emostream_subscriber_viewers{kind="sse"} 3.0
 emostream_subscriber_viewers{kind="a name with spaces"} 4.0
 emostream_http_seconds_bucket{le="0.5"} 9.0
 emostream_http_seconds_count 11.0
-emostream_http_seconds_created 1.7e+09
 python_gc_objects_collected_total{generation="0"} 1.0
 """
 
