@@ -53,7 +53,7 @@ _RETRY_AFTER_SECONDS = 1
 _ORIGINS = "CORS_ORIGINS"
 
 # They say since when a counter counts, in as many series again; `process_start_time_seconds` says it too.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _build = Gauge(
     "emostream_build_info",
