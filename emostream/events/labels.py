@@ -32,11 +32,16 @@ class EventLabels:
     def __init__(self, most: int) -> None:
         """`most` events besides `main` have a label of their own."""
         self._most = most
-        # The events with a label of their own, besides `main`.
+        # The open events besides `main`, each with its stream, and those of them with a label of their own.
+        self._streams: Mapping[str, str] = {}
         self._named = frozenset[str]()
 
     def follow(self, streams: Mapping[str, str]) -> Relabelled:
         """Take the open events besides `main`, each with its stream. Returns whose series come and go."""
+        if streams == self._streams:
+            # Most records open and close no event.
+            return Relabelled(gone=frozenset(), new=frozenset())
+        self._streams = streams
         in_order = sorted(streams, key=lambda event: (streams[event], event))
         before, self._named = self._named, frozenset(in_order[: self._most])
         return Relabelled(gone=before - self._named, new=self._named - before)

@@ -56,10 +56,22 @@ class Viewer(Protocol):
 
 
 class Seats:
-    """How many viewers all audiences of this subscriber have."""
+    """How many viewers all audiences of this subscriber have, and what was written to them at once."""
 
     def __init__(self) -> None:
         self.taken = 0
+        self._deliveries = self._bytes = 0
+
+    def delivered(self, viewers: int, size_bytes: int) -> None:
+        """Note one message to so many viewers. It is in the metrics after the next `publish_metrics`."""
+        self._deliveries += viewers
+        self._bytes += viewers * size_bytes
+
+    def publish_metrics(self) -> None:
+        """Add what was delivered to the metrics, once a record: for each event, that would take as long as a write."""
+        metrics.DELIVERIES.inc(self._deliveries)
+        metrics.BYTES.inc(self._bytes)
+        self._deliveries = self._bytes = 0
 
 
 class _Paused(NamedTuple):
@@ -258,8 +270,7 @@ class Audience:
             frame = entry.frames[kind]
             size_bytes = len(frame)
             # Before it may shrink: a viewer that does not take all of it is live no more.
-            metrics.DELIVERIES.inc(len(live))
-            metrics.BYTES.inc(len(live) * size_bytes)
+            self._seats.delivered(len(live), size_bytes)
             for descriptor in tuple(live):
                 try:
                     sent_bytes = send(descriptor, frame)

@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Mapping
 from functools import partial
 
-import msgspec
-
 from emostream.events.labels import OTHER, EventLabels, open_streams
 from emostream.model import MAIN, Counts, End, EventPart, Window
 from emostream.subscriber import frames, metrics
@@ -31,9 +29,7 @@ class Channel:
             return
         self.count(part.totals, now_ms)
         for message in part.messages(window):
-            entry = msgspec.structs.replace(
-                record, stream=part.stream, sequence=message.sequence, frames=frames.of(message)
-            )
+            entry = record.of_event(part.stream, message.sequence, frames.of(message))
             self.audience.publish(entry, part.totals, now_ms, is_end=isinstance(message, End))
         if self.history.state is None or self.history.state.position != (part.stream, part.sequence):
             # An event that was just opened has no message yet, and one whose swarms were missed has none either.

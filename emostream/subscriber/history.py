@@ -6,7 +6,6 @@ Pure: records and times are arguments. Unless stated otherwise, times come from 
 import enum
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
@@ -22,8 +21,8 @@ Position = tuple[str, int]
 class Entry(msgspec.Struct, frozen=True):
     """One swarm of the history. Times are milliseconds since the epoch, for `/v1/trace`. None is an unknown time.
 
-    Each record makes one for each event, so this is a struct of msgspec: to make a frozen dataclass takes ten times as
-    long.
+    Each record makes one for each event, and a State too. So both are structs of msgspec: to make a frozen dataclass
+    takes ten times as long.
     """
 
     stream: str
@@ -41,9 +40,22 @@ class Entry(msgspec.Struct, frozen=True):
     def size_bytes(self) -> int:
         return len(self.frames.sse) + len(self.frames.ws)
 
+    def of_event(self, stream: str, sequence: int, event_frames: Frames) -> "Entry":
+        """Return the entry of another event in the same record."""
+        return Entry(
+            stream,
+            sequence,
+            event_frames,
+            self.window_end,
+            self.swarms_timestamp,
+            self.cluster_timestamp,
+            self.received_timestamp,
+            self.counted,
+            self.window_start,
+        )
 
-@dataclass(frozen=True)
-class State:
+
+class State(msgspec.Struct, frozen=True, dict=True):
     """The totals as of one swarm, for viewers that lack the swarms before it. Encoded on first use."""
 
     stream: str

@@ -120,6 +120,7 @@ class Server:
         if change is not Change.REPEAT:
             self.channels[MAIN].count(totals, now_ms)
             self._follow(parts, now_ms)
+        self._seats.publish_metrics()
         metrics.FAN_OUT.observe(time.perf_counter() - started)
         if change is not Change.REPEAT:
             metrics.HEAD.set(entry.sequence)
