@@ -52,6 +52,33 @@ def test_each_module_comes_once_after_those_that_it_imports() -> None:
     ]
 
 
+def test_private_names_are_short_and_stay_apart() -> None:
+    source = """class A {
+  #count = 1;
+  static find = "#count";
+  get #sum() {
+    return this.#count + other.#count;
+  }
+  async #run() {
+    await this.#run(this.#sum);
+  }
+}
+"""
+    lines = bundle("a.js", {"a.js": source}.__getitem__).splitlines()
+    assert lines[2:-2] == [
+        "class A {",
+        "#a = 1;",
+        'static find = "#count";',
+        "get #b() {",
+        "return this.#a + other.#a;",
+        "}",
+        "async #c() {",
+        "await this.#c(this.#b);",
+        "}",
+        "}",
+    ]
+
+
 @pytest.mark.parametrize("line", ["export default 1;", 'import x from "./x.js";', 'export * from "./x.js";'])
 def test_a_form_that_it_does_not_know_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"a\.js has an (import|export) of a form"):
