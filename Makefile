@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick package test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
 .NOTPARALLEL:
@@ -86,6 +86,14 @@ bench: ## Measure every tier, beside others of its kind: a table, a picture and 
 bench-quick: ## The main figures of it, in 3 minutes and with fewer viewers
 	$(set_up) bench
 	@setpriv --pdeathsig TERM -- $(BIN)/python -m emostream_lab.bench --quick $(against) $(PARTS)
+
+package: ## Build the npm package emostream-client into build/, test it, and use it as others do
+	$(set_up) package
+	@cd clients/javascript && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@cd clients/javascript && npm test
+	@rm -f build/emostream-client-*.tgz
+	@cd clients/javascript && npm pack --silent --pack-destination ../../build
+	@cd clients/javascript && node verify.js ../../build/emostream-client-*.tgz
 
 setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test

@@ -28,6 +28,10 @@ class StreamLostError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class StreamLeftError(StreamLostError):
+    """The subscriber said goodbye. It spreads its goodbyes over time, so the viewer need not wait."""
+
+
 class StreamEndedError(StreamLostError):
     """The subscriber has nothing more for this viewer: the event has ended, and the viewer has seen all of it."""
 

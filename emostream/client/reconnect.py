@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 15.0
+# The mean wait after a WebSocket is lost. For SSE the subscriber sends `retry:`.
+_LOST_RETRY_SECONDS = 2.0
 # A viewer avoids at most this many subscribers. Past that, the one that failed first is allowed again.
 _MAX_EXCLUDED = 8
 
@@ -40,6 +42,15 @@ class ReconnectPolicy:
         self._failures = 0
         self._excluded.clear()
 
+    def avoid(self, subscriber: str) -> None:
+        """Ask for another subscriber until a message comes."""
+        others = [name for name in self._excluded if name != subscriber]
+        self._excluded = [*others, subscriber][-_MAX_EXCLUDED:]
+
+    def websocket_retry_seconds(self) -> float:
+        """Return how long to wait after a WebSocket is lost, so that its viewers do not come back at the same time."""
+        return _LOST_RETRY_SECONDS * (0.5 + self._draw())
+
     def lost(self, subscriber: str | None, retry_seconds: float | None) -> float:
         """Note a loss and return the seconds to wait. `subscriber` is None if the registry failed.
 
@@ -51,7 +62,6 @@ class ReconnectPolicy:
             # Perhaps the only subscribers left are the excluded ones.
             self._excluded.clear()
         else:
-            others = [name for name in self._excluded if name != subscriber]
-            self._excluded = [*others, subscriber][-_MAX_EXCLUDED:]
+            self.avoid(subscriber)
         asked_seconds = (retry_seconds or 0) * (1 + self._draw() / 2)
         return max(asked_seconds, backoff_seconds(self._failures, self._draw()))

@@ -13,7 +13,7 @@ import msgspec
 from websockets.exceptions import InvalidURI
 
 from emostream import model
-from emostream.client.errors import NoAnswerError, NoEventError, StreamEndedError, StreamLostError
+from emostream.client.errors import NoAnswerError, NoEventError, StreamEndedError, StreamLeftError, StreamLostError
 from emostream.client.http1 import Response
 from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
@@ -31,6 +31,7 @@ class Session:
         self.watcher = Watcher()
         self.assignment: model.Assignment | None = None
         """The subscriber of the current connection. None until the registry has answered."""
+        self._stream: Stream | None = None
         self._user_id = user_id
         self._event = event
         self._kind = kind
@@ -38,7 +39,7 @@ class Session:
 
     def question(self) -> bytes:
         """Return the body of the POST to /v1/assignments that begins a connection."""
-        self.assignment = None
+        self.assignment = self._stream = None
         return model.encode(model.AssignmentRequest(self._user_id, tuple(self._reconnect.excluded), self._event))
 
     def assigned(self, answer: Response | NoAnswerError) -> model.Assignment:
@@ -63,10 +64,13 @@ class Session:
         """Return the stream to open, which resumes after the last message. Raises StreamLostError for a bad URL."""
         try:
             if self._kind == "ws":
-                return WebSocketStream(assignment.ws_url, self.watcher.resume_id)
-            return SseStream(assignment.sse_url, self.watcher.resume_id)
+                retry_seconds = self._reconnect.websocket_retry_seconds()
+                self._stream = WebSocketStream(assignment.ws_url, self.watcher.resume_id, retry_seconds)
+            else:
+                self._stream = SseStream(assignment.sse_url, self.watcher.resume_id)
         except (ValueError, InvalidURI) as error:
             raise StreamLostError(str(error)) from error
+        return self._stream
 
     def take(self, message: model.ViewerMessage) -> Continuity:
         """Take the next message of the stream, and return whether it FITS or is a REPEAT.
@@ -75,7 +79,7 @@ class Session:
         resume before it. After the end of the event the subscriber closes the stream.
         """
         if isinstance(message, model.Goodbye):
-            raise StreamLostError(f"the subscriber said goodbye: {message.reason}")
+            raise StreamLeftError(f"the subscriber said goodbye: {message.reason}")
         try:
             continuity = self.watcher.take(message)
         except ValueError as error:
@@ -94,4 +98,8 @@ class Session:
         if self.watcher.has_ended or isinstance(loss, StreamEndedError):
             return None
         subscriber = None if self.assignment is None else self.assignment.subscriber
-        return self._reconnect.lost(subscriber, loss.retry_seconds)
+        if subscriber is not None and isinstance(loss, StreamLeftError):
+            self._reconnect.avoid(subscriber)
+            return 0.0
+        of_stream = None if self._stream is None else self._stream.retry_seconds
+        return self._reconnect.lost(subscriber, loss.retry_seconds or of_stream)

@@ -26,6 +26,8 @@ _ENDED = "the event has ended"
 _KNOWN_TYPES = frozenset(message_type.__struct_config__.tag for message_type in get_args(model.StreamMessage))
 # For subscribers of an earlier version, which do not announce their heartbeat. It is several times their heartbeat.
 _SILENCE_TIMEOUT_SECONDS = 45.0
+# Before the first byte. A subscriber answers at once.
+_START_TIMEOUT_SECONDS = 10.0
 _GRACE_SECONDS = 2.0
 
 
@@ -37,6 +39,10 @@ class Stream(Protocol):
     @property
     def silence_timeout_seconds(self) -> float:
         """The silence after which the connection counts as dead, although it is not closed. A `hello` changes it."""
+
+    @property
+    def retry_seconds(self) -> float | None:
+        """How long to wait after this connection is lost, for whatever reason. None if nothing is known of that."""
 
     @property
     def is_accepted(self) -> bool:
@@ -63,7 +69,14 @@ class _Messages:
     """Decodes messages. It passes those for the viewer on, and handles `hello` and `heartbeat` itself."""
 
     def __init__(self) -> None:
-        self.silence_timeout_seconds = _SILENCE_TIMEOUT_SECONDS
+        self.silence_timeout_seconds = _START_TIMEOUT_SECONDS
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Note that the subscriber has sent something."""
+        if not self._has_begun:
+            self._has_begun = True
+            self.silence_timeout_seconds = _SILENCE_TIMEOUT_SECONDS
 
     def decode(self, data: bytes) -> Iterator[model.ViewerMessage]:
         """Decode one message. Yields nothing for a sign of life or for a type that this version does not know.
@@ -98,6 +111,10 @@ class SseStream:
         return self._messages.silence_timeout_seconds
 
     @property
+    def retry_seconds(self) -> float | None:
+        return self._events.retry_seconds
+
+    @property
     def is_accepted(self) -> bool:
         return self._reader.status == HTTPStatus.OK
 
@@ -106,6 +123,7 @@ class SseStream:
         return get(self.address, {"Accept": "text/event-stream", **resume})
 
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
+        self._messages.begin()
         try:
             answers = self._reader.feed(piece)
         except MalformedResponseError as error:
@@ -122,13 +140,17 @@ class SseStream:
         return b""
 
     def end(self) -> StreamLostError:
-        return StreamLostError(_GONE, self._events.retry_seconds)
+        return StreamLostError(_GONE)
 
 
 class WebSocketStream:
-    """A stream of WebSocket text frames from `url`. It resumes after `last_id`, which is None for a new viewer."""
+    """A stream of WebSocket text frames from `url`. It resumes after `last_id`, which is None for a new viewer.
 
-    def __init__(self, url: str, last_id: str | None = None) -> None:
+    The protocol has no word for the wait after a loss, so the caller chooses `retry_seconds`.
+    """
+
+    def __init__(self, url: str, last_id: str | None = None, retry_seconds: float | None = None) -> None:
+        self.retry_seconds = retry_seconds
         url = _with_query(url, "heartbeats=1")
         if last_id is not None:
             url = _with_query(url, f"last_event_id={last_id}")
@@ -151,6 +173,7 @@ class WebSocketStream:
         return self.data_to_send()
 
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
+        self._messages.begin()
         self._protocol.receive_data(piece)
         events = self._protocol.events_received()
         if self._protocol.handshake_exc is not None:

@@ -1,12 +1,12 @@
 /**
- * The EmoStream client for browsers: sends reactions, and watches the swarms without gaps or repeats.
+ * The EmoStream client: sends reactions, and watches the swarms without gaps or repeats.
  *
  * It watches over a WebSocket. If no WebSocket can be opened, it uses server-sent events (SSE). A browser allows many
  * WebSockets, but only six HTTP/1.1 connections to a server, so over SSE the seventh tab would wait forever.
  *
- * It needs Safari 15, Firefox 100, or a Chromium of the same age.
+ * It needs Safari 15, Firefox 100, a Chromium of the same age, or Node 18, which has SSE alone before version 22.
  *
- * It needs no other package. example.html is a complete page:
+ * It needs no other package. example.html is a complete page; for npm, it is the package emostream-client:
  *
  *     import { EmoStream } from "http://localhost:8001/static/emostream.js";
  *
@@ -35,6 +35,8 @@
  *            reason: string, retryInMs: number}} State   `retryInMs` is set while waiting. When `ended` or `stopped`,
  *                                                    the client does not connect again; `stopped` has a reason if
  *                                                    there is no such event
+ * @typedef {{snapshot: TotalsMessage, swarm: Swarm, reset: TotalsMessage, end: TotalsMessage, state: State,
+ *            repeat: Swarm, gap: Swarm}} Details   event → its `detail`
  * @typedef {{event: string, title: string, viewers: number, reactions: number,
  *            reactions_per_second: number}} OpenEvent
  * @typedef {{partition: number, offset: number, timestamp: number}} KafkaRecord
@@ -68,30 +70,35 @@ const EVENT_ID = /^[a-z0-9][a-z0-9-]{0,47}$/;
 // The code with which a subscriber closes a WebSocket when the event has ended and the viewer has seen all of it.
 const CLOSE_ENDED = 4410;
 
+const NO_MESSAGE = "the subscriber sent what is no message";
+
 /** An incremental parser of server-sent events: it takes text in pieces of any size and returns complete events. */
 export class EventStreamParser {
   #rest = "";
-  #event = { type: "message", data: "" };
+  #type = "";
+  #data = [];
   /** How long the server asks the client to wait before it connects again, in ms: its last `retry:`. */
   retryMs = 0;
 
-  /** @returns {{type: string, data: string}[]} the events that this piece completes */
+  /** @param {string} text  @returns {{type: string, data: string}[]} the events that this piece completes */
   push(text) {
-    const lines = (this.#rest + text).split("\n");
+    // A carriage return at the end may be the first half of a CRLF.
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop();
-    return lines.map((line) => this.#takeLine(line.replace(/\r$/, ""))).filter((event) => event !== null);
+    return lines.map((line) => this.#takeLine(line)).filter((event) => event !== null);
   }
 
   #takeLine(line) {
     if (line === "") {
-      const event = this.#event;
-      this.#event = { type: "message", data: "" };
-      return event.data ? event : null;
+      const event = this.#data.length ? { type: this.#type || "message", data: this.#data.join("\n") } : null;
+      this.#type = "";
+      this.#data = [];
+      return event;
     }
-    const [, field, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
-    if (field === "event") this.#event.type = value;
-    if (field === "data") this.#event.data += (this.#event.data && "\n") + value;
-    if (field === "retry" && /^\d+$/.test(value)) this.retryMs = Number(value);
+    const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
+    if (field === "event") this.#type = value;
+    if (field === "data") this.#data.push(value);
+    if (field === "retry" && /^\d{1,9}$/.test(value)) this.retryMs = Number(value);
     return null;
   }
 }
@@ -103,8 +110,9 @@ export class Progress {
   /** @type {Counts} */
   totals = {};
 
-  /** Check and take a message. @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing. */
+  /** Check and take a message. @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing. Throws for no message. */
   take(type, message) {
+    if (!isWhole(message)) throw new Loss(NO_MESSAGE);
     if (type === "swarm" || type === "end") {
       const isSameStream = streamOf(message.id) === streamOf(this.id);
       if (isSameStream && message.sequence <= this.sequence) return "repeat";
@@ -121,9 +129,25 @@ export class Progress {
 /**
  * The delay before the next try, with full jitter: a random time up to a bound that doubles with each failure in a row.
  * The jitter keeps viewers from reconnecting at the same time. `failures` is 1 after the first failure.
+ * @param {number} failures  @param {() => number} random from 0 to 1
  */
 export function backoffMs(failures, random = Math.random) {
   return random() * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** (failures - 1));
+}
+
+/**
+ * An event of the stream. `CustomEvent` is too new for Node 18.
+ * @template Detail
+ */
+export class StreamEvent extends Event {
+  /** @type {Detail} */
+  detail;
+
+  /** @param {string} type  @param {Detail} detail */
+  constructor(type, detail) {
+    super(type);
+    this.detail = detail;
+  }
 }
 
 export class EmoStream extends EventTarget {
@@ -156,9 +180,20 @@ export class EmoStream extends EventTarget {
     super();
     this.#registryUrl = registryUrl;
     this.#ingestUrl = ingestUrl;
-    this.#userId = userId ?? `web-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    this.#userId = userId ?? `web-${[0, 0].map(() => Math.floor(Math.random() * 2 ** 32)).join("-")}`;
     this.#event = event;
     this.#random = random;
+  }
+
+  /**
+   * Listen to an event of the list above.
+   * @template {keyof Details} Type
+   * @param {Type} type
+   * @param {((event: StreamEvent<Details[Type]>) => void) | EventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, listener, options);
   }
 
   /** The total of every emoji as of the last message. */
@@ -205,6 +240,7 @@ export class EmoStream extends EventTarget {
    * Send one reaction. Reactions that follow within 150 ms share a request. Never rejects: the result says whether the
    * reaction was accepted, was refused for a reason, or has an unknown outcome. Do not send it again after an unknown
    * outcome, because it may count twice.
+   * @param {string} emoji one of the palette
    * @returns {Promise<Outcome>}
    */
   react(emoji) {
@@ -226,6 +262,7 @@ export class EmoStream extends EventTarget {
   /**
    * By partition of `reactions`: the offset up to which this swarm and those before it count. The subscriber is asked
    * once for a swarm. Null if it does not know.
+   * @param {number} sequence
    * @returns {Promise<?Object<string, number>>}
    */
   async countedBy(sequence) {
@@ -303,12 +340,12 @@ export class EmoStream extends EventTarget {
     const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: body, signal }).catch(() => {
       throw new Loss("the registry does not answer");
     });
-    if (answer.ok && answer.json) return answer.json;
+    if (answer.ok && answer.json?.subscriber && answer.json.sse_url) return answer.json;
     // A 404 that names no event may come from a proxy while the registry is away.
     if (answer.status === 404 && answer.json?.event === this.#event) throw new Over("stopped", reasonOf(answer));
     // Perhaps the only subscribers left are the excluded ones.
     this.#excluded = [];
-    throw new Loss(reasonOf(answer), answer.retryAfterMs);
+    throw new Loss(answer.ok ? "the registry's answer is no assignment" : reasonOf(answer), answer.retryAfterMs);
   }
 
   /** Watch until the subscriber says goodbye. Rejects with a Loss if the stream ends in another way. */
@@ -393,7 +430,7 @@ export class EmoStream extends EventTarget {
       } catch {
         return unknown("no answer came");
       }
-      if (answer.status === 202) return accepted(answer.json ?? {});
+      if (answer.status === 202) return answer.json?.record ? accepted(answer.json) : unknown("the answer is not ingest's");
       if (answer.status === 422) return { ...refused(reasonOf(answer)), isInvalid: true };
       if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
       // Only 503 guarantees that nothing was accepted, so only then may it be sent again.
@@ -423,12 +460,12 @@ export class EmoStream extends EventTarget {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
-        removeEventListener("online", done);
+        globalThis.removeEventListener?.("online", done);
         signal.removeEventListener("abort", done);
         resolve();
       };
       const timer = setTimeout(done, delayMs);
-      addEventListener("online", done);
+      globalThis.addEventListener?.("online", done);
       signal.addEventListener("abort", done);
     });
   }
@@ -439,7 +476,7 @@ export class EmoStream extends EventTarget {
   }
 
   #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    this.dispatchEvent(new StreamEvent(type, detail));
   }
 }
 
@@ -529,13 +566,13 @@ function overWebSocket(url, link, take) {
     try {
       socket = new WebSocket(url);
     } catch {
-      resolve(false); // a page over https may not open a WebSocket without TLS
+      resolve(false); // a page over https may not open a WebSocket without TLS, and Node before 22 has none
       return;
     }
     socket.onmessage = ({ data }) => {
       hasSpoken = true;
       try {
-        const message = JSON.parse(data);
+        const message = decoded(data);
         if (take(message.type, message)) resolve(true);
         else link.heard();
       } catch (error) {
@@ -570,13 +607,25 @@ async function overSse(url, link, take) {
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
     const events = parser.push(decoder.decode(piece.value, { stream: true }));
     link.retryMs = parser.retryMs;
-    for (const { type, data } of events) if (take(type, JSON.parse(data))) return;
+    for (const { type, data } of events) if (take(type, decoded(data))) return;
     link.heard();
   }
   throw new Error("ended");
 }
 
-const accepted = ({ record = null }) => ({ outcome: "accepted", reason: "", record, isInvalid: false });
+/** The JSON of a message. Throws a Loss if it is none. */
+function decoded(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    throw new Loss(NO_MESSAGE);
+  }
+}
+
+const isWhole = ({ id, sequence, totals }) =>
+  /^.+-\d{1,18}$/s.test(id) && Number.isInteger(sequence) && typeof totals === "object" && totals !== null;
+
+const accepted = ({ record }) => ({ outcome: "accepted", reason: "", record, isInvalid: false });
 const refused = (reason) => ({ outcome: "refused", reason, record: null, isInvalid: false });
 const unknown = (reason) => ({ outcome: "unknown", reason, record: null, isInvalid: false });
 
@@ -604,7 +653,8 @@ async function ask(url, { post, signal } = {}) {
 async function wholeAnswer(response) {
   const { ok, status, headers } = response;
   const json = await response.json().catch(() => null);
-  return { ok, status, json, retryAfterMs: (Number(headers.get("Retry-After")) || 0) * 1000 };
+  const retryAfter = headers.get("Retry-After") ?? "";
+  return { ok, status, json, retryAfterMs: /^\d{1,9}$/.test(retryAfter) ? Number(retryAfter) * 1000 : 0 };
 }
 
 /** The explanation in a problem+json answer, or a sentence with the status if there is none. */

@@ -53,12 +53,14 @@ class Purpose:
     """What a make target needs on this machine.
 
     The first of `requirements` is installed, unless any of them is installed already: the others include it.
-    `commands` maps a command to the Debian and Ubuntu package that contains it.
+    `commands` maps a command to the Debian and Ubuntu package that contains it. With `has_servers`, Kafka, ZooKeeper
+    and Spark run, so Java and their jars are needed.
     """
 
     requirements: tuple[str, ...]
     download_mb: int
     commands: dict[str, str]
+    has_servers: bool = True
     has_nchan: bool = False
     has_prometheus: bool = False
     has_axe: bool = False
@@ -68,16 +70,17 @@ class Purpose:
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
     "demo-metrics": Purpose(("spark", "dev"), 470, {}, has_prometheus=True),
-    "test": Purpose(("dev",), 660, {"curl": "curl"}, has_prometheus=True),
+    "test": Purpose(("dev",), 660, {"curl": "curl", "node": "nodejs"}, has_prometheus=True),
     "browser": Purpose(
         ("dev",),
         660,
-        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig"},
+        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig", "node": "nodejs"},
         has_prometheus=True,
         has_axe=True,
         shows_emoji=True,
     ),
     "bench": Purpose(("dev",), 660, {}, has_nchan=True),
+    "package": Purpose((), 0, {"node": "nodejs", "npm": "npm"}, has_servers=False),
 }
 
 
@@ -95,13 +98,13 @@ def missing_steps(purpose: Purpose) -> list[Step]:
     steps = []
     if packages := missing_packages(purpose):
         steps.append(Step(f"apt packages: {' '.join(packages)}", 80, lambda: _apt_install(packages)))
-    if not any(_is_installed(name) for name in purpose.requirements):
+    if purpose.requirements and not any(_is_installed(name) for name in purpose.requirements):
         name = purpose.requirements[0]
         what = f"Python packages into .venv: those of requirements/{name}.txt (430 MB of it are Spark)"
         steps.append(Step(what, purpose.download_mb, lambda: _pip_install(name)))
-    if sets := jars.incomplete_sets():
+    if purpose.has_servers and (sets := jars.incomplete_sets()):
         steps.append(Step(f"jars into build/jars: {', '.join(sets)}, through Maven", 110, _fetch_jars))
-    if not _has_class_archives():
+    if purpose.has_servers and not _has_class_archives():
         what = "class archives into build/class-archives, with which Kafka, ZooKeeper and Spark start faster"
         steps.append(Step(what, 0, _archive_classes))
     if purpose.has_nchan and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
@@ -121,15 +124,9 @@ def missing_packages(purpose: Purpose) -> list[str]:
 
     Raises EmoStreamError if the distribution has no such package.
     """
-    missing = []
-    try:
-        java.java_home()
-    except EmoStreamError:
-        missing.append(_java_package(_os_release()))
-    if jars.incomplete_sets() and shutil.which("mvn") is None:
-        missing.append("maven")
+    missing = _missing_of_servers() if purpose.has_servers else []
     # On Debian, python3 alone cannot create a virtual environment.
-    if not _venv_works() and not _has_module("ensurepip"):
+    if purpose.requirements and not _venv_works() and not _has_module("ensurepip"):
         missing.append("python3-venv")
     missing += [package for command, package in purpose.commands.items() if shutil.which(command) is None]
     if purpose.shows_emoji and not _has_emoji_font():
@@ -140,6 +137,17 @@ def missing_packages(purpose: Purpose) -> list[str]:
             "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` works "
             "without it."
         )
+    return missing
+
+
+def _missing_of_servers() -> list[str]:
+    missing = []
+    try:
+        java.java_home()
+    except EmoStreamError:
+        missing.append(_java_package(_os_release()))
+    if jars.incomplete_sets() and shutil.which("mvn") is None:
+        missing.append("maven")
     return missing
 
 
@@ -169,8 +177,8 @@ def _apt_install(packages: Sequence[str]) -> None:
     line = f"apt-get install --yes --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
         raise EmoStreamError(
-            "there is no apt-get here: install Java 17, 21 or 25, Maven and Python's venv by other means (Fedora: "
-            "`sudo dnf install java-21-openjdk-headless maven`) and start again."
+            f"there is no apt-get here: install {', '.join(packages)} by other means (these are Debian's names; on "
+            "Fedora for example `sudo dnf install java-21-openjdk-headless maven nodejs`) and start again."
         )
     # The package lists may be old and name versions that the archive no longer has.
     _apt_update(remedy=line)

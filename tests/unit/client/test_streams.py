@@ -31,10 +31,14 @@ def sse(last_id: str | None = None) -> SseStream:
 def websocket(last_id: str | None = None) -> tuple[WebSocketStream, bytes]:
     """A stream, and a server's bytes that accept its handshake."""
     stream = WebSocketStream("ws://edge:9001/v1/ws", last_id)
-    head, *lines = stream.request().decode().split("\r\n")
+    return stream, acceptance_of(stream.request())
+
+
+def acceptance_of(request: bytes) -> bytes:
+    """A server's bytes that accept the handshake of a WebSocket."""
+    head, *lines = request.decode().split("\r\n")
     headers = Headers(tuple(line.split(": ", 1)) for line in lines if line)
-    response = ServerProtocol().accept(Request(head.split()[1], headers))
-    return stream, response.serialize()
+    return ServerProtocol().accept(Request(head.split()[1], headers)).serialize()
 
 
 def accepted(kind: str) -> tuple[Stream, Callable[[Any], bytes]]:
@@ -111,6 +115,7 @@ def test_both_ask_for_heartbeats_that_they_can_see() -> None:
 
 @KINDS
 def test_a_stream_may_be_silent_for_two_of_the_heartbeats_that_it_announces(kind: str) -> None:
+    assert (sse() if kind == "sse" else websocket()[0]).silence_timeout_seconds == 10
     stream, write = accepted(kind)
     assert stream.silence_timeout_seconds == 45
     assert feed(stream, write(model.Hello(3_000)) + write(model.Heartbeat()) + write(SNAPSHOT)) == [SNAPSHOT]
@@ -134,9 +139,9 @@ def test_what_is_no_http_is_told(kind: type[SseStream] | type[WebSocketStream]) 
         feed(stream, b"SSH-2.0-OpenSSH\r\n\r\n")
 
 
-def test_the_end_of_an_event_stream_knows_the_retry() -> None:
+def test_an_event_stream_knows_how_long_to_wait_after_it() -> None:
     stream, _ = accepted("sse")
-    assert stream.end().retry_seconds == 3
+    assert stream.retry_seconds == 3
 
 
 def test_a_closed_websocket_says_why() -> None:

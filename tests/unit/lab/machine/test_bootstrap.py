@@ -74,8 +74,14 @@ def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatc
 
 @pytest.mark.usefixtures("bare_machine")
 def test_without_apt_the_error_says_what_to_install() -> None:
-    with pytest.raises(EmoStreamError, match="no apt-get here: install Java 17, 21 or 25"):
-        bootstrap._apt_install(["maven"])
+    with pytest.raises(EmoStreamError, match="no apt-get here: install maven, nodejs by other means"):
+        bootstrap._apt_install(["maven", "nodejs"])
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_the_package_for_npm_needs_neither_java_nor_python_packages() -> None:
+    assert bootstrap.missing_packages(PURPOSES["package"]) == ["nodejs", "npm"]
+    assert [step.what for step in bootstrap.missing_steps(PURPOSES["package"])] == ["apt packages: nodejs npm"]
 
 
 @pytest.mark.usefixtures("bare_machine")
