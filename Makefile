@@ -33,6 +33,7 @@ help: ## Say what there is
 	@echo '  TRIGGER_MS=2000   time between swarms, 250 or more'
 	@echo '  ONLY=kafka,...    start these tiers alone'
 	@echo '  KEEP=1            go on with the data of the last run'
+	@echo '  STANDBY=1         start a stand-by of the aggregator and of a publisher, which take over'
 	@echo '  LAN=1             serve the page on the network too, with a QR code for phones; this opens ports'
 	@echo
 	@echo 'Settings of make break:'

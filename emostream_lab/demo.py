@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN
+from emostream_lab import switch
 from emostream_lab.account import figures
 from emostream_lab.audience import events
 from emostream_lab.display import Display
@@ -79,15 +80,15 @@ def run(options: DemoOptions, layout: Layout) -> int:
                 display.tell(f"The events {', '.join(attended)} are open.")
             if layout.public_address != HOST:
                 display.tell(_lan_instructions(layout))
-            if not options.has_crowd:
-                display.tell(_ready_message(layout, parts) + " Ctrl-C stops everything.")
-                supervisor.run_until(lambda: signals.received)
-                return 0
-            display.tell(_ready_message(layout, parts))
-            figures_file = layout.directory / "crowd.json"
-            return _run_crowd(
-                crowd(options, layout, figures_file, attended), figures_file, supervisor, display, signals
-            )
+            with switch.serving(layout.ports.switch, parts, layout.directory / "topology.json", layout.ports.registry):
+                if not options.has_crowd:
+                    display.tell(_ready_message(layout, parts) + " Ctrl-C stops everything.")
+                    supervisor.run_until(lambda: signals.received)
+                    return 0
+                display.tell(_ready_message(layout, parts))
+                figures_file = layout.directory / "crowd.json"
+                audience = crowd(options, layout, figures_file, attended)
+                return _run_crowd(audience, figures_file, supervisor, display, signals)
         finally:
             display.tell("Stopping.")
             supervisor.stop()
@@ -152,7 +153,9 @@ def _lan_instructions(layout: Layout) -> str:
 
 def _ready_message(layout: Layout, parts: list[Part]) -> str:
     if any(part.tier == "registry" for part in parts):
-        return f"Everything is ready: open http://{layout.public_address}:{layout.ports.registry}/ to join in."
+        page = f"http://{layout.public_address}:{layout.ports.registry}/"
+        topology_page = f"http://{HOST}:{layout.ports.registry}/static/topology.html?lab={layout.ports.switch}"
+        return f"Everything is ready: open {page} to join in, or {topology_page} to see each process and to kill one."
     return "Everything that you asked for is ready."
 
 

@@ -110,7 +110,10 @@ export class Progress {
   /** @type {Counts} */
   totals = {};
 
-  /** Check and take a message. @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing. Throws for no message. */
+  /**
+   * Check and take a message. Throws for what is no message.
+   * @param {string} type  @param {object} message  @returns {"next"|"repeat"|"gap"} a repeat or a gap changes nothing
+   */
   take(type, message) {
     if (!isWhole(message)) throw new Loss(NO_MESSAGE);
     if (type === "swarm" || type === "end") {
@@ -430,7 +433,8 @@ export class EmoStream extends EventTarget {
       } catch {
         return unknown("no answer came");
       }
-      if (answer.status === 202) return answer.json?.record ? accepted(answer.json) : unknown("the answer is not ingest's");
+      if (answer.status === 202 && answer.json?.record) return accepted(answer.json);
+      if (answer.status === 202) return unknown("the answer is not ingest's");
       if (answer.status === 422) return { ...refused(reasonOf(answer)), isInvalid: true };
       if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
       // Only 503 guarantees that nothing was accepted, so only then may it be sent again.

@@ -46,7 +46,6 @@ const addresses =
   event === "main"
     ? { opened: "#topology", closed: location.pathname + location.search }
     : { opened: `#${event}/topology`, closed: hashOf(event) };
-const scenes = new Scenes(byId("scenes"), () => stream.topology(), addresses);
 const chooser = new Chooser(byId("events"), () => stream.events(), event, lang, texts.viewers);
 const prefersStill = matchMedia("(prefers-reduced-motion: reduce)");
 let watching = null;
@@ -56,6 +55,7 @@ let retryAt = 0;
 window.emostream = { stream, hub, tags };
 
 const isStill = () => prefersStill.matches || byId("sky").paused;
+const scenes = new Scenes(byId("scenes"), () => stream.topology(), addresses, isStill);
 
 function showTotals(spreadMs) {
   const sum = sumOf(stream.totals);
@@ -69,6 +69,7 @@ function showSwarm({ window: { start, end }, reactions, counts }) {
   const now = performance.now();
   showTotals(Math.min(end - start, MAX_RUN_MS));
   pace.add(reactions, end - start, now);
+  scenes.pour(end - start);
   summary.add(counts, now);
   showPace();
 }

@@ -54,6 +54,15 @@ export function conservation(processes) {
   return { accepted, counted, "on the way": onTheWay, lost, doubled };
 }
 
+/** Show the account in a line, which is hidden while there is none. @param {Element} line */
+export function showConservation(line, processes) {
+  const account = conservation(processes);
+  line.hidden = !account;
+  if (!account) return;
+  line.dataset.exact = account.lost || account.doubled ? "no" : "yes";
+  line.replaceChildren(...Object.entries(account).map(([name, value]) => newFigure(`${name} ${format.format(value)}`)));
+}
+
 /** The dialog. It polls the registry only while it is open. */
 export class Scenes {
   #dialog;
@@ -66,11 +75,12 @@ export class Scenes {
    * @param {HTMLDialogElement} dialog
    * @param {() => Promise<object>} ask                    GET /v1/topology/live
    * @param {{opened: string, closed: string}} addresses   of the page, while the dialog is open and after that
+   * @param {() => boolean} isStill                        whether nothing may move
    */
-  constructor(dialog, ask, addresses) {
+  constructor(dialog, ask, addresses, isStill) {
     this.#dialog = dialog;
     this.#addresses = addresses;
-    this.#map = new PipelineMap(dialog.querySelector("#map"));
+    this.#map = new PipelineMap(dialog.querySelector("#map"), { isStill });
     this.#live = new LiveDialog(dialog, POLL_EVERY_MS, ask, ({ processes, stale_since }) => {
       this.#show(this.#observations.add(processes, performance.now()), stale_since !== null);
     });
@@ -86,6 +96,11 @@ export class Scenes {
     this.#live.close();
   }
 
+  /** A swarm came. @param {number} windowMs */
+  pour(windowMs) {
+    if (this.#dialog.open) this.#map.pour(windowMs);
+  }
+
   /** Animate the way of an emoji over the map. The time of each hop is in proportion to its real time. */
   travel(emoji, hops, cluster, subscriber) {
     this.#map.travel(emoji, hops, cluster, subscriber);
@@ -94,12 +109,7 @@ export class Scenes {
   #show(processes, isZooKeeperAway) {
     this.#map.show(processes, isZooKeeperAway);
     this.#dialog.querySelector("#process-rows").replaceChildren(...processes.map(newRow));
-    const line = this.#dialog.querySelector("#conservation");
-    const account = conservation(processes);
-    line.hidden = !account;
-    if (!account) return;
-    line.dataset.exact = account.lost || account.doubled ? "no" : "yes";
-    line.replaceChildren(...Object.entries(account).map(([name, value]) => newFigure(`${name} ${format.format(value)}`)));
+    showConservation(this.#dialog.querySelector("#conservation"), processes);
   }
 }
 

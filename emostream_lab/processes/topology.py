@@ -85,6 +85,8 @@ class Ports:
     subscribers: tuple[tuple[int, ...], ...] = ((9001, 9002, 9003), (9004, 9005, 9006), (9007, 9008, 9009))
     ingest_admin: int = 8010
     registry_admin: int = 8011
+    # The demo's own, by which the page of the topology kills processes.
+    switch: int = 8020
     subscriber_admins: tuple[tuple[int, ...], ...] = (
         (10001, 10002, 10003),
         (10004, 10005, 10006),
@@ -110,6 +112,7 @@ class Ports:
             subscribers=of_subscribers(),
             ingest_admin=servers.free_port(),
             registry_admin=servers.free_port(),
+            switch=servers.free_port(),
             subscriber_admins=of_subscribers(),
         )
 

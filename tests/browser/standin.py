@@ -32,6 +32,8 @@ class StandIn:
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self.palette_status = 200
         self.is_full = False
+        self.has_live_topology = True
+        self.processes: list[dict[str, Any]] = []
         self.viewers: set[queue.SimpleQueue[str | None]] = set()
         # By swarm: up to which record it counts. Each request is a record.
         self.counted: dict[int, int] = {0: 0}
@@ -93,8 +95,8 @@ class StandIn:
         for prefix in ("/v1", "/v1/events/<event>"):
             app.add_url_rule(f"{prefix}/palette", f"{prefix}-palette", self._palette)
             app.add_url_rule(f"{prefix}/reactions", f"{prefix}-reactions", self._react, methods=["POST"])
-        app.add_url_rule("/v1/config", "config", lambda: {"ingest_url": self.url, "live_topology": True})
-        app.add_url_rule("/v1/topology/live", "topology", lambda: {"processes": [], "stale_since": None})
+        app.add_url_rule("/v1/config", "config", self._config)
+        app.add_url_rule("/v1/topology/live", "topology", lambda: {"processes": self.processes, "stale_since": None})
         app.add_url_rule("/v1/events", "events", self._events)
         app.add_url_rule("/v1/assignments", "assignments", self._assign, methods=["POST"])
         app.add_url_rule("/v1/stream", "stream", self._stream)
@@ -113,6 +115,9 @@ class StandIn:
         offset = len(self.requests) - 1
         record = {"partition": 0, "offset": offset, "timestamp": 1}
         return {"accepted": len(self.requests[-1]), "record": record}, 202
+
+    def _config(self) -> dict[str, Any]:
+        return {"ingest_url": self.url, "live_topology": self.has_live_topology}
 
     def _events(self) -> dict[str, Any]:
         figures = {"viewers": 501, "reactions": sum(self.totals.values()), "reactions_per_second": 0}

@@ -472,29 +472,31 @@ def test_the_picture_has_every_process_inside_it_and_none_on_another(
         is_wide,
     )
     boxes = found["boxes"]
-    assert len(boxes) == len(processes) + 4, "and the viewers, two logs, and ZooKeeper"
+    assert len(boxes) == len(processes) + 4 + clusters, "and the viewers, the logs, and ZooKeeper"
     for box in boxes:
         assert box["width"] / 2 <= box["x"] <= found["width"] - box["width"] / 2, json.dumps(box)
-        assert 17 <= box["y"] <= found["height"] - 17, json.dumps(box)
+        assert 24 <= box["y"] <= found["height"] - 24, json.dumps(box)
     for index, box in enumerate(boxes):
         for other in boxes[:index]:
             is_apart = (
-                abs(box["x"] - other["x"]) >= (box["width"] + other["width"]) / 2 or abs(box["y"] - other["y"]) > 34
+                abs(box["x"] - other["x"]) >= (box["width"] + other["width"]) / 2 or abs(box["y"] - other["y"]) >= 48
             )
             assert is_apart, json.dumps([box, other])
 
 
 @pytest.mark.parametrize("width", [1_180, 360])
 @pytest.mark.parametrize("of_a_tier", [1, 3])
-def test_no_rate_is_hidden_by_a_box(modules: Browser, of_a_tier: int, width: int) -> None:
-    processes = []
+def test_no_text_of_the_picture_is_hidden_or_leaves_its_box(modules: Browser, of_a_tier: int, width: int) -> None:
+    processes = [process("registry", "r")]
     for number in range(of_a_tier):
         is_last = number == of_a_tier - 1
         processes += [process("ingest", f"i{number}"), process("aggregator", f"a{number}", leader=is_last)]
-        for cluster in ("1", "2"):
+        for cluster in ("cluster1", "cluster2"):
             processes.append(process("publisher", f"{cluster}@p{number}", cluster=cluster, leader=is_last))
-            processes.append(process("subscriber", f"{cluster}/s{number}", cluster=cluster))
-    hidden = modules.run(
+            processes.append(
+                process("subscriber", f"{cluster}/900{number}", cluster=cluster, clients=1_000, capacity=1_000)
+            )
+    found = modules.run(
         """
         const { PipelineMap } = await import("/map.js");
         const { Observations } = await import("/topology.js");
@@ -503,21 +505,82 @@ def test_no_rate_is_hidden_by_a_box(modules: Browser, of_a_tier: int, width: int
         figure.style.width = `${args[1]}px`;
         document.body.replaceChildren(figure);
         const processes = new Observations().add(args[0], 0);
-        const rates = { ingest: 250_000, aggregator: 12.5, publisher: 12.5 };
-        for (const each of processes) each.perSecond = each.tier === "ingest" || each.leader ? rates[each.tier] : 0;
+        const rates = { ingest: 250_000, aggregator: 0.5, publisher: 0.5, subscriber: 500 };
+        for (const each of processes) each.perSecond = rates[each.tier] ?? 0;
         new PipelineMap(figure).show(processes, false);
-        const boxes = [...figure.querySelectorAll(".box .shape")].map((each) => each.getBoundingClientRect());
-        const labels = [...figure.querySelectorAll(".rate")].filter((each) => each.textContent);
-        if (labels.length === 0) throw new Error("no rate is shown");
+        const placeOf = (each) => each.getBoundingClientRect();
+        const boxes = [...figure.querySelectorAll(".box")];
         const isOver = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-        return labels
-          .filter((label) => boxes.some((box) => isOver(label.getBoundingClientRect(), box)))
-          .map((label) => label.textContent);
+        const labels = [...figure.querySelectorAll(".label")].filter((each) => each.textContent);
+        const shapes = boxes.map((box) => placeOf(box.querySelector(".shape")));
+        const hidden = labels.filter((label) => shapes.some((shape) => isOver(placeOf(label), shape)));
+        const crowded = boxes.filter((box, index) => {
+          const shape = shapes[index];
+          const marks = [...box.querySelectorAll(".dot, .bucket:not([visibility=hidden]) .rim")]
+            .map(placeOf)
+            .filter((mark) => mark.width > 0);
+          return [...box.querySelectorAll(".title, .figure")].map(placeOf).some((text) =>
+            text.left < shape.left || text.right > shape.right || marks.some((mark) => isOver(mark, text)));
+        });
+        return [...hidden, ...crowded].map((each) => each.textContent);
         """,
         processes,
         width,
     )
-    assert hidden == []
+    assert found == []
+
+
+def test_a_rate_below_one_a_second_is_told_by_its_interval(modules: Browser) -> None:
+    rates = [0, 1_012.3, 4, 1, 0.98, 0.7, 0.52, 0.44, 0.1]
+    found = modules.run('const { paceOf } = await import("/map.js"); return args[0].map(paceOf)', rates)
+    seldom = ["one every 1.4 s", "one every 2 s", "one every 2 s", "one every 10 s"]
+    assert found == ["idle", "1,012/s", "4/s", "1/s", "1/s", *seldom]
+
+
+def test_the_depth_of_a_log_is_what_its_slowest_reader_has_not_read(modules: Browser) -> None:
+    def publisher(cluster: str, leader: bool, **metrics: int) -> dict[str, Any]:
+        named = {f"emostream_publisher_{name}": value for name, value in metrics.items()}
+        return process("publisher", f"{cluster}{leader}", cluster=cluster, leader=leader, metrics=named)
+
+    def subscriber(cluster: str, name: str, head: int, ready: bool = True) -> dict[str, Any]:
+        known = {"emostream_subscriber_head_sequence": head}
+        return process("subscriber", name, cluster=cluster, metrics=known, ready=ready)
+
+    aggregator = process("aggregator", "a", leader=True, metrics={"emostream_aggregator_lag_records": 7})
+    audit = process("audit", "x", metrics={"emostream_audit_waiting_records": 5})
+    relays = [
+        publisher("a", True, head_sequence=50, lag_records=1),
+        publisher("b", True, head_sequence=48, lag_records=3),
+    ]
+    standby = publisher("a", False, head_sequence=10, lag_records=40)
+    readers = [
+        subscriber("a", "1", 50),
+        subscriber("a", "2", 44),
+        subscriber("a", "3", 1, ready=False),
+        subscriber("b", "4", 49),
+    ]
+    found = modules.run(
+        """
+        const { Observations } = await import("/topology.js");
+        const { waitingIn } = await import("/depth.js");
+        return args[0].map((processes) => {
+          const { clusters, ...logs } = waitingIn(new Observations().add(processes, 0));
+          return { ...logs, clusters: [...clusters] };
+        });
+        """,
+        [
+            [aggregator, audit, standby, *relays, *readers],
+            [aggregator],
+            [publisher("a", True, head_sequence=5, lag_records=0)],
+            [],
+        ],
+    )
+    assert found == [
+        {"reactions": 5, "swarms": 3, "clusters": [["a", 6], ["b", 0]]},
+        {"reactions": 7, "swarms": None, "clusters": []},
+        {"reactions": None, "swarms": 0, "clusters": [["a", None]]},
+        {"reactions": None, "swarms": None, "clusters": []},
+    ]
 
 
 def test_what_a_screen_reader_is_told_is_one_sentence(modules: Browser) -> None:

@@ -264,7 +264,25 @@ def test_the_picture_shows_each_process_and_that_nothing_is_lost(browser: Browse
         script = 'return [...document.querySelectorAll("#map .box[data-state=ready]")].map((box) => box.dataset.title)'
         return set(browser.execute_script(script))
 
-    browser.wait_until(lambda: drawn() >= expected | {"ingest", "aggregator", "publisher", "registry", "ZooKeeper"})
+    others = {
+        "ingest",
+        "aggregator",
+        "publisher",
+        "registry",
+        "ZooKeeper",
+        "reactions",
+        "swarms",
+        "cluster1",
+        "cluster2",
+    }
+    browser.wait_until(lambda: drawn() >= expected | others)
+
+    def waiting() -> list[str]:
+        script = 'return [...document.querySelectorAll("#map .log .figure")].map((each) => each.textContent)'
+        return list(browser.execute_script(script))
+
+    # The log of reactions, that of the swarms, and those of two clusters.
+    browser.wait_until(lambda: waiting() == ["0 waiting"] * 4)
 
     def account() -> dict[str, str]:
         return dict(part.rsplit(" ", 1) for part in texts(browser, "#conservation span"))

@@ -34,14 +34,20 @@ for (const each of cases.viewer) {
 }
 
 test("the back-off grows to a bound", () => {
-  for (const { failures, draw, ms } of cases.backoff) assert.equal(backoffMs(failures, () => draw), ms);
+  for (const { failures, draw, ms } of cases.backoff)
+    assert.equal(
+      backoffMs(failures, () => draw),
+      ms,
+    );
 });
 
 for (const { what, text, events, retry_ms } of cases.event_streams) {
   test(`an event stream is parsed from pieces of any size: ${what}`, () => {
     for (const size of [1, 2, 7, 1_000]) {
       const parser = new EventStreamParser();
-      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, n) => text.slice(n * size, (n + 1) * size));
+      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, n) =>
+        text.slice(n * size, (n + 1) * size),
+      );
       const found = pieces.flatMap((piece) => parser.push(piece)).map(({ type, data }) => [type, data]);
       assert.deepEqual([found, parser.retryMs], [events, retry_ms]);
     }
@@ -55,7 +61,10 @@ for (const each of cases.reactions) {
     try {
       const stream = new EmoStream({ ingestUrl: "http://ingest", userId: "u1", random: () => 0 });
       const { outcome, reason, record } = await servers.waitFor(stream.react("🔥"));
-      assert.deepEqual([outcome, reason, record], [each.outcome, each.reason, each.outcome === "accepted" ? each.body.record : null]);
+      assert.deepEqual(
+        [outcome, reason, record],
+        [each.outcome, each.reason, each.outcome === "accepted" ? each.body.record : null],
+      );
       // Only 503 says that nothing was taken, so only then is it sent again.
       assert.equal(sent.length, each.status === 503 ? 4 : 1);
       assert.deepEqual([sent[0].user_id, sent[0].emoji_type], ["u1", "🔥"]);

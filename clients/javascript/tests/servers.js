@@ -125,7 +125,9 @@ export class Servers {
     if ("status" in step) return answerOf(step);
     const name = this.#steps[0].opens;
     const ws_url = this.#transport === "ws" ? `ws://${name}/v1/ws` : undefined;
-    return new Response(JSON.stringify({ subscriber: name, cluster: "c", sse_url: `http://${name}/v1/stream`, ws_url }));
+    return new Response(
+      JSON.stringify({ subscriber: name, cluster: "c", sse_url: `http://${name}/v1/stream`, ws_url }),
+    );
   }
 
   #opened(url) {
@@ -164,7 +166,10 @@ export class Servers {
 function answerOf({ status, body = "", retry_after }) {
   if (status === null) throw new TypeError("fetch failed");
   const headers = retry_after === undefined ? {} : { "Retry-After": retry_after };
-  return new Response(status === 204 ? null : typeof body === "string" ? body : JSON.stringify(body), { status, headers });
+  return new Response(status === 204 ? null : typeof body === "string" ? body : JSON.stringify(body), {
+    status,
+    headers,
+  });
 }
 
 function sseOf(told) {
