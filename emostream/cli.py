@@ -216,13 +216,23 @@ def topics_group() -> None:
 @topics_group.command("apply")
 @click.option("--check", is_flag=True, help="Change nothing; say what would change, and exit 1 if anything would.")
 @click.option("--new-stream", is_flag=True, help="Begin a new stream of swarms, from what was not counted yet.")
-def topics_apply(check: bool, new_stream: bool) -> None:
-    """Make the topics of the settings, grow their partitions and set their limits; the last line is `changed=N`."""
+@click.option(
+    "--without", type=int, multiple=True, metavar="ID", help="Leave no copies on this broker, before it is taken out."
+)
+def topics_apply(check: bool, new_stream: bool, without: tuple[int, ...]) -> None:
+    """Make the topics of the settings, grow their partitions, spread their copies over the brokers, set their limits.
+
+    The last line is `changed=N`.
+    """
     from emostream.operate import topics  # noqa: PLC0415
 
     start_tier("topics")
     sentences = topics.apply(
-        config.load(config.KafkaSettings), config.load(config.ClustersSettings), new_stream=new_stream, check=check
+        config.load(config.KafkaSettings),
+        config.load(config.ClustersSettings),
+        without=without,
+        new_stream=new_stream,
+        check=check,
     )
     _tell_changes(sentences, check=check)
 

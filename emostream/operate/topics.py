@@ -4,7 +4,7 @@ What must change is worked out apart from doing it, so that `--check` shows exac
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,16 @@ from emostream.model import (
     Swarm,
     new_stream_id,
 )
+from emostream.operate import replicas
 from emostream.runtime.kafka import admin_client, explained_errors
 from emostream.swarms.log import SwarmLog, describe_reactions, last_swarm
 from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
 
 # All others are one ordered log each. The warm-up reads a topic like the real one.
 _PARTITIONED = {REACTIONS_TOPIC, WARMUP_TOPIC}
+
+_TRANSACTIONS = "__transaction_state"
+_KAFKAS_OWN = ("__consumer_offsets", _TRANSACTIONS)
 
 _DEAD_LETTER_RETENTION_MS = 7 * 24 * 3_600_000
 _DEAD_LETTER_RETENTION_BYTES = 1 << 30
@@ -39,26 +43,33 @@ _CREATE_TIMEOUT_MS = 30_000
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as it should be, or as it is; `configs` are Kafka's names and values."""
+    """A topic as it should be, or as it is; `configs` are Kafka's names and values.
+
+    `copies` is how many each partition should have, and `placement` is where they are.
+    """
 
     name: str
     partitions: int
-    replicas: int
-    configs: Mapping[str, str]
+    copies: int
+    configs: Mapping[str, str] = field(default_factory=dict)
+    placement: replicas.Placement = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to do to a topic: to make it (`create`), or to change its `partitions` or `configs`."""
+    """One thing to do to a topic: to make it (`create`), to move copies, or to change its `partitions` or `configs`."""
 
     topic: Topic
     create: bool = False
+    moves: replicas.Placement = field(default_factory=dict)
     partitions: int = 0
     configs: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.create:
             return f"{self.topic.name}: create it with {_plural(self.topic.partitions, 'partition')}"
+        if self.moves:
+            return f"{self.topic.name}: move or add copies of {_plural(len(self.moves), 'partition')}"
         if self.partitions:
             return f"{self.topic.name}: grow to {_plural(self.partitions, 'partition')}"
         return f"{self.topic.name}: set " + ", ".join(f"{name}={value}" for name, value in self.configs.items())
@@ -69,12 +80,23 @@ def wanted_topics(settings: KafkaSettings, names: Iterable[str]) -> list[Topic]:
     return [_wanted(settings, name) for name in names]
 
 
-def changes(wanted: Topic, found: Topic | None) -> list[Change]:
-    """What makes `found` as wanted. Kafka cannot take partitions away, so too many of them are no change.
+@dataclass(frozen=True)
+class Brokers:
+    """The ids of the brokers that are up, and of those that shall have no copies."""
 
-    Raises EmoStreamError where a topic that is one ordered log has several partitions.
+    up: frozenset[int]
+    leaving: frozenset[int] = frozenset()
+
+
+def changes(wanted: Topic, found: Topic | None, brokers: Brokers) -> list[Change]:
+    """What makes `found` as wanted, in this order. Too many partitions or copies are no change.
+
+    Copies come before the settings, which may demand that a record is in several. Raises EmoStreamError where a topic
+    that is one ordered log has several partitions, and where there are too few brokers.
     """
     if found is None:
+        if len(brokers.up) < wanted.copies:
+            raise EmoStreamError(f"{wanted.name}: {replicas.too_few(wanted.copies, len(brokers.up))}")
         return [Change(wanted, create=True)]
     if wanted.partitions == 1 < found.partitions and wanted.name not in _PARTITIONED:
         raise EmoStreamError(
@@ -82,6 +104,12 @@ def changes(wanted: Topic, found: Topic | None) -> list[Change]:
             "and apply again."
         )
     needed = []
+    try:
+        moves = replicas.moves(found.placement, brokers.up, wanted.copies, brokers.leaving)
+    except EmoStreamError as error:
+        raise EmoStreamError(f"{wanted.name}: {error}") from error
+    if moves:
+        needed.append(Change(wanted, moves=moves))
     if found.partitions < wanted.partitions:
         needed.append(Change(wanted, partitions=wanted.partitions))
     configs = {name: value for name, value in wanted.configs.items() if found.configs.get(name) != value}
@@ -91,17 +119,24 @@ def changes(wanted: Topic, found: Topic | None) -> list[Change]:
 
 
 def apply(
-    kafka: KafkaSettings, clusters: ClustersSettings, *, new_stream: bool = False, check: bool = False
+    kafka: KafkaSettings,
+    clusters: ClustersSettings,
+    *,
+    without: Collection[int] = (),
+    new_stream: bool = False,
+    check: bool = False,
 ) -> list[str]:
     """Do (or with `check` only find) what is needed, and say it, a sentence a change; none where all is as wanted.
 
+    The brokers with the ids `without` are about to leave: they shall have no copies. They keep those of topics that are
+    not ours.
     A stream begins, with record 0 of `swarms`, where `swarms` is made or `new_stream` asks for it; that fences an
     aggregator that runs. Raises EmoStreamError where a broker refuses, and where `swarms` is empty and nobody asked.
     """
     done = []
     for brokers, names in _topics_by_brokers(kafka, clusters).items():
         with admin_client(brokers) as admin, explained_errors(brokers):
-            done += _reconcile(admin, wanted_topics(kafka, names), check)
+            done += _reconcile(admin, [*wanted_topics(kafka, names), *_kafkas_own(kafka)], without, check)
     makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
     sentences = [str(change) for change in done]
     if makes_swarms or new_stream:
@@ -149,9 +184,21 @@ def _topics_by_brokers(kafka: KafkaSettings, clusters: ClustersSettings) -> dict
     return topics
 
 
-def _reconcile(admin: KafkaAdminClient, wanted: Sequence[Topic], check: bool) -> list[Change]:
+def _kafkas_own(settings: KafkaSettings) -> list[Topic]:
+    """Kafka's topics of positions and of transactions, which it makes by itself when it needs them first."""
+    configs = {_TRANSACTIONS: {"min.insync.replicas": str(settings.min_insync_replicas)}}
+    return [Topic(name, 0, settings.replication_factor, configs.get(name, {})) for name in _KAFKAS_OWN]
+
+
+def _reconcile(admin: KafkaAdminClient, wanted: Sequence[Topic], without: Collection[int], check: bool) -> list[Change]:
+    if not check:
+        # What an earlier run began.
+        replicas.wait(admin, [topic.name for topic in wanted])
+    up = frozenset(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
+    brokers = Brokers(up, frozenset(without))
     found = _find(admin, wanted)
-    needed = [change for topic in wanted for change in changes(topic, found.get(topic.name))]
+    expected = [topic for topic in wanted if topic.name in found or topic.name not in _KAFKAS_OWN]
+    needed = [change for topic in expected for change in changes(topic, found.get(topic.name), brokers)]
     if not check:
         for change in needed:
             _carry_out(admin, change)
@@ -163,7 +210,7 @@ def _find(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> dict[str, Topic]:
     resources = [
         ConfigResource(ConfigResourceType.TOPIC, topic.name, list(topic.configs))
         for topic in wanted
-        if topic.name in {each["name"] for each in described}
+        if topic.configs and topic.name in {each["name"] for each in described}
     ]
     configs = admin.describe_configs(resources, config_filter="all").get("topic", {}) if resources else {}
     return {
@@ -171,7 +218,8 @@ def _find(admin: KafkaAdminClient, wanted: Sequence[Topic]) -> dict[str, Topic]:
             each["name"],
             len(each["partitions"]),
             len(each["partitions"][0]["replica_nodes"]),
-            {name: entry["value"] for name, entry in configs[each["name"]].items()},
+            {name: entry["value"] for name, entry in configs.get(each["name"], {}).items()},
+            {partition["partition_index"]: partition["replica_nodes"] for partition in each["partitions"]},
         )
         for each in described
     }
@@ -181,9 +229,11 @@ def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
     topic = change.topic
     try:
         if change.create:
-            made = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=dict(topic.configs))
+            made = NewTopic(topic.name, topic.partitions, topic.copies, topic_configs=dict(topic.configs))
             admin.create_topics([made], timeout_ms=_CREATE_TIMEOUT_MS)
             admin.wait_for_topics([topic.name], timeout_ms=_CREATE_TIMEOUT_MS)
+        elif change.moves:
+            replicas.move(admin, topic.name, change.moves)
         elif change.partitions:
             admin.create_partitions({topic.name: change.partitions}, timeout_ms=_CREATE_TIMEOUT_MS)
         else:

@@ -76,10 +76,10 @@ def zookeeper_of(properties: str, place: Place) -> Process:
     return _server(place, command, configuration, properties, lambda: _answers_ruok(place.host, place.port))
 
 
-def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
+def kafka(directory: Path, port: int, zookeeper_port: int, broker_id: int = _BROKER_ID) -> Process:
     """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`."""
     properties = {
-        "broker.id": _BROKER_ID,
+        "broker.id": broker_id,
         "listeners": f"PLAINTEXT://{HOST}:{port}",
         "log.dirs": directory / "data",
         "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
@@ -97,7 +97,7 @@ def kafka(directory: Path, port: int, zookeeper_port: int) -> Process:
         "num.network.threads": 2,
         "log.segment.bytes": 128 << 20,
     }
-    return kafka_of(_properties(properties), Place(directory, port), _BROKER_ID)
+    return kafka_of(_properties(properties), Place(directory, port), broker_id)
 
 
 def kafka_of(properties: str, place: Place, broker_id: int) -> Process:

@@ -1,6 +1,7 @@
 """`emostream topics apply` on a real broker: it creates and updates topics, and begins a stream once."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,32 @@ from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC
 from emostream.runtime.kafka import admin_client, durable_producer
 from emostream.swarms.log import describe_reactions, last_swarm
 from emostream.swarms.rules import progress_of
-from tests.conftest import Server, own_broker
+from emostream_lab.processes import servers
+from tests.conftest import Server, running
 
 
 @pytest.fixture(scope="module")
-def broker(server_dir: Path) -> Iterator[Server]:
+def directory(server_dir: Path) -> Path:
+    return server_dir / "topics"
+
+
+@pytest.fixture(scope="module")
+def own_zookeeper(directory: Path) -> Iterator[Server]:
+    port = servers.free_port()
+    with running(servers.zookeeper(directory / "zookeeper", port), port) as zookeeper:
+        yield zookeeper
+
+
+@pytest.fixture(scope="module")
+def broker(directory: Path, own_zookeeper: Server) -> Iterator[Server]:
     """A broker that has no topic yet, with a ZooKeeper of its own."""
-    with own_broker(server_dir / "topics") as broker:
+    with a_broker(1, directory, own_zookeeper) as broker:
         yield broker
+
+
+def a_broker(broker_id: int, directory: Path, zookeeper: Server) -> AbstractContextManager[Server]:
+    port = servers.free_port()
+    return running(servers.kafka(directory / f"kafka{broker_id}", port, zookeeper.port, broker_id), port)
 
 
 @pytest.fixture
@@ -107,10 +126,52 @@ def test_from_nothing_to_a_stream_and_back(
 def test_a_setting_that_a_broker_refuses_is_said_in_one_sentence(
     settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert settings.bootstrap_servers
     apply()
-    monkeypatch.setenv("EMOSTREAM_KAFKA_REPLICATION_FACTOR", "3")
-    monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "far,another")
+    monkeypatch.setenv("EMOSTREAM_KAFKA_MAX_RECORD_BYTES", str(1 << 32))
     refused = apply()
     assert refused.exit_code == 1
-    assert "another: create it with 1 partition: the broker refused (InvalidReplicationFactorError" in refused.output
-    assert settings.bootstrap_servers
+    assert "near: set max.message.bytes=4294967296, segment.bytes=1073741824: the broker refused (" in refused.output
+
+
+TOPICS = (REACTIONS_TOPIC, SWARMS_TOPIC, "near", "__transaction_state")
+
+
+def copies(settings: KafkaSettings) -> dict[str, list[set[int]]]:
+    """The brokers that have all records of each partition, by topic."""
+    with admin_client(settings.bootstrap_servers) as admin:
+        described = admin.describe_topics(list(TOPICS))
+    return {each["name"]: [set(partition["isr_nodes"]) for partition in each["partitions"]] for each in described}
+
+
+def test_copies_spread_over_new_brokers_and_leave_one_that_goes(
+    settings: KafkaSettings, directory: Path, own_zookeeper: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOSTREAM_CLUSTERS_NAMES", "near")
+    monkeypatch.delenv("EMOSTREAM_CLUSTERS_BROKERS")
+    apply()
+    before = last_swarm(settings)
+    monkeypatch.setenv("EMOSTREAM_KAFKA_REPLICATION_FACTOR", "3")
+    alone = apply()
+    assert alone.exit_code == 1
+    assert "3 copies need as many brokers, but 1 are up and stay" in alone.output
+    with a_broker(2, directory, own_zookeeper), a_broker(3, directory, own_zookeeper):
+        monkeypatch.setenv("EMOSTREAM_KAFKA_MIN_INSYNC_REPLICAS", "2")
+        spread = apply()
+        assert spread.exit_code == 0, spread.output
+        assert f"{SWARMS_TOPIC}: move or add copies of 1 partition" in spread.stdout
+        for topic in TOPICS:
+            assert f"{topic}: set min.insync.replicas=2" in spread.stdout
+        assert {topic: set(map(frozenset, on)) for topic, on in copies(settings).items()} == {
+            topic: {frozenset({1, 2, 3})} for topic in TOPICS
+        }
+        assert apply().stdout == "changed=0\n"
+
+        monkeypatch.setenv("EMOSTREAM_KAFKA_REPLICATION_FACTOR", "2")
+        assert apply().stdout == "changed=0\n"
+        left = apply("--without", "1")
+        assert left.exit_code == 0, left.output
+        assert {topic: set(map(frozenset, on)) for topic, on in copies(settings).items()} == {
+            topic: {frozenset({2, 3})} for topic in TOPICS
+        }
+        assert last_swarm(settings) == before

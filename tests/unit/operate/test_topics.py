@@ -1,11 +1,14 @@
 """Changes of a topic are found without changing it, and retention is what the guarantees need."""
 
+from dataclasses import replace
+
 import pytest
 
 from emostream.config import ClustersSettings, KafkaSettings, load
 from emostream.errors import ConfigurationError, EmoStreamError
 from emostream.model import DEAD_LETTER_TOPIC, REACTIONS_TOPIC, SWARMS_TOPIC, WARMUP_TOPIC
-from emostream.operate.topics import Topic, changes, wanted_topics
+from emostream.operate.topics import Brokers, Change, Topic, wanted_topics
+from emostream.operate.topics import changes as changes_by
 
 SETTINGS = KafkaSettings(reactions_partitions=4, replication_factor=3, min_insync_replicas=2)
 REACTIONS, DEAD_LETTERS, WARMUP, SWARMS, CLUSTER = ALL = wanted_topics(
@@ -17,7 +20,12 @@ def found(topic: Topic, partitions: int | None = None, **configs: str) -> Topic:
     """The topic as a broker describes it, with other settings too."""
     named = {name.replace("_", "."): value for name, value in configs.items()}
     known = {**topic.configs, "flush.ms": "1", **named}
-    return Topic(topic.name, partitions or topic.partitions, topic.replicas, known)
+    placement = {0: [1, 2, 3]}
+    return Topic(topic.name, partitions or topic.partitions, topic.copies, known, placement)
+
+
+def changes(wanted: Topic, found: Topic | None, *up: int) -> list[Change]:
+    return changes_by(wanted, found, Brokers(frozenset(up or (1, 2, 3))))
 
 
 def test_only_reactions_real_or_made_up_have_partitions_and_an_age() -> None:
@@ -31,7 +39,7 @@ def test_only_reactions_real_or_made_up_have_partitions_and_an_age() -> None:
 
 def test_an_acknowledged_record_is_never_given_up() -> None:
     for topic in ALL:
-        assert topic.replicas == 3
+        assert topic.copies == 3
         assert topic.configs["min.insync.replicas"] == "2"
         assert topic.configs["unclean.leader.election.enable"] == "false"
         assert topic.configs["cleanup.policy"] == "delete"
@@ -65,6 +73,16 @@ def test_a_setting_that_differs_is_set() -> None:
     (change,) = changes(REACTIONS, found(REACTIONS, retention_ms="1"))
     assert change.configs == {"retention.ms": "86400000"}
     assert str(change) == "reactions: set retention.ms=86400000"
+
+
+def test_copies_come_before_the_settings_that_demand_them() -> None:
+    one_copy = replace(found(SWARMS, min_insync_replicas="1"), placement={0: [2]})
+    assert [str(change) for change in changes(SWARMS, one_copy)] == [
+        "swarms: move or add copies of 1 partition",
+        "swarms: set min.insync.replicas=2",
+    ]
+    with pytest.raises(EmoStreamError, match="swarms: 3 copies need as many brokers, but 2 are up and stay"):
+        changes(SWARMS, one_copy, 1, 2)
 
 
 def test_an_ordered_log_of_several_partitions_is_refused() -> None:
