@@ -105,7 +105,12 @@ def subscriber(cluster: str | None, port: int | None, admin_port: int | None, na
     start_tier("subscriber", cluster=settings.cluster, subscriber=settings.name or str(settings.port))
     from emostream.subscriber import service  # noqa: PLC0415
 
-    service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+    service.run(
+        settings,
+        config.load(config.KafkaSettings),
+        config.load(config.ZooKeeperSettings),
+        config.load(config.TokensSettings),
+    )
 
 
 @main.command()
@@ -130,7 +135,7 @@ def registry(host: str | None, port: int | None, admin_port: int | None) -> None
     start_tier("registry")
     from emostream.registry import service  # noqa: PLC0415
 
-    service.run(settings, config.load(config.ZooKeeperSettings))
+    service.run(settings, config.load(config.ZooKeeperSettings), config.load(config.TokensSettings))
 
 
 @main.command()
@@ -183,7 +188,12 @@ def ingest(host: str | None, port: int | None, admin_port: int | None) -> None:
     start_tier("ingest", port=settings.port)
     from emostream.ingest import service  # noqa: PLC0415
 
-    service.run(settings, config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings))
+    service.run(
+        settings,
+        config.load(config.KafkaSettings),
+        config.load(config.ZooKeeperSettings),
+        config.load(config.TokensSettings),
+    )
 
 
 @main.command()
@@ -322,6 +332,55 @@ def events_show(event: str) -> None:
 
     with _operator(1) as operator:
         click.echo(events.describe(event, operator.table()))
+
+
+@main.group("tokens")
+def tokens_group() -> None:
+    """Sign tokens, which say who may react and watch."""
+
+
+@tokens_group.command("issue")
+@click.option("--user", required=True, help="The user's id.")
+@click.option("--event", "events", multiple=True, help="An event that it is for; may be repeated; all by default.")
+@click.option(
+    "--may",
+    type=click.Choice(["react", "watch", "relay"]),
+    multiple=True,
+    default=("react", "watch"),
+    help="A right that it gives; may be repeated. `relay`: to send reactions of other users.",
+)
+@click.option("--for", "seconds", type=int, default=3_600, help="Seconds until it expires.")
+@click.option(
+    "--private-key",
+    type=click.File("rb"),
+    help="PEM file of the key that signs, in place of the secret of the settings.",
+)
+@click.option("--key-id", help="The `kid` of that key in the JSON Web Key Set.")
+def tokens_issue(  # noqa: PLR0913, PLR0917 - a parameter an option
+    user: str, events: Sequence[str], may: Sequence[str], seconds: int, private_key: BinaryIO | None, key_id: str | None
+) -> None:
+    """Print a token of a user, signed with the first secret of EMOSTREAM_TOKENS_SECRET_FILE."""
+    import time  # noqa: PLC0415
+
+    from emostream.tokens import gate, keys, verifier  # noqa: PLC0415
+
+    config.check("tokens")
+    settings = config.load(config.TokensSettings)
+    if private_key is not None:
+        key = keys.of_private_key(private_key.read(), key_id)
+    elif settings.secret_file:
+        key = gate.read_keys(settings)[0]
+    else:
+        raise ConfigurationError(f"set {settings.variable('secret_file')}, or give --private-key")
+    token = verifier.issue(
+        key,
+        user,
+        audience=settings.audience,
+        expires=time.time() + seconds,
+        events=events or (verifier.ANY_EVENT,),
+        may=may,
+    )
+    click.echo(token)
 
 
 @main.group("broker")

@@ -241,6 +241,48 @@ class ClustersSettings(Section):
         return tuple(entry.partition("=")[2] for entry in self.brokers if entry.partition("=")[0] == cluster)
 
 
+class TokensSettings(Section):
+    """The tokens (JWT) that say who may react and watch. Without a key, everybody may."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}TOKENS_")
+    title: ClassVar[str] = "tokens"
+
+    secret_file: str = Field(
+        "",
+        description="File with secrets of 32 or more characters, one a line: tokens are signed with HS256. All are "
+        "accepted, and the first one signs. A file that changes is read again.",
+    )
+    jwks_file: str = Field(
+        "",
+        description="File with public keys as a JSON Web Key Set, in place of secrets: tokens are signed by somebody "
+        "else, with RS256, ES256 or EdDSA. A file that changes is read again.",
+    )
+    audience: str = Field("emostream", min_length=1, description="What a token must name as its `aud`.")
+    leeway_seconds: int = Field(10, ge=0, le=300, description="How far the clock of who signs may differ from ours.")
+    max_cached: int = Field(
+        20_000, ge=1, description="Most tokens whose signature is remembered; each takes up to 5 KiB, most take 1 KiB."
+    )
+    guests: bool = Field(
+        False,
+        description="Whether the registry gives anybody a token of a guest, who may react and watch; needs "
+        "`secret_file`.",
+    )
+    guest_seconds: int = Field(3_600, ge=10, description="How long a guest's token is valid.")
+    jitter_seconds: int = Field(
+        30,
+        ge=0,
+        description="A stream ends when its token has expired, and up to this much later, so that not all end at once.",
+    )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if self.secret_file and self.jwks_file:
+            raise ValueError(f"set either {self.variable('secret_file')} or {self.variable('jwks_file')}, not both")
+        if self.guests and not self.secret_file:
+            raise ValueError(f"{self.variable('guests')} needs {self.variable('secret_file')}, to sign their tokens")
+        return self
+
+
 class IngestSettings(AdminListener, PublicListener):
     """The API that takes reactions."""
 
@@ -479,21 +521,27 @@ class ClientSettings(Section):
         "http://127.0.0.1:8011", pattern=r"^https?://", description="The registry's admin listener."
     )
     ingest_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="Where reactions are sent.")
+    token_file: str = Field(
+        "",
+        description="File with a token, read again when that has expired; empty: `EMOSTREAM_TOKENS_SECRET_FILE` signs "
+        "one, where it is set.",
+    )
 
 
 # Which sections a tier reads: what `emostream config show|check TIER` covers.
 TIERS: dict[str, tuple[type[Section], ...]] = {
-    "ingest": (IngestSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
+    "ingest": (IngestSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, LogSettings),
     "aggregator": (AggregatorSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
     "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
-    "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
-    "registry": (RegistrySettings, ZooKeeperSettings, LogSettings),
+    "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, LogSettings),
+    "registry": (RegistrySettings, ZooKeeperSettings, TokensSettings, LogSettings),
     "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
-    "client": (ClientSettings, LogSettings),
+    "client": (ClientSettings, TokensSettings, LogSettings),
     "status": (ClientSettings, ClustersSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, LogSettings),
     "events": (ZooKeeperSettings, KafkaSettings, LogSettings),
-    "crowd": (ClientSettings, KafkaSettings, LogSettings),
+    "crowd": (ClientSettings, TokensSettings, KafkaSettings, LogSettings),
+    "tokens": (TokensSettings, LogSettings),
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
 

@@ -213,11 +213,11 @@ class Reset(msgspec.Struct, frozen=True, tag="reset"):
     totals: Counts
 
 
-GoodbyeReason = Literal["draining", "slow"]
+GoodbyeReason = Literal["draining", "slow", "expired"]
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
-    """The subscriber ends the stream: the viewer asks the registry for another subscriber.
+    """The subscriber ends the stream: the viewer asks the registry again, with a new token if the old one `expired`.
 
     The message has no id, so the viewer resumes from the last message that had one.
     """
@@ -266,6 +266,17 @@ class Assignment(msgspec.Struct, frozen=True):
     cluster: str
     sse_url: Annotated[Url, msgspec.Meta(description=f"The swarms as server-sent events.{_STREAM_QUERY}")]
     ws_url: Annotated[Url, msgspec.Meta(description=f"The same messages by WebSocket.{_STREAM_QUERY}")]
+    token: Annotated[
+        str | msgspec.UnsetType,
+        msgspec.Meta(description="A guest's, who sent no token: what the subscriber and ingest want."),
+    ] = msgspec.UNSET
+
+
+class GuestToken(msgspec.Struct, frozen=True):
+    """The registry's answer to a guest: a token, with which he may react and watch."""
+
+    token: str
+    expires: Annotated[int, msgspec.Meta(description="When it is to be renewed, in seconds since the epoch.")]
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -53,6 +53,7 @@ def main() -> None:
 @click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
 @_events_option
 @click.option("--standby", envvar="STANDBY", type=bool, default=False, help="Also start what takes over.")
+@click.option("--tokens", envvar="TOKENS", type=bool, default=False, help="Let only viewers with a token in.")
 @click.option("--lan", "lan_wish", envvar="LAN", default="", help="1, or an address: serve viewers on the network too.")
 def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     for_seconds: int | None,
@@ -63,6 +64,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     keep: bool,
     events: int,
     standby: bool,
+    tokens: bool,
     lan_wish: str,
 ) -> None:
     """Run every tier on this machine with a simulated crowd. Each option is a variable too (`FOR=60 make demo`)."""
@@ -76,7 +78,14 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     tiers = tuple(tier.strip() for tier in only.split(",") if tier.strip())
     options = local_demo.DemoOptions(for_seconds, crowd, viewers, tiers, keep, events)
     public_address = lan.address(lan_wish) if lan_wish else HOST
-    layout = Layout(local_demo.STATE_DIR, trigger_ms=trigger_ms, public_address=public_address, has_standbys=standby)
+    settings = local_demo.token_settings(local_demo.STATE_DIR) if tokens else {}
+    layout = Layout(
+        local_demo.STATE_DIR,
+        trigger_ms=trigger_ms,
+        public_address=public_address,
+        settings=settings,
+        has_standbys=standby,
+    )
     sys.exit(local_demo.run(options, layout))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -66,6 +67,7 @@ def run(options: DemoOptions, layout: Layout) -> int:
         if not options.keep:
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True, exist_ok=True)
+        _write_secret(layout)
         display = Display(on_reader_gone=signals.stop)
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
@@ -125,6 +127,19 @@ def _run_crowd(
         raise EmoStreamError(f"the crowd ended with status {audience.exit_status}:\n{audience.log_tail()}")
     display.tell("\n" + figures.summary(account) + "\n")
     return 0 if account.is_exact else 1
+
+
+def token_settings(directory: Path) -> dict[str, str]:
+    """The settings with which only viewers with a token are let in. The page's viewers are guests."""
+    secret_file = str((directory / "tokens.secret").absolute())
+    return {"EMOSTREAM_TOKENS_SECRET_FILE": secret_file, "EMOSTREAM_TOKENS_GUESTS": "true"}
+
+
+def _write_secret(layout: Layout) -> None:
+    """Make the secret that signs the tokens, if they are wanted and there is none of the last run."""
+    name = layout.settings.get("EMOSTREAM_TOKENS_SECRET_FILE")
+    if name and not Path(name).exists():
+        Path(name).write_text(secrets.token_urlsafe(32))
 
 
 def crowd(options: DemoOptions, layout: Layout, figures_file: Path, attended: Sequence[str]) -> Process:

@@ -32,8 +32,16 @@ class StreamLeftError(StreamLostError):
     """The subscriber said goodbye. It spreads its goodbyes over time, so the viewer need not wait."""
 
 
+class TokenExpiredError(StreamLeftError):
+    """The subscriber said goodbye because the token has expired: with a new one the viewer may come back."""
+
+
 class StreamEndedError(StreamLostError):
     """The subscriber has nothing more for this viewer: the event has ended, and the viewer has seen all of it."""
+
+
+class TokenRefusedError(StreamLostError):
+    """The token is not good, or does not give the right to watch: the viewer needs another one."""
 
 
 class NoEventError(EmoStreamError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import httptools
@@ -58,6 +59,11 @@ class Response:
         return self._problem.detail or self._problem.title or f"the answer was {self.status}"
 
     @property
+    def refuses_token(self) -> bool:
+        """Whether another token might be accepted."""
+        return self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+    @property
     def refused_event(self) -> str:
         """The event that a problem+json answer is about, such as one that is unknown (404) or closed (410)."""
         return self._problem.event
@@ -87,9 +93,15 @@ def get(address: Address, headers: Mapping[str, str]) -> bytes:
     return _request("GET", address, headers)
 
 
-def post_json(address: Address, body: bytes) -> bytes:
+def post_json(address: Address, body: bytes, token: str | None = None) -> bytes:
     """Encode a POST request with a JSON body."""
-    return _request("POST", address, {"Content-Type": "application/json", "Content-Length": str(len(body))}) + body
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **authorization(token)}
+    return _request("POST", address, headers) + body
+
+
+def authorization(token: str | None) -> dict[str, str]:
+    """The header with a token, if there is one."""
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _request(method: str, address: Address, headers: Mapping[str, str]) -> bytes:

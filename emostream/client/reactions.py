@@ -8,6 +8,7 @@ from emostream.client.connection import HttpConnection
 from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Address, Response, post_json
 from emostream.client.outcome import Outcome, outcome_of
+from emostream.client.token import TokenSource, newest
 
 # Longer than ingest waits for Kafka, so that ingest's own answer comes first.
 _ANSWER_TIMEOUT_SECONDS = 10.0
@@ -16,14 +17,24 @@ _ANSWER_TIMEOUT_SECONDS = 10.0
 class ReactionSender:
     """Sends reactions to an event. Use it as `async with ReactionSender(ingest_url) as sender`.
 
-    Each request is sent once; there are no retries. At most `max_connections` requests run at a time, and further ones
+    Each request is sent once, or once more with a new token if the old one was refused. There are no other retries.
+    At most `max_connections` requests run at a time, and further ones
     wait. A caller that does not wait for outcomes must bound the number of its requests. A request for an event that is
-    unknown or closed is refused.
+    unknown or closed is refused. `token` is as that of a Viewer; the errors of its function are raised by `send`.
     """
 
-    def __init__(self, ingest_url: str, max_connections: int = 8, *, event: str = model.MAIN) -> None:
+    def __init__(
+        self,
+        ingest_url: str,
+        max_connections: int = 8,
+        *,
+        event: str = model.MAIN,
+        token: TokenSource | None = None,
+    ) -> None:
         """Raises EmoStreamError if `event` is no id of an event."""
         self._address = Address.of(f"{ingest_url}{model.event_path(event)}/reactions")
+        self._source = token
+        self._token: str | None = None
         self._turns = asyncio.Semaphore(max_connections)
         self._idle: list[HttpConnection] = []
 
@@ -36,14 +47,21 @@ class ReactionSender:
 
     async def send(self, reactions: Sequence[model.Reaction]) -> Outcome:
         """Send 1 to 1,000 reactions as one request. Ingest accepts or refuses it as a whole."""
-        request = post_json(self._address, model.encode(reactions))
+        body = model.encode(reactions)
         async with self._turns:
             try:
-                return outcome_of(await self._exchange(request))
+                response = await self._post(body)
+                if response.refuses_token and callable(self._source):
+                    self._token = None
+                    response = await self._post(body)
+                return outcome_of(response)
             except NoAnswerError as error:
                 return outcome_of(error)
 
-    async def _exchange(self, request: bytes) -> Response:
+    async def _post(self, body: bytes) -> Response:
+        if self._token is None:
+            self._token = await newest(self._source)
+        request = post_json(self._address, body, self._token)
         connection = await self._connection()
         response = await connection.exchange(request, _ANSWER_TIMEOUT_SECONDS)
         if connection.is_open:

@@ -13,7 +13,15 @@ import msgspec
 from websockets.exceptions import InvalidURI
 
 from emostream import model
-from emostream.client.errors import NoAnswerError, NoEventError, StreamEndedError, StreamLeftError, StreamLostError
+from emostream.client.errors import (
+    NoAnswerError,
+    NoEventError,
+    StreamEndedError,
+    StreamLeftError,
+    StreamLostError,
+    TokenExpiredError,
+    TokenRefusedError,
+)
 from emostream.client.http1 import Response
 from emostream.client.reconnect import ReconnectPolicy
 from emostream.client.streams import SseStream, Stream, WebSocketStream
@@ -32,6 +40,8 @@ class Session:
         self.assignment: model.Assignment | None = None
         """The subscriber of the current connection. None until the registry has answered."""
         self._stream: Stream | None = None
+        self.token: str | None = None
+        """What the shell sends to the registry. None where it must get one first, or needs none."""
         self._user_id = user_id
         self._event = event
         self._kind = kind
@@ -52,12 +62,17 @@ class Session:
         # A 404 that names no event may come from a proxy while the registry is away.
         if answer.status == HTTPStatus.NOT_FOUND and answer.refused_event == self._event:
             raise NoEventError(self._event)
+        if answer.refuses_token:
+            raise TokenRefusedError(answer.reason)
         if answer.status != HTTPStatus.OK:
             raise StreamLostError(answer.reason, answer.retry_after_seconds)
         try:
             self.assignment = model.decode(answer.body, model.Assignment)
         except msgspec.DecodeError as error:
             raise StreamLostError(f"the registry's answer is no assignment: {error}") from error
+        if isinstance(self.assignment.token, str):
+            # Where guests are allowed.
+            self.token = self.assignment.token
         return self.assignment
 
     def stream(self, assignment: model.Assignment) -> Stream:
@@ -65,9 +80,10 @@ class Session:
         try:
             if self._kind == "ws":
                 retry_seconds = self._reconnect.websocket_retry_seconds()
-                self._stream = WebSocketStream(assignment.ws_url, self.watcher.resume_id, retry_seconds)
+                resume_id = self.watcher.resume_id
+                self._stream = WebSocketStream(assignment.ws_url, resume_id, retry_seconds, token=self.token)
             else:
-                self._stream = SseStream(assignment.sse_url, self.watcher.resume_id)
+                self._stream = SseStream(assignment.sse_url, self.watcher.resume_id, self.token)
         except (ValueError, InvalidURI) as error:
             raise StreamLostError(str(error)) from error
         return self._stream
@@ -79,7 +95,8 @@ class Session:
         resume before it. After the end of the event the subscriber closes the stream.
         """
         if isinstance(message, model.Goodbye):
-            raise StreamLeftError(f"the subscriber said goodbye: {message.reason}")
+            error = TokenExpiredError if message.reason == "expired" else StreamLeftError
+            raise error(f"the subscriber said goodbye: {message.reason}")
         try:
             continuity = self.watcher.take(message)
         except ValueError as error:
@@ -97,6 +114,11 @@ class Session:
         """
         if self.watcher.has_ended or isinstance(loss, StreamEndedError):
             return None
+        if isinstance(loss, TokenRefusedError | TokenExpiredError):
+            # This is no failure of the subscriber.
+            self.token = self.assignment = None
+        if isinstance(loss, TokenExpiredError):
+            return 0.0
         subscriber = None if self.assignment is None else self.assignment.subscriber
         if subscriber is not None and isinstance(loss, StreamLeftError):
             self._reconnect.avoid(subscriber)

@@ -18,8 +18,8 @@ from websockets.uri import parse_uri
 
 from emostream import model
 from emostream.client import sse
-from emostream.client.errors import StreamEndedError, StreamLostError
-from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, get
+from emostream.client.errors import StreamEndedError, StreamLostError, TokenRefusedError
+from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, authorization, get
 
 _GONE = "the subscriber is gone"
 _ENDED = "the event has ended"
@@ -97,11 +97,15 @@ class _Messages:
 
 
 class SseStream:
-    """A stream of server-sent events from `url`. It resumes after `last_id`, which is None for a new viewer."""
+    """A stream of server-sent events from `url`. It resumes after `last_id`, which is None for a new viewer.
 
-    def __init__(self, url: str, last_id: str | None = None) -> None:
+    `token` is the viewer's, if it needs one.
+    """
+
+    def __init__(self, url: str, last_id: str | None = None, token: str | None = None) -> None:
         self.address = Address.of(_with_query(url, "heartbeats=1"))
         self._last_id = last_id
+        self._token = token
         self._reader = ResponseReader()
         self._events = sse.Parser()
         self._messages = _Messages()
@@ -120,7 +124,7 @@ class SseStream:
 
     def request(self) -> bytes:
         resume = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
-        return get(self.address, {"Accept": "text/event-stream", **resume})
+        return get(self.address, {"Accept": "text/event-stream", **resume, **authorization(self._token)})
 
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
         self._messages.begin()
@@ -132,7 +136,7 @@ class SseStream:
             if answers[0].status == HTTPStatus.NO_CONTENT:
                 raise StreamEndedError(_ENDED)
             # An accepted stream never ends, so a complete response is a refusal.
-            raise StreamLostError(answers[0].reason, answers[0].retry_after_seconds)
+            raise _refusal(answers[0])
         events = self._events.feed(self._reader.take_body()) if self.is_accepted else []
         return (message for event in events for message in self._messages.decode(event.data))
 
@@ -146,15 +150,19 @@ class SseStream:
 class WebSocketStream:
     """A stream of WebSocket text frames from `url`. It resumes after `last_id`, which is None for a new viewer.
 
-    The protocol has no word for the wait after a loss, so the caller chooses `retry_seconds`.
+    The protocol has no word for the wait after a loss, so the caller chooses `retry_seconds`. `token` is the viewer's,
+    if it needs one.
     """
 
-    def __init__(self, url: str, last_id: str | None = None, retry_seconds: float | None = None) -> None:
+    def __init__(
+        self, url: str, last_id: str | None = None, retry_seconds: float | None = None, token: str | None = None
+    ) -> None:
         self.retry_seconds = retry_seconds
         url = _with_query(url, "heartbeats=1")
         if last_id is not None:
             url = _with_query(url, f"last_event_id={last_id}")
         self.address = Address.of(url)
+        self._token = token
         self._protocol = ClientProtocol(parse_uri(url), max_size=sse.MAX_EVENT_BYTES)
         # The parts of an incomplete message. The protocol bounds their size by `max_size`.
         self._fragments: list[bytes] = []
@@ -169,7 +177,9 @@ class WebSocketStream:
         return self._protocol.state is State.OPEN
 
     def request(self) -> bytes:
-        self._protocol.send_request(self._protocol.connect())
+        request = self._protocol.connect()
+        request.headers.update(authorization(self._token))
+        self._protocol.send_request(request)
         return self.data_to_send()
 
     def feed(self, piece: bytes) -> Iterator[model.ViewerMessage]:
@@ -177,7 +187,7 @@ class WebSocketStream:
         self._protocol.receive_data(piece)
         events = self._protocol.events_received()
         if self._protocol.handshake_exc is not None:
-            refusals = [_refusal(event) for event in events if isinstance(event, WebSocketResponse)]
+            refusals = [_refusal(_response(event)) for event in events if isinstance(event, WebSocketResponse)]
             raise refusals[0] if refusals else StreamLostError(str(self._protocol.handshake_exc))
         return self._take_frames([event for event in events if isinstance(event, Frame)])
 
@@ -201,10 +211,15 @@ class WebSocketStream:
             raise self.end()
 
 
-def _refusal(answer: WebSocketResponse) -> StreamLostError:
+def _refusal(answer: Response) -> StreamLostError:
+    if answer.refuses_token:
+        return TokenRefusedError(answer.reason)
+    return StreamLostError(answer.reason, answer.retry_after_seconds)
+
+
+def _response(answer: WebSocketResponse) -> Response:
     headers = {name.lower(): value for name, value in answer.headers.raw_items()}
-    response = Response(answer.status_code, headers, bytes(answer.body or b""), keeps_alive=False)
-    return StreamLostError(response.reason, response.retry_after_seconds)
+    return Response(answer.status_code, headers, bytes(answer.body or b""), keeps_alive=False)
 
 
 def _with_query(url: str, parameter: str) -> str:

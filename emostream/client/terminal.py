@@ -33,6 +33,7 @@ from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.runtime.background import run_in_thread
 from emostream.runtime.output import can_rewrite
+from emostream.tokens.own import OwnTokens
 
 KEYS = "123456789abcdefghijklmnoprstuvwxyz"  # without q, which quits
 
@@ -85,7 +86,11 @@ async def _print_messages(settings: ClientSettings, user_id: str, event: str) ->
     """Print each message as one line of UTF-8 JSON, for scripts, until the event ends or the reader is gone."""
     output = sys.stdout.fileno()
     viewer = Viewer(
-        settings.registry_url, user_id, event=event, on_message=lambda message: _write_line(output, message)
+        settings.registry_url,
+        user_id,
+        event=event,
+        on_message=lambda message: _write_line(output, message),
+        token=OwnTokens.load().source(user_id, "watch"),
     )
     watching = asyncio.create_task(viewer.run())
     unread = run_in_thread("output", partial(_wait_until_unread, output))
@@ -155,10 +160,16 @@ class TerminalClient(App[Ended]):
         self._event = event
         self._emoji_by_key = dict(zip(KEYS, palette, strict=False))
         self._sky = Sky(random.random)
+        token = OwnTokens.load().source(user_id, "react", "watch")
         self._viewer = Viewer(
-            settings.registry_url, user_id, event=event, on_message=self._take, on_state=self._on_viewer_state
+            settings.registry_url,
+            user_id,
+            event=event,
+            on_message=self._take,
+            on_state=self._on_viewer_state,
+            token=token,
         )
-        self._sender = ReactionSender(settings.ingest_url, event=event)
+        self._sender = ReactionSender(settings.ingest_url, event=event, token=token)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connection_text = "connecting"
         self._reaction_text = ""

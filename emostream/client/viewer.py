@@ -12,6 +12,7 @@ from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Address, Response, post_json
 from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
+from emostream.client.token import TokenSource, newest
 from emostream.client.watcher import Continuity
 
 _ANSWER_TIMEOUT_SECONDS = 10.0
@@ -58,6 +59,9 @@ class Viewer:
     `on_message` is called on the event loop with each snapshot, reset, swarm and end, in order and once each. It must
     return quickly. `on_state` is called at each change of the connection's state. If either of them raises an error,
     `run()` ends and raises it. `watcher` holds the totals and the position of the viewer.
+
+    `token` is the viewer's, where the service wants one, or an asynchronous function that returns it. The function is
+    called again once the token has expired or was refused. If it raises an error, the viewer tries again later.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
@@ -69,12 +73,14 @@ class Viewer:
         on_message: Callable[[model.ViewerMessage], object] = _ignore,
         on_state: Callable[[ViewerState], object] = _ignore,
         protocol: Kind = "sse",
+        token: TokenSource | None = None,
     ) -> None:
         """Raises EmoStreamError if `event` is no id of an event."""
         self.state: ViewerState = Connecting()
         self._assignments = Address.of(f"{registry_url}/v1/assignments")
         self._session = Session(user_id, protocol, random.random, event)
         self.watcher = self._session.watcher
+        self._token = token
         self._on_message = on_message
         self._on_state = on_state
 
@@ -86,6 +92,7 @@ class Viewer:
         while True:
             self._enter(Connecting())
             try:
+                await self._need_token()
                 assignment = self._session.assigned(await self._ask_registry())
                 await self._watch(assignment)
             except StreamLostError as loss:
@@ -97,8 +104,15 @@ class Viewer:
                 self._enter(Waiting(loss.reason, seconds))
                 await asyncio.sleep(seconds)
 
+    async def _need_token(self) -> None:
+        if self._session.token is None:
+            try:
+                self._session.token = await newest(self._token)
+            except Exception as error:
+                raise StreamLostError(f"there is no token: {error}") from error
+
     async def _ask_registry(self) -> Response | NoAnswerError:
-        request = post_json(self._assignments, self._session.question())
+        request = post_json(self._assignments, self._session.question(), self._session.token)
         try:
             return await ask(self._assignments, request, _ANSWER_TIMEOUT_SECONDS)
         except NoAnswerError as error:

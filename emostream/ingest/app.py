@@ -17,6 +17,7 @@ from emostream.model import MAIN, Acceptance, Palette, Record
 from emostream.runtime import http
 from emostream.runtime.http import Deferred, answer, problem
 from emostream.runtime.readiness import Readiness
+from emostream.tokens.gate import Gate, RefusedError, bearer
 
 RETRY_AFTER_SECONDS = 1
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
@@ -24,29 +25,38 @@ _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
 
 
-def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, events: Events) -> Flask:
+def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, events: Events, gate: Gate) -> Flask:
     """The Flask app; `submit` takes a request or refuses it at once. `events` changes on the same thread alone."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
     default = Palette(palette.buttons(settings.palette), any="any" in settings.palette)
-    document = openapi.document(settings, spellings)
+    document = openapi.document(settings, spellings, has_tokens=not gate.is_open)
 
     @app.post("/v1/reactions")
     def post_reactions() -> Response:
-        return _take(MAIN, spellings)
+        return _take_if_allowed(MAIN)
 
     @app.post("/v1/events/<event>/reactions")
     def post_event_reactions(event: str) -> Response:
-        if event == MAIN:
-            return _take(MAIN, spellings)
-        known = events.find(event)
-        return _refuse(event, known) if isinstance(known, Refusal) else _take(event, _spellings(known.palette))
+        return _take_if_allowed(event)
 
-    def _take(event: str, spellings: Mapping[str, str]) -> Response:
+    def _take_if_allowed(event: str) -> Response:
+        try:
+            claims = gate.check(bearer(request.headers.get("Authorization")), event, "react", "relay")
+        except RefusedError as refused:
+            return problem(refused.status, refused.detail, refused.headers)
+        # A relay sends reactions of many users, so each one names its own.
+        user_id = None if claims is None or "relay" in claims.may else claims.user_id
+        if event == MAIN:
+            return _take(MAIN, spellings, user_id)
+        known = events.find(event)
+        return _refuse(event, known) if isinstance(known, Refusal) else _take(event, _spellings(known.palette), user_id)
+
+    def _take(event: str, spellings: Mapping[str, str], user_id: str | None) -> Response:
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json.")
         try:
-            batch = parse(request.get_data(), spellings, event)
+            batch = parse(request.get_data(), spellings, event, user_id)
         except NotJsonError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except InvalidError as error:

@@ -9,7 +9,7 @@ from emostream.runtime import openapi
 from emostream.runtime.openapi import Schema
 
 
-def document(settings: IngestSettings, spellings: Iterable[str]) -> Schema:
+def document(settings: IngestSettings, spellings: Iterable[str], *, has_tokens: bool = False) -> Schema:
     """The whole document (OpenAPI 3.1); `spellings` are all that `emoji_type` may be."""
     palette = openapi.of(Palette)
     paths = {
@@ -23,6 +23,10 @@ def document(settings: IngestSettings, spellings: Iterable[str]) -> Schema:
     whole = openapi.document("EmoStream ingest", paths, [Acceptance, Palette, PostedReaction])
     reaction = whole["components"]["schemas"][PostedReaction.__name__]
     reaction["properties"]["emoji_type"]["enum"] = sorted(spellings)
+    if has_tokens:
+        openapi.require_token(whole, "/v1/reactions", "/v1/events/{event}/reactions")
+        # The token says who reacts, and only a relay names its users.
+        reaction["required"].remove("user_id")
     return whole
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from emostream.config import IngestSettings, KafkaSettings, ZooKeeperSettings
+from emostream.config import IngestSettings, KafkaSettings, TokensSettings, ZooKeeperSettings
 from emostream.events.labels import EventCounter
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
@@ -20,25 +20,28 @@ from emostream.runtime.coordination import Registration, process_identity
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
+from emostream.tokens.gate import Gate
 
 log = logs.get(__name__)
 
 _REGISTRATION_SECONDS = 0.1
 
 
-def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+def run(settings: IngestSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, tokens: TokensSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises EmoStreamError if the address cannot be bound, or tokens have no key."""
+    gate = Gate(tokens)
     process.raise_file_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
     with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
-        uvloop.run(_run(listener, admin, settings, kafka, zookeeper))
+        uvloop.run(_run(listener, admin, settings, kafka, zookeeper, gate))
 
 
-async def _run(
+async def _run(  # noqa: PLR0913, PLR0917 - a parameter for each part
     listener: Listener,
     admin: Listener,
     settings: IngestSettings,
     kafka: KafkaSettings,
     zookeeper: ZooKeeperSettings,
+    gate: Gate,
 ) -> None:
     told_to_stop, drained = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +50,7 @@ async def _run(
     accepted = EventCounter(metrics.reactions_accepted, settings.max_event_labels)
     committer = Committer(settings, kafka, readiness, accepted)
     events = Events()
-    app = create_app(settings, readiness, committer.submit, events)
+    app = create_app(settings, readiness, committer.submit, events, gate)
     limits = Limits(
         settings.max_body_bytes,
         settings.body_timeout_ms / 1000,

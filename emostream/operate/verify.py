@@ -10,14 +10,17 @@ from emostream.client.errors import StreamLostError
 from emostream.client.outcome import Accepted
 from emostream.client.reactions import ReactionSender
 from emostream.client.streams import SseStream
+from emostream.client.token import newest
 from emostream.client.viewer import watch
 from emostream.config import ClientSettings
 from emostream.errors import EmoStreamError
 from emostream.operate import status
 from emostream.registry.topology import Subscriber
+from emostream.tokens.own import OwnTokens
 
 # Different numbers, so that counts that were mixed up do not pass. All are of the default palette.
 SENT = Counter({"🔥": 1_203, "👏": 37, "🎉": 1})
+_USER = "verification"
 _REQUEST_REACTIONS = 500
 _POLL_SECONDS = 0.5
 
@@ -44,12 +47,15 @@ async def verify(settings: ClientSettings, event: str, subscribers: int, timeout
     time, or if one does not show exactly what was sent.
     """
     deadline = time.monotonic() + timeout_seconds
-    watches = [_Watch(subscriber, event) for subscriber in await _find(settings.registry_url, subscribers, deadline)]
+    tokens = OwnTokens.load()
+    token = await newest(tokens.source(_USER, "watch"))
+    found = await _find(settings.registry_url, subscribers, deadline)
+    watches = [_Watch(subscriber, event, token) for subscriber in found]
     watching = [asyncio.create_task(watch.run()) for watch in watches]
     try:
         await _all_before(deadline, watches, watching, "began")
         started = time.monotonic()
-        await _send(settings.ingest_url, event)
+        await _send(settings.ingest_url, event, tokens)
         await _all_before(deadline, watches, watching, "is_complete")
         return Verification(SENT.total(), len(watches), time.monotonic() - started)
     finally:
@@ -61,11 +67,11 @@ async def verify(settings: ClientSettings, event: str, subscribers: int, timeout
 class _Watch:
     """A viewer of one subscriber, which adds up what it is shown."""
 
-    def __init__(self, subscriber: Subscriber, event: str) -> None:
+    def __init__(self, subscriber: Subscriber, event: str, token: str | None) -> None:
         self.name = subscriber.name
         self.began = False
         self.seen: Counter[str] = Counter()
-        self._stream = SseStream(f"{subscriber.url}{model.event_path(event)}/stream")
+        self._stream = SseStream(f"{subscriber.url}{model.event_path(event)}/stream", token=token)
 
     @property
     def is_complete(self) -> bool:
@@ -119,10 +125,10 @@ async def _all_before(
         await asyncio.sleep(0.05)
 
 
-async def _send(ingest_url: str, event: str) -> None:
+async def _send(ingest_url: str, event: str, tokens: OwnTokens) -> None:
     now_ms = time.time_ns() // 1_000_000
-    reactions = [model.Reaction("verification", emoji, now_ms) for emoji in SENT.elements()]
-    async with ReactionSender(ingest_url, event=event) as sender:
+    reactions = [model.Reaction(_USER, emoji, now_ms) for emoji in SENT.elements()]
+    async with ReactionSender(ingest_url, event=event, token=tokens.source(_USER, "relay")) as sender:
         for start in range(0, len(reactions), _REQUEST_REACTIONS):
             outcome = await sender.send(reactions[start : start + _REQUEST_REACTIONS])
             if not isinstance(outcome, Accepted):

@@ -1,5 +1,6 @@
 """The registry's API: assignments, the topology, and the web page."""
 
+import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from flask import Flask, Response, request
 
 from emostream import model
 from emostream.config import RegistrySettings
-from emostream.model import MAIN, AssignmentRequest
+from emostream.model import MAIN, AssignmentRequest, GuestToken
 from emostream.registry import metrics, openapi, page
 from emostream.registry.events import Events
 from emostream.registry.live import Collector, LiveTopology
@@ -18,6 +19,7 @@ from emostream.registry.topology import Topology
 from emostream.runtime import http
 from emostream.runtime.http import Deferred, answer, problem
 from emostream.runtime.readiness import Readiness
+from emostream.tokens.gate import Gate, RefusedError, bearer
 
 RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
@@ -29,6 +31,7 @@ class Sources(NamedTuple):
     topology: Topology
     collector: Collector
     events: Events
+    gate: Gate
 
 
 def create_admin_app(readiness: Readiness, topology: Topology, collector: Collector, now: Callable[[], float]) -> Flask:
@@ -50,9 +53,9 @@ def create_app(
     now: Callable[[], float],
 ) -> Flask:
     """The public app over what is kept up to date elsewhere, on the same thread; `now` is its clock."""
-    topology, collector, events = sources
+    topology, collector, events, gate = sources
     app = http.create_app("emostream.registry", readiness, settings.cors_origins)
-    document = openapi.document(live_topology=settings.public_live_topology)
+    document = openapi.document(live_topology=settings.public_live_topology, has_tokens=not gate.is_open)
 
     @app.post("/v1/assignments")
     def post_assignments() -> Response:
@@ -65,9 +68,17 @@ def create_app(
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except msgspec.DecodeError as error:
             return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
-        return _assign(wanted)
+        token = bearer(request.headers.get("Authorization"))
+        if token is None and gate.has_guests:
+            return _assign(wanted, is_guest=True)
+        try:
+            gate.check(token, wanted.event, "watch")
+        except RefusedError as refused:
+            metrics.REFUSALS.labels("token").inc()
+            return problem(refused.status, refused.detail, refused.headers)
+        return _assign(wanted, is_guest=False)
 
-    def _assign(wanted: AssignmentRequest) -> Response:
+    def _assign(wanted: AssignmentRequest, *, is_guest: bool) -> Response:
         if readiness.reasons():
             return _refuse("starting", "The registry has not reached ZooKeeper yet.")
         if wanted.event != MAIN and events.find(wanted.event) is None:
@@ -76,7 +87,19 @@ def create_app(
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")
         metrics.ASSIGNMENTS.labels(assignment.cluster).inc()
+        if is_guest:
+            assignment = msgspec.structs.replace(assignment, token=_guest_token().token)
         return answer(assignment)
+
+    def _guest_token() -> GuestToken:
+        metrics.GUESTS.inc()
+        return GuestToken(*gate.sign_guest(f"guest-{secrets.token_urlsafe(12)}"))
+
+    @app.post("/v1/guests")
+    def post_guests() -> Response:
+        if not gate.has_guests:
+            return problem(HTTPStatus.NOT_FOUND, "This service gives no tokens to guests.")
+        return answer(_guest_token())
 
     @app.get("/v1/events")
     def get_events() -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import uvloop
 
-from emostream.config import RegistrySettings, ZooKeeperSettings
+from emostream.config import RegistrySettings, TokensSettings, ZooKeeperSettings
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.registry import metrics
@@ -24,6 +24,7 @@ from emostream.runtime.coordination import Registration, new_client, process_ide
 from emostream.runtime.http import Limits
 from emostream.runtime.listener import Listener, listen_for_operators, listen_for_viewers
 from emostream.runtime.readiness import Readiness
+from emostream.tokens.gate import Gate
 
 log = logs.get(__name__)
 
@@ -31,14 +32,17 @@ _CONDITION = "zookeeper"
 _END_SECONDS = 2.0
 
 
-def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises EmoStreamError where the address cannot be bound."""
+def run(settings: RegistrySettings, zookeeper: ZooKeeperSettings, tokens: TokensSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises EmoStreamError if the address cannot be bound, or tokens have no key."""
+    gate = Gate(tokens)
     process.raise_file_limit(settings.variable("max_connections"), settings.max_connections, http.MAX_ADMIN_CONNECTIONS)
     with listen_for_viewers(settings) as listener, listen_for_operators(settings) as admin:
-        uvloop.run(_serve(listener, admin, settings, zookeeper))
+        uvloop.run(_serve(listener, admin, settings, zookeeper, gate))
 
 
-async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings, zookeeper: ZooKeeperSettings) -> None:
+async def _serve(
+    listener: Listener, admin: Listener, settings: RegistrySettings, zookeeper: ZooKeeperSettings, gate: Gate
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +70,7 @@ async def _serve(listener: Listener, admin: Listener, settings: RegistrySettings
     watching = run_in_thread("zookeeper", watch.run)
     watching.add_done_callback(lambda _: stop.set())
     log.info("registry listens", url=listener.url, admin_url=admin.url)
-    app = create_app(settings, readiness, Sources(topology, collector, events), time.monotonic)
+    app = create_app(settings, readiness, Sources(topology, collector, events, gate), time.monotonic)
     # The topology is read where it is written: on this loop.
     admin_app = create_admin_app(readiness, topology, collector, time.monotonic)
     limits = Limits(connections=settings.max_connections, receiving_bytes=settings.max_receiving_bytes)

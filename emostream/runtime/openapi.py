@@ -63,6 +63,16 @@ def retry_later(description: str) -> Schema:
     return {**problem(description), "headers": header}
 
 
+def require_token(whole: Schema, *paths: str) -> None:
+    """Say in a document that these paths need a token."""
+    whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for path in paths:
+        for operation in whole["paths"][path].values():
+            operation["security"] = [{"token": []}]
+            operation["responses"]["401"] = problem("There is no token, or it is not good.")
+            operation["responses"]["403"] = problem("The token does not give this right.")
+
+
 def _operations() -> Schema:
     readyz = get("The service can do its work now.", of(Status))
     readyz["responses"]["503"] = problem("It cannot; its admin listener says why.")

@@ -27,6 +27,8 @@ _SHORTEST_SWARM_MS = 250
 class Viewer(Protocol):
     """What the audience needs of a connection. Its identity is its own; no viewer equals another."""
 
+    leaves_at: int | None
+    """When its token has expired, in seconds of the audience's clock; None if it may stay. Kept by the audience."""
     position: Position | None
     """Kept by the audience alone; None while live."""
     is_paused: bool
@@ -119,6 +121,9 @@ class Audience:
         self._live: tuple[dict[int, Viewer], ...] = tuple({} for _ in KINDS)
         self._ahead: dict[Viewer, int | None] = {}  # and since when; None until first looked at
         self._paused: dict[Viewer, _Paused | None] = {}  # those that are paused; None until first looked at
+        # Those whose token expires, by `leaves_at`. There are no more seconds in it than viewers.
+        self._expiring: dict[int, set[Viewer]] = {}
+        self._expired_until = 0
         self._live_heartbeat_at_ms = self._ahead_heartbeat_at_ms = 0
         self._now_ms = 0
 
@@ -141,8 +146,10 @@ class Audience:
         """Viewers that read the history, or are paused. Any thread may ask."""
         return len(self._viewers) - sum(map(len, self._live)) - len(self._ahead)
 
-    def join(self, viewer: Viewer, preamble: bytes, last_id: str | None) -> None:
+    def join(self, viewer: Viewer, preamble: bytes, last_id: str | None, leaves_at: int | None = None) -> None:
         """Take a viewer in; `preamble` goes out before its first message. The history must hold a state already.
+
+        `leaves_at` is when it must leave, in seconds; a later `sweep` tells it.
 
         Without `last_id` it is new and gets a snapshot. With one it gets the swarms after it; an id that is malformed,
         of another stream, too far back or too far ahead gets a `reset`.
@@ -150,6 +157,9 @@ class Audience:
         self._viewers.add(viewer)
         self._seats.taken += 1
         self._counts[viewer.kind] += 1
+        if leaves_at is not None:
+            viewer.leaves_at = leaves_at
+            self._expiring.setdefault(leaves_at, set()).add(viewer)
         if last_id is None:
             state = self._start
             viewer.position = state.position
@@ -242,10 +252,21 @@ class Audience:
             elif now_ms - seen.since_ms >= self._slow_viewer_timeout_ms:
                 metrics.SLOW_CLOSES.inc()
                 self.dismiss(viewer, "slow", now_ms)
+        self._expire(now_ms)
         for viewer in [viewer for viewer, deadline_ms in self._leaving.items() if now_ms >= deadline_ms]:
             del self._leaving[viewer]
             self._seats.taken -= 1
             viewer.abort()
+
+    def _expire(self, now_ms: int) -> None:
+        second = now_ms // 1_000
+        if second == self._expired_until:
+            return
+        self._expired_until = second
+        for due in [each for each in self._expiring if each <= second]:
+            for viewer in list(self._expiring.get(due, ())):
+                metrics.EXPIRIES.inc()
+                self.dismiss(viewer, "expired", now_ms)
 
     @property
     def _start(self) -> State:
@@ -347,11 +368,20 @@ class Audience:
             self._viewers.remove(viewer)
             self._seats.taken -= 1
             self._counts[viewer.kind] -= 1
+            self._forget_expiry(viewer)
         # Another one may have its descriptor by now.
         if self._live[viewer.kind].get(viewer.descriptor) is viewer:
             del self._live[viewer.kind][viewer.descriptor]
         self._ahead.pop(viewer, None)
         self._paused.pop(viewer, None)
+
+    def _forget_expiry(self, viewer: Viewer) -> None:
+        if viewer.leaves_at is None:
+            return
+        others = self._expiring[viewer.leaves_at]
+        others.discard(viewer)
+        if not others:
+            del self._expiring[viewer.leaves_at]
 
     def _send_heartbeats(self, now_ms: int) -> None:
         # A swarm is a sign of life to the live viewers, but those that are ahead do not get it.

@@ -37,17 +37,19 @@ _PONG_HEAD, _PONG_BYTES = b"\x8a\x80", 6
 class ViewerConnection(asyncio.Protocol, abc.ABC):
     """The connection of a viewer: the base class of both kinds. It implements `audience.Viewer`."""
 
-    __slots__ = ("_audience", "_transport", "descriptor", "heartbeat", "is_paused", "position", "write")
+    __slots__ = ("_audience", "_transport", "descriptor", "heartbeat", "is_paused", "leaves_at", "position", "write")
 
     kind: ClassVar[int]
     position: Position | None
     descriptor: int
     heartbeat: bytes
+    leaves_at: int | None
     write: Callable[[bytes], Any]
 
     def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
         self.heartbeat = heartbeat
         self.position = None
+        self.leaves_at = None
         self.is_paused = False
         # The descriptor stays valid until `connection_lost`, and nothing is sent after that.
         self.descriptor = transport.get_extra_info("socket").fileno()
@@ -169,6 +171,7 @@ class Admission:
     """The decision that a request becomes a viewer.
 
     `preamble` is sent before the first message, and `heartbeat` after each silence. The viewer resumes from `last_id`.
+    `stays_seconds` is how long its token lets it stay; None for as long as it likes.
     """
 
     viewer_type: type[ViewerConnection]
@@ -176,6 +179,7 @@ class Admission:
     heartbeat: bytes
     last_id: str | None
     event: str = model.MAIN
+    stays_seconds: float | None = None
 
 
 class HandshakeOwner(Protocol):

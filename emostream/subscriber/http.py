@@ -11,6 +11,10 @@ from urllib.parse import parse_qsl
 import httptools
 
 from emostream.model import MAIN, encode_problem
+from emostream.tokens.gate import bearer
+
+# The subprotocol of our WebSockets. A page that sends a token offers both: `new WebSocket(url, ["emostream", token])`.
+PROTOCOL = "emostream"
 
 Headers = Iterable[tuple[str, str]]
 
@@ -31,6 +35,8 @@ class Request:
     query: Mapping[str, str] = field(init=False)
     event: str = field(init=False, default=MAIN)
     """What the path is about; who routes the request sets it."""
+    stays_seconds: float | None = field(init=False, default=None)
+    """How long its viewer may stay; who checks its token sets it."""
 
     def __post_init__(self) -> None:
         if self.version == "1.1" and sum(name.lower() == "host" for name, _ in self.headers) != 1:
@@ -38,6 +44,17 @@ class Request:
         url = httptools.parse_url(self.target.encode("latin-1"))
         self.path = (url.path or b"/").decode("latin-1")
         self.query = dict(parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def offered_protocols(self) -> list[str]:
+        """The subprotocols that a WebSocket offers."""
+        return [part.strip() for part in (self.header("sec-websocket-protocol") or "").split(",") if part.strip()]
+
+    @property
+    def token(self) -> str | None:
+        """The viewer's token: in a header, or where a browser can put it for an EventSource and a WebSocket."""
+        offered = next((name for name in self.offered_protocols if name != PROTOCOL), None)
+        return bearer(self.header("authorization")) or self.query.get("access_token") or offered
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""

@@ -24,6 +24,7 @@ LOST_POSITIONS = Counter(
 )
 PAUSES = Counter(f"{_PREFIX}_slow_pauses_total", "Times that sending to a viewer paused, because its buffer was full.")
 SLOW_CLOSES = Counter(f"{_PREFIX}_slow_closes_total", "Viewers closed because they read nothing for too long.")
+EXPIRIES = Counter(f"{_PREFIX}_token_expiries_total", "Viewers told goodbye because their token had expired.")
 REFUSALS = Counter(f"{_PREFIX}_refusals_total", "Viewers refused.", ["reason"])
 DROPPED_HANDSHAKES = Counter(
     f"{_PREFIX}_dropped_handshakes_total", "Connections dropped because too many had not sent their request yet."

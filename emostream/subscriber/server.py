@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import os
 import random
 import time
@@ -27,6 +28,7 @@ from emostream.subscriber.audience import Audience, Seats
 from emostream.subscriber.channel import Channel, ViewersByEvent
 from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
 from emostream.subscriber.history import Change, Entry, History
+from emostream.tokens.gate import Gate, RefusedError
 
 # Connections that are no viewers' (yet): room for a whole audience that connects at once. Past it the oldest is
 # dropped, and counted, because one that has been silent for long is the least likely to become a viewer's.
@@ -40,9 +42,10 @@ Route = Callable[[http.Request], bytes | Admission]
 class Server:
     """Routes requests, and holds what the connections share. Used from the event loop's thread alone."""
 
-    def __init__(self, settings: SubscriberSettings, readiness: Readiness) -> None:
+    def __init__(self, settings: SubscriberSettings, readiness: Readiness, gate: Gate) -> None:
         self._settings = settings
         self._readiness = readiness
+        self._gate = gate
         self._seats = Seats()
         main = self._new_channel()
         self.history, self.audience = main.history, main.audience
@@ -216,7 +219,9 @@ class Server:
         audience = self.channels[admission.event].audience
         viewer = admission.viewer_type(transport, audience, admission.heartbeat)
         transport.set_protocol(viewer)
-        audience.join(viewer, admission.preamble, admission.last_id)
+        stays = admission.stays_seconds
+        leaves_at = None if stays is None else math.ceil(time.monotonic() + stays)
+        audience.join(viewer, admission.preamble, admission.last_id, leaves_at)
 
     def respond(self, request: http.Request) -> bytes | Admission:
         route = self._route(request)
@@ -272,8 +277,8 @@ class Server:
         return http.problem(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.", self._cors(request))
 
     def _stream(self, request: http.Request) -> bytes | Admission:
-        if not self._may_watch(request):
-            return self._forbidden(request)
+        if refused := self._refuse_viewer(request):
+            return refused
         if reason := self._refusal():
             headers = [("Retry-After", str(_RETRY_AFTER_SECONDS)), *self._cors(request)]
             return http.problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers)
@@ -287,8 +292,8 @@ class Server:
         return self._admission(request, SseViewer, head + frames.retry(delay_ms))
 
     def _websocket(self, request: http.Request) -> bytes | Admission:
-        if not self._may_watch(request):
-            return self._forbidden(request)
+        if refused := self._refuse_viewer(request):
+            return refused
         # Whoever sends HEAD cannot become a viewer, so it gets the answer to a request that offers no WebSocket.
         headers = Headers(request.headers if request.method == "GET" else ())
         offer = WebSocketRequest(request.target, headers, "GET", f"HTTP/{request.version}")
@@ -298,7 +303,9 @@ class Server:
             response = ServerProtocol().accept(offer)
             kept = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
             return http.problem(HTTPStatus(response.status_code), str(error), [*kept, *self._cors(request)])
-        accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key)])
+        # A browser that offers subprotocols fails if none is chosen.
+        chosen = [("Sec-WebSocket-Protocol", http.PROTOCOL)] if http.PROTOCOL in request.offered_protocols else []
+        accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key), *chosen])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
         if missing := self._missing_event(request):
@@ -308,6 +315,8 @@ class Server:
         return self._admission(request, WebSocketViewer, accepted)
 
     def _trace(self, request: http.Request) -> bytes:
+        if refused := self._refuse_without_token(request):
+            return refused
         if missing := self._missing_event(request):
             return missing
         history = self.channels[request.event].history
@@ -348,10 +357,10 @@ class Server:
         self, request: http.Request, viewer_type: type[SseViewer | WebSocketViewer], preamble: bytes
     ) -> Admission:
         kind = viewer_type.kind
-        if request.query.get("heartbeats") != "1":
-            return Admission(viewer_type, preamble, frames.HEARTBEAT[kind], _last_id(request), request.event)
-        visible = frames.VISIBLE_HEARTBEAT[kind]
-        return Admission(viewer_type, preamble + self._hello[kind], visible, _last_id(request), request.event)
+        heartbeat = frames.HEARTBEAT[kind]
+        if request.query.get("heartbeats") == "1":
+            preamble, heartbeat = preamble + self._hello[kind], frames.VISIBLE_HEARTBEAT[kind]
+        return Admission(viewer_type, preamble, heartbeat, _last_id(request), request.event, request.stays_seconds)
 
     def _refusal(self) -> str:
         """Why no viewer is taken in now, counted; empty if one is."""
@@ -366,17 +375,27 @@ class Server:
         metrics.REFUSALS.labels(label).inc()
         return reason
 
-    def _may_watch(self, request: http.Request) -> bool:
-        """Whether the page that asks, if it is a page that asks, is one of those allowed."""
-        return cors.allows(self._settings.cors_origins, request.header("origin"))
-
-    def _forbidden(self, request: http.Request) -> bytes:
+    def _refuse_viewer(self, request: http.Request) -> bytes | None:
+        """The refusal of a page that is not one of those allowed, or of a viewer whose token does not let it watch."""
+        if cors.allows(self._settings.cors_origins, request.header("origin")):
+            return self._refuse_without_token(request)
         metrics.REFUSALS.labels("origin").inc()
         detail = (
             f"Pages of {request.header('origin')} may not watch; "
             f"{SubscriberSettings.variable('cors_origins')} names those that may."
         )
         return http.problem(HTTPStatus.FORBIDDEN, detail, self._cors(request))
+
+    def _refuse_without_token(self, request: http.Request) -> bytes | None:
+        try:
+            claims = self._gate.check(request.token, request.event, "watch")
+        except RefusedError as refused:
+            metrics.REFUSALS.labels("token").inc()
+            return http.problem(refused.status, refused.detail, [*refused.headers, *self._cors(request)])
+        if claims is not None:
+            jitter_seconds = random.uniform(0, self._gate.jitter_seconds)  # noqa: S311 (no secret)
+            request.stays_seconds = max(0.0, claims.expires - time.time()) + jitter_seconds
+        return None
 
     def _cors(self, request: http.Request) -> http.Headers:
         return cors.headers(self._settings.cors_origins, request.header("origin"))

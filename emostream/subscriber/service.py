@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import uvloop
 
 from emostream import model
-from emostream.config import KafkaSettings, SubscriberSettings, ZooKeeperSettings
+from emostream.config import KafkaSettings, SubscriberSettings, TokensSettings, ZooKeeperSettings
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.runtime import http, logs, process
@@ -21,6 +21,7 @@ from emostream.subscriber.connection import Handshake
 from emostream.subscriber.consumer import SwarmConsumer
 from emostream.subscriber.history import Entry
 from emostream.subscriber.server import MAX_HANDSHAKES, Server
+from emostream.tokens.gate import Gate
 
 log = logs.get(__name__)
 
@@ -30,12 +31,15 @@ _REGISTRATION_SECONDS = 1.0
 _END_SECONDS = 2.0
 
 
-def run(settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings) -> None:
+def run(
+    settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, tokens: TokensSettings
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises EmoStreamError where it cannot start."""
+    gate = Gate(tokens)
     more = MAX_HANDSHAKES + http.MAX_ADMIN_CONNECTIONS
     process.raise_file_limit(settings.variable("capacity"), settings.capacity, more)
     with _listen(settings) as listener, _listen_for_operators(settings, listener) as admin:
-        uvloop.run(_serve(Listeners(listener, admin), settings, kafka, zookeeper))
+        uvloop.run(_serve(Listeners(listener, admin), settings, kafka, zookeeper, gate))
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Listeners:
 
 
 async def _serve(
-    listeners: Listeners, settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings
+    listeners: Listeners, settings: SubscriberSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSettings, gate: Gate
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -55,7 +59,7 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     readiness = Readiness(consumer.CONDITION, _Presence.CONDITION, "drain")
     readiness.met("drain")
-    server = Server(settings, readiness)
+    server = Server(settings, readiness, gate)
 
     async def publish(entry: Entry, totals: model.Counts, parts: Mapping[str, model.EventPart]) -> None:
         server.publish(entry, totals, parts)

@@ -158,10 +158,8 @@ function sendByTap(button, badge, send) {
     clearTimeout(fading);
     fading = setTimeout(() => delete button.dataset.outcome, OUTCOME_SHOWN_MS);
   };
-  const release = () => {
-    clearInterval(holding);
-    clearTimeout(holding);
-  };
+  // This ends an interval too.
+  const release = () => clearTimeout(holding);
   let isBurst = false;
   button.addEventListener("pointerdown", ({ button: which }) => {
     if (which !== 0 || button.disabled) return;

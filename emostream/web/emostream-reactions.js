@@ -27,6 +27,7 @@ export class EmoStreamReactions extends HTMLElement {
   #member = {
     launch: (emoji, from) => this.#launch(emoji, from),
     pause: (isPaused) => this.toggleAttribute("paused", isPaused),
+    token: () => this.token ?? this.getAttribute("token"),
   };
   #watcher = new IntersectionObserver((entries) => this.#see(entries[entries.length - 1].isIntersecting));
   #onVisibility = () => this.#see(this.#isOnScreen);

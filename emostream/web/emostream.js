@@ -85,7 +85,7 @@ export class EventStreamParser {
     // A carriage return at the end may be the first half of a CRLF.
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop();
-    return lines.map((line) => this.#takeLine(line)).filter((event) => event !== null);
+    return lines.map((line) => this.#takeLine(line)).filter(Boolean);
   }
 
   #takeLine(line) {
@@ -167,7 +167,13 @@ export class EmoStream extends EventTarget {
   #assignment = null;
   #config = null;
   #sseAloneUntilMs = 0;
+  #bearer = null;
   #outbox = new Outbox((reactions) => this.#send(reactions));
+  /**
+   * Where the viewer's token comes from, if the service wants one: a text, or a function that returns it, or a promise
+   * of it. It is asked again when the token has expired. Without one, the viewer is a guest where guests are allowed.
+   */
+  token;
   /** How often a swarm came twice (`repeats`) or was missing (`gaps`). Both stay 0 unless a server is broken. */
   repeats = 0;
   gaps = 0;
@@ -175,17 +181,19 @@ export class EmoStream extends EventTarget {
   state = { name: "stopped", subscriber: "", cluster: "", reason: "", retryInMs: 0 };
 
   /**
-   * @param {{registryUrl?: string, ingestUrl?: string, event?: string, userId?: string, random?: () => number}} options
+   * @param {{registryUrl?: string, ingestUrl?: string, event?: string, userId?: string, random?: () => number,
+   *          token?: string|(() => string|Promise<string>)}} options
    *   The default of `registryUrl` is the page's own server. The default of `ingestUrl` comes from the registry. The
    *   default of `event` is `main`. `userId` has 1 to 64 characters; the default is a random one.
    */
-  constructor({ registryUrl = "", ingestUrl, userId, event = "main", random = Math.random } = {}) {
+  constructor({ registryUrl = "", ingestUrl, userId, event = "main", random = Math.random, token } = {}) {
     super();
     this.#registryUrl = registryUrl;
     this.#ingestUrl = ingestUrl;
     this.#userId = userId ?? `web-${[0, 0].map(() => Math.floor(Math.random() * 2 ** 32)).join("-")}`;
     this.#event = event;
     this.#random = random;
+    this.token = token;
   }
 
   /**
@@ -292,8 +300,32 @@ export class EmoStream extends EventTarget {
 
   async #askTrace(query) {
     if (!this.#assignment) return null;
-    const answer = await ask(new URL(`trace?${query}`, this.#assignment.sse_url)).catch(() => null);
+    const answer = await this.#ask(new URL(`trace?${query}`, this.#assignment.sse_url)).catch(() => null);
     return answer?.ok ? answer.json : null;
+  }
+
+  /** Ask with the viewer's token, and if it is refused once more: with a new one, or with that of a guest. */
+  async #ask(url, options) {
+    this.#bearer ??= await this.#ownToken();
+    const answer = await ask(url, { ...options, token: this.#bearer });
+    if (answer.status !== 401 && answer.status !== 403) return answer;
+    this.#bearer = (await this.#ownToken()) ?? (await this.#askGuestToken());
+    return ask(url, { ...options, token: this.#bearer });
+  }
+
+  async #ownToken() {
+    try {
+      let { token } = this;
+      while (typeof token === "function") token = await token();
+      return token;
+    } catch {
+      return null;
+    }
+  }
+
+  async #askGuestToken() {
+    const answer = await ask(`${this.#registryUrl}/v1/guests`, { post: {} }).catch(() => null);
+    return answer?.json?.token;
   }
 
   async #run(signal) {
@@ -340,10 +372,14 @@ export class EmoStream extends EventTarget {
 
   async #assign(signal) {
     const body = { user_id: this.#userId, event: this.#event, exclude: this.#excluded };
-    const answer = await ask(`${this.#registryUrl}/v1/assignments`, { post: body, signal }).catch(() => {
+    const answer = await this.#ask(`${this.#registryUrl}/v1/assignments`, { post: body, signal }).catch(() => {
       throw new Loss("the registry does not answer");
     });
-    if (answer.ok && answer.json?.subscriber && answer.json.sse_url) return answer.json;
+    if (answer.ok && answer.json?.subscriber && answer.json.sse_url) {
+      // A guest's.
+      this.#bearer ??= answer.json.token;
+      return answer.json;
+    }
     // A 404 that names no event may come from a proxy while the registry is away.
     if (answer.status === 404 && answer.json?.event === this.#event) throw new Over("stopped", reasonOf(answer));
     // Perhaps the only subscribers left are the excluded ones.
@@ -375,7 +411,7 @@ export class EmoStream extends EventTarget {
     url.searchParams.set("heartbeats", "1");
     if (this.#progress.id) url.searchParams.set("last_event_id", this.#progress.id);
     try {
-      return await transport(url, link, (type, message) => this.#take(type, message, link, assignment));
+      return await transport(url, link, this.#bearer, (type, message) => this.#take(type, message, link, assignment));
     } catch (error) {
       const reason = link.isOver ? "the subscriber is silent" : "the subscriber is gone";
       const loss = error instanceof Loss ? error : new Loss(reason);
@@ -392,7 +428,8 @@ export class EmoStream extends EventTarget {
     if (type === "hello") link.expectHeartbeatEvery(message.heartbeat_ms);
     if (["snapshot", "swarm", "reset", "end"].includes(type)) this.#deliver(type, message);
     // The server spreads its goodbyes over time, so the client need not wait before it connects again.
-    if (type === "goodbye") this.#exclude(subscriber);
+    if (message.reason === "expired") this.#bearer = null;
+    else if (type === "goodbye") this.#exclude(subscriber);
     return type === "goodbye";
   }
 
@@ -429,12 +466,12 @@ export class EmoStream extends EventTarget {
     for (let sends = 1; ; sends += 1) {
       let answer;
       try {
-        answer = await ask(`${ingestUrl}/reactions`, { post: reactions.length === 1 ? reactions[0] : reactions });
+        answer = await this.#ask(`${ingestUrl}/reactions`, { post: reactions.length === 1 ? reactions[0] : reactions });
       } catch {
         return unknown("no answer came");
       }
-      if (answer.status === 202 && answer.json?.record) return accepted(answer.json);
-      if (answer.status === 202) return unknown("the answer is not ingest's");
+      const record = answer.json?.record;
+      if (answer.status === 202) return record ? { outcome: "accepted", reason: "", record } : unknown("the answer is not ingest's");
       if (answer.status === 422) return { ...refused(reasonOf(answer)), isInvalid: true };
       if (answer.status !== 503) return (answer.status < 500 ? refused : unknown)(reasonOf(answer));
       // Only 503 guarantees that nothing was accepted, so only then may it be sent again.
@@ -501,9 +538,8 @@ class Over extends Loss {
 }
 
 /** Aborts its signal when its time is over or when another signal aborts. AbortSignal.any and .timeout are too new. */
-class Deadline {
-  #controller = new AbortController();
-  #abort = () => this.#controller.abort();
+class Deadline extends AbortController {
+  #abort = () => this.abort();
   #outer;
   #timer = 0;
   /** Whether the time is over. */
@@ -513,12 +549,8 @@ class Deadline {
   constructor(delayMs, outer = null) {
     this.#outer = outer;
     outer?.addEventListener("abort", this.#abort);
-    if (outer?.aborted) this.#abort();
+    if (outer?.aborted) this.abort();
     this.postpone(delayMs);
-  }
-
-  get signal() {
-    return this.#controller.signal;
   }
 
   /** Move the deadline to `delayMs` from now. */
@@ -526,7 +558,7 @@ class Deadline {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.isOver = true;
-      this.#abort();
+      this.abort();
     }, delayMs);
   }
 
@@ -534,7 +566,7 @@ class Deadline {
   end() {
     clearTimeout(this.#timer);
     this.#outer?.removeEventListener("abort", this.#abort);
-    this.#abort();
+    this.abort();
   }
 }
 
@@ -563,14 +595,15 @@ class Link extends Deadline {
  * Read a stream over a WebSocket. `take(type, message)` gets each message, and returns whether to leave.
  * @returns {Promise<boolean>} false if the WebSocket never worked: it ended without a message and without a reason
  */
-function overWebSocket(url, link, take) {
+function overWebSocket(url, link, token, take) {
   return new Promise((resolve, reject) => {
     let socket;
     let hasSpoken = false;
     try {
-      socket = new WebSocket(url);
+      socket = new WebSocket(url, token ? ["emostream", token] : []);
     } catch {
-      resolve(false); // a page over https may not open a WebSocket without TLS, and Node before 22 has none
+      // A page over https may not open a WebSocket without TLS, and Node before 22 has none.
+      resolve(false);
       return;
     }
     socket.onmessage = ({ data }) => {
@@ -598,8 +631,8 @@ function overWebSocket(url, link, take) {
 }
 
 /** Read a stream of server-sent events. `take(type, message)` gets each message, and returns whether to leave. */
-async function overSse(url, link, take) {
-  const response = await fetch(url, { cache: "no-store", signal: link.signal });
+async function overSse(url, link, token, take) {
+  const response = await fetch(url, { cache: "no-store", signal: link.signal, headers: authorization(token) });
   if (response.status === 204) throw new Over("ended");
   if (!response.ok) {
     const answer = await wholeAnswer(response);
@@ -629,9 +662,8 @@ function decoded(data) {
 const isWhole = ({ id, sequence, totals }) =>
   /^.+-\d{1,18}$/s.test(id) && Number.isInteger(sequence) && typeof totals === "object" && totals !== null;
 
-const accepted = ({ record }) => ({ outcome: "accepted", reason: "", record, isInvalid: false });
-const refused = (reason) => ({ outcome: "refused", reason, record: null, isInvalid: false });
-const unknown = (reason) => ({ outcome: "unknown", reason, record: null, isInvalid: false });
+const refused = (reason) => ({ outcome: "refused", reason, record: null });
+const unknown = (reason) => ({ outcome: "unknown", reason, record: null });
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -643,16 +675,19 @@ const streamOf = (id) => id.slice(0, id.lastIndexOf("-"));
  */
 
 /** Send a GET, or a POST with `post` as JSON. Rejects if no answer comes in time. @returns {Promise<Answer>} */
-async function ask(url, { post, signal } = {}) {
+async function ask(url, { post, signal, token } = {}) {
   const deadline = new Deadline(REQUEST_TIMEOUT_MS, signal);
-  const headers = { "Content-Type": "application/json" };
-  const options = post ? { method: "POST", headers, body: JSON.stringify(post) } : {};
+  const headers = authorization(token);
+  if (post) headers["Content-Type"] = "application/json";
+  const options = post ? { method: "POST", body: JSON.stringify(post) } : {};
   try {
-    return await wholeAnswer(await fetch(url, { ...options, signal: deadline.signal }));
+    return await wholeAnswer(await fetch(url, { ...options, headers, signal: deadline.signal }));
   } finally {
     deadline.end();
   }
 }
+
+const authorization = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 async function wholeAnswer(response) {
   const { ok, status, headers } = response;

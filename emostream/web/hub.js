@@ -19,8 +19,8 @@ export function hubOf(src, event) {
 }
 
 /**
- * @typedef {{launch: (emoji: string, from: {x: number, y: number}) => ?Flight, pause: (isPaused: boolean) => void}}
- *   Member   an element
+ * @typedef {{launch: (emoji: string, from: {x: number, y: number}) => ?Flight, pause: (isPaused: boolean) => void,
+ *            token: () => *}} Member   an element, and where its token comes from
  * @typedef {{emoji: string, own: number, count: number, sequence: number, latencyMs: number}} Counted
  *   `own` of the `count` reactions with this emoji in the swarm `sequence` are the viewer's
  * @typedef {{end: (how: "counted"|"refused"|"lost", counted?: Counted) => void}} Flight
@@ -38,6 +38,7 @@ export class Hub extends EventTarget {
   constructor(stream) {
     super();
     this.stream = stream;
+    stream.token = () => [...this.#members.keys()].map((member) => member.token()).find(Boolean);
     this.own = new OwnReactions((sequence) => stream.countedBy(sequence));
     stream.addEventListener("swarm", ({ detail }) => this.#settle(detail));
     for (const type of ["reset", "end"]) {

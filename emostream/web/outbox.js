@@ -14,15 +14,15 @@ export class Outbox {
   #requests = 0;
   #timer = 0;
 
-  /** @param {(reactions: object[]) => Promise<Outcome & {isInvalid: boolean}>} post   never rejects */
+  /** @param {(reactions: object[]) => Promise<Outcome & {isInvalid?: boolean}>} post   never rejects */
   constructor(post) {
     this.#post = post;
   }
 
   /** Send a reaction with the others of its time. @returns {Promise<Outcome>} */
-  add(reaction) {
+  async add(reaction) {
     if (this.#gathered.length === MAX_REACTIONS_PER_REQUEST) {
-      return Promise.resolve({ outcome: "refused", reason: "too many reactions are on their way", record: null });
+      return { outcome: "refused", reason: "too many reactions are on their way", record: null };
     }
     return new Promise((resolve) => {
       this.#gathered.push({ reaction, resolve });

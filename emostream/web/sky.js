@@ -16,7 +16,6 @@ const MAX_PARTICLES = 1_500;
 const MAX_SPRITES = 256;
 const SPRITE_PX = 64;
 const MAX_PIXEL_RATIO = 2;
-const TIMED_FRAMES = 1_024;
 // A longer time between two frames is a pause: the tab was hidden, or nothing flew.
 const MAX_FRAME_MS = 250;
 
@@ -38,7 +37,6 @@ export class Sky {
   #height = 0;
   #pixelRatio = 1;
   #frameRequest = 0;
-  #frameTimesMs = new Float32Array(TIMED_FRAMES);
   /** The number of frames drawn so far (`frames`), and of particles not drawn because the pool was full (`skipped`). */
   frames = 0;
   skipped = 0;
@@ -128,13 +126,6 @@ export class Sky {
     for (const each of emoji) this.#sprite(each);
   }
 
-  /** Statistics of the script time per frame, in ms, over the last frames. `frames` counts all frames. */
-  frameTimes() {
-    const times = this.#frameTimesMs.slice(0, Math.min(this.frames, TIMED_FRAMES)).sort();
-    const quantile = (q) => times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? 0;
-    return { frames: this.frames, median: quantile(0.5), p99: quantile(0.99), max: quantile(1) };
-  }
-
   /** Each emoji takes the same number of random numbers, so the first ones are the same however many follow. */
   #launch(emoji, bornAt, scale, random) {
     const depth = random();
@@ -158,7 +149,6 @@ export class Sky {
   }
 
   #frame(now) {
-    const startedAt = performance.now();
     this.#frameRequest = 0;
     this.#context.setTransform(1, 0, 0, 1, 0, 0);
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
@@ -172,7 +162,6 @@ export class Sky {
     if (this.#isReady) this.#flights.draw(this.#context, now, this.#ownSky());
     // When nothing flies, no frame is requested, so an idle page costs nothing.
     if (this.#alive > 0 || this.#flights.size > 0) this.#wake();
-    this.#frameTimesMs[this.frames % TIMED_FRAMES] = performance.now() - startedAt;
     this.frames += 1;
   }
 

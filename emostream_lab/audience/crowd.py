@@ -27,6 +27,7 @@ from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Viewer, ViewerState
 from emostream.model import MAIN, Counts
 from emostream.runtime import logs
+from emostream.tokens.own import OwnTokens
 from emostream_lab.account import figures
 from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.account.end_to_end import EndToEndLatencies
@@ -134,6 +135,7 @@ class _Crowd:
         self._client = config.load(config.ClientSettings)
         self._kafka = config.load(config.KafkaSettings)
         self._prefix = f"crowd-{secrets.token_hex(3)}-"
+        self._tokens = OwnTokens.load()
         self._people = People(self._prefix, random.choice)
         # The audience is dealt out evenly.
         self._groups = [
@@ -182,7 +184,8 @@ class _Crowd:
 
     def _sender(self, event: str) -> ReactionSender:
         connections = max(1, _CONNECTIONS // len(self._groups))
-        return ReactionSender(self._client.ingest_url, connections, event=event)
+        token = self._tokens.source(f"{self._prefix}relay", "relay")
+        return ReactionSender(self._client.ingest_url, connections, event=event, token=token)
 
     async def _greet(self) -> None:
         """Send one reaction and wait until it is counted. The first batch of Spark is slow, so it is not measured."""
@@ -238,13 +241,15 @@ class _Crowd:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._audience.viewers):
                 group = self._groups[number % len(self._groups)]
+                user_id = f"{self._prefix}{number}"
                 viewer = Viewer(
                     self._client.registry_url,
-                    f"{self._prefix}{number}",
+                    user_id,
                     event=group.event,
                     on_message=functools.partial(self._see, group),
                     on_state=functools.partial(self._note, number),
                     protocol="ws" if number // len(self._groups) % _WEBSOCKET_SHARE == 0 else "sse",
+                    token=self._tokens.source(user_id, "watch"),
                 )
                 group.tally.spectators.append(Spectator(viewer.watcher))
                 tasks.create_task(_watch_once_open(viewer))

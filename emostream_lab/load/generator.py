@@ -13,6 +13,7 @@ from locust.env import Environment
 from emostream.client.errors import NoAnswerError
 from emostream.client.session import Kind
 from emostream.model import Palette, Swarm, decode, event_path
+from emostream.tokens.own import OwnTokens
 from emostream_lab.account.account import RunAccount
 from emostream_lab.load.http import Endpoint
 from emostream_lab.load.options import Options
@@ -51,10 +52,16 @@ class _Trace(msgspec.Struct):
 class _Witness:
     """The process's own viewer of an event. It watches during the whole run."""
 
-    def __init__(self, part: Part, registry: Endpoint, record: Record, on_swarm: OnSwarm) -> None:
+    def __init__(self, part: Part, registry: Endpoint, record: Record, on_swarm: OnSwarm, tokens: OwnTokens) -> None:
         self.part = part
         self.viewer = Viewer(
-            "sse", "load-witness", event=part.event, registry=registry, record=record, on_swarm=self._take
+            "sse",
+            "load-witness",
+            event=part.event,
+            registry=registry,
+            record=record,
+            on_swarm=self._take,
+            tokens=tokens,
         )
         # The end of each swarm's window, for the swarms that are not timed yet.
         self.window_ends: dict[int, int] = {}
@@ -99,7 +106,15 @@ class Generator:
         is_slow = self._draw.random() < run.shape.slow_share
         on_swarm = partial(self._replayed if is_slow else self._seen, part)
         name = f"load-{self._draw.randrange(1_000_000_000)}"
-        viewer = Viewer(kind, name, event=part.event, registry=self._registry, record=self.record, on_swarm=on_swarm)
+        viewer = Viewer(
+            kind,
+            name,
+            event=part.event,
+            registry=self._registry,
+            record=self.record,
+            on_swarm=on_swarm,
+            tokens=self._tokens,
+        )
         viewer.spectator.is_slow = is_slow
         viewer.mean_stay_seconds = run.shape.mean_stay_seconds
         part.tally.spectators.append(viewer.spectator)
@@ -115,16 +130,20 @@ class Generator:
 
     def _begin(self, environment: Environment, **_: Any) -> None:
         options = Options.of(environment)
+        self._tokens = OwnTokens.load()
+        relay = self._tokens.kept("load-relay", "relay")
         paths = {event: f"{options.ingest_url}{event_path(event)}" for event in options.events}
         self._palettes = {event: Endpoint(f"{path}/palette") for event, path in paths.items()}
-        self._ingest = {event: Endpoint(f"{path}/reactions") for event, path in paths.items()}
+        self._ingest = {event: Endpoint(f"{path}/reactions", relay) for event, path in paths.items()}
         self._registry = Endpoint(f"{options.registry_url}/v1/assignments")
         self.record.failures = 0
         run = self.run = Run(options.audience, options.shape, now_seconds(), options.events, options.share_of_first)
         self._parts_of_viewers = run.parts_of_viewers(self._draw)
         self._traces: dict[int, _Trace] = {}
         self._tracing = BoundedSemaphore()
-        self._witnesses = [_Witness(part, self._registry, self.record, partial(self._seen, part)) for part in run.parts]
+        self._witnesses = [
+            _Witness(part, self._registry, self.record, partial(self._seen, part), self._tokens) for part in run.parts
+        ]
         self._background = [gevent.spawn(keep, witness.viewer) for witness in self._witnesses]
         self._background.append(gevent.spawn(self._open, run))
 
@@ -215,7 +234,7 @@ class Generator:
             if (assignment := witness.viewer.session.assignment) is not None:
                 url = f"{assignment.sse_url.removesuffix('/stream')}/trace?sequence={sequence}"
                 try:
-                    return decode(Endpoint(url).get().body, _Trace)
+                    return decode(Endpoint(url, self._tokens.kept("load-witness", "watch")).get().body, _Trace)
                 except (NoAnswerError, msgspec.DecodeError) as error:
                     reason = str(error)
             gevent.sleep(_RETRY_SECONDS)

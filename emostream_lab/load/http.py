@@ -7,6 +7,7 @@ would look as if the pipeline had doubled it.
 
 import socket
 import time
+from collections.abc import Callable
 
 from emostream.client import http1
 from emostream.client.errors import NotAnsweredError, NotSentError
@@ -29,20 +30,27 @@ def connect(address: http1.Address) -> socket.socket:
 
 
 class Endpoint:
-    """One URL, requested over kept-alive connections. There is a connection for each overlapping request."""
+    """One URL, requested over kept-alive connections. There is a connection for each overlapping request.
 
-    def __init__(self, url: str) -> None:
+    `token` gives what each request carries, if it carries one.
+    """
+
+    def __init__(self, url: str, token: Callable[[], str | None] = lambda: None) -> None:
         self._address = http1.Address.of(url)
+        self._token = token
         # Idle connections, each with the time at which it became idle. The last one used is at the end.
         self._idle: list[tuple[socket.socket, float]] = []
 
     def get(self) -> http1.Response:
         """Send a GET request. Raises NotSentError or NotAnsweredError."""
-        return self._exchange(http1.get(self._address, {}))
+        return self._exchange(http1.get(self._address, http1.authorization(self._token())))
 
-    def post(self, body: bytes) -> http1.Response:
-        """Send a POST request with a JSON body. Raises NotSentError or NotAnsweredError."""
-        return self._exchange(http1.post_json(self._address, body))
+    def post(self, body: bytes, token: str | None = None) -> http1.Response:
+        """Send a POST request with a JSON body, and with this token in place of that of the endpoint.
+
+        Raises NotSentError or NotAnsweredError.
+        """
+        return self._exchange(http1.post_json(self._address, body, token or self._token()))
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -15,6 +15,7 @@ from locust.runners import STATE_INIT, MasterRunner
 from emostream.client.errors import NoAnswerError
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN, Swarm, event_path
+from emostream.tokens.own import OwnTokens
 from emostream_lab.account.account import Account, RunAccount
 from emostream_lab.audience.shapes import SHAPES
 from emostream_lab.load.generator import FINISH, FINISH_SECONDS, REPORT, keep, report_of, wait
@@ -50,7 +51,15 @@ class _Observer:
     def __init__(self, event: str, registry_url: str, record: Record) -> None:
         self.event = event
         registry = Endpoint(f"{registry_url}/v1/assignments")
-        viewer = Viewer("sse", "load-judge", event=event, registry=registry, record=record, on_swarm=self._take)
+        viewer = Viewer(
+            "sse",
+            "load-judge",
+            event=event,
+            registry=registry,
+            record=record,
+            on_swarm=self._take,
+            tokens=OwnTokens.load(),
+        )
         self._watcher = viewer.session.watcher
         self._totals_before: Counter[str] = Counter()
         self._by_swarms: Counter[str] = Counter()

@@ -14,6 +14,7 @@ from emostream.client.session import Kind, Session
 from emostream.client.streams import Stream
 from emostream.client.watcher import Continuity
 from emostream.model import Reset, Swarm, ViewerMessage
+from emostream.tokens.own import OwnTokens
 from emostream_lab.account.tally import Spectator
 from emostream_lab.load.http import READ_BYTES, Endpoint, connect
 from emostream_lab.load.run import now_seconds
@@ -40,12 +41,22 @@ class Viewer:
     """
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
-        self, kind: Kind, name: str, *, event: str, registry: Endpoint, record: "Record", on_swarm: OnSwarm
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        event: str,
+        registry: Endpoint,
+        record: "Record",
+        on_swarm: OnSwarm,
+        tokens: OwnTokens | None = None,
     ) -> None:
         self._draw = Random(name)  # noqa: S311 (no secret)
         self.session = Session(name, kind, self._draw.random, event)
         self.spectator = Spectator(self.session.watcher, is_connected=False)
         self.mean_stay_seconds: float | None = None
+        self._name = name
+        self._tokens = tokens
         self._kind = kind
         self._registry = registry
         self._record = record
@@ -58,6 +69,9 @@ class Viewer:
         viewer calls `pause` to wait.
         """
         started = now_seconds()
+        # It is signed by this process, so the time that it takes is no viewer's.
+        if self._tokens is not None and self.session.token is None:
+            self.session.token = self._tokens.sign(self._name, "watch")
         try:
             assignment = self.session.assigned(self._ask_registry())
             self._watch(self.session.stream(assignment), started, pause)
@@ -77,7 +91,7 @@ class Viewer:
     def _ask_registry(self) -> Response | NoAnswerError:
         started = now_seconds()
         try:
-            answer = self._registry.post(self.session.question())
+            answer = self._registry.post(self.session.question(), self.session.token)
         except NoAnswerError as error:
             return error
         self._record.request("POST", "/v1/assignments", started)

@@ -27,6 +27,8 @@ class StandIn:
         self.requests: list[list[dict[str, Any]]] = []
         self.traces: list[int] = []
         self.assignments = 0
+        # The token of each request that has one, with its path.
+        self.tokens: list[tuple[str, str]] = []
         self.totals: dict[str, int] = {}
         self.sequence = 0
         self.refusal: tuple[int, dict[str, Any]] | None = None
@@ -86,10 +88,16 @@ class StandIn:
         app = Flask("standin", static_folder=None)
         page.add_to(app)
 
+        @app.before_request
+        def note_token() -> None:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme == "Bearer":
+                self.tokens.append((request.path, token))
+
         @app.after_request
         def allow(response: Response) -> Response:
             response.headers["Access-Control-Allow-Origin"] = "*"
-            response.headers["Access-Control-Allow-Headers"] = "Content-Type"
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
             return response
 
         for prefix in ("/v1", "/v1/events/<event>"):

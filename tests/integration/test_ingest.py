@@ -26,6 +26,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kazoo.client import KazooClient
 
 from emostream import palette
+from emostream.client import http1
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.errors import EmoStreamError
 from emostream.model import COUNTS_HEADER, REACTIONS_TOPIC
@@ -35,6 +36,7 @@ from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from tests.conftest import Server, own_broker, start_at_taken_port
 from tests.integration.viewers import wait_until
+from tests.unit.tokens.signing import SECRET, signed
 
 DEADLINE_MS = 1_500
 
@@ -54,19 +56,32 @@ class Ingest:
     port: int
     admin_port: int
 
-    def ask(self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> Answer:
-        return self._ask(self.port, method, path, body, content_type)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        token: str | None = None,
+    ) -> Answer:
+        return self._ask(self.port, method, path, body, content_type, token)
 
     def ask_admin(self, path: str) -> Answer:
         return self._ask(self.admin_port, "GET", path)
 
     @staticmethod
-    def _ask(
-        port: int, method: str, path: str, body: bytes | None = None, content_type: str = "application/json"
+    def _ask(  # noqa: PLR0917
+        port: int,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        token: str | None = None,
     ) -> Answer:
         connection = http.client.HTTPConnection(servers.HOST, port, timeout=20)
         try:
-            connection.request(method, path, body, {"Content-Type": content_type} if body is not None else {})
+            headers = {"Content-Type": content_type} if body is not None else {}
+            connection.request(method, path, body, headers | http1.authorization(token))
             response = connection.getresponse()
             content = response.read()
             headers = {name.lower(): value for name, value in response.getheaders()}
@@ -76,9 +91,9 @@ class Ingest:
         finally:
             connection.close()
 
-    def post(self, *users: str) -> Answer:
+    def post(self, *users: str, token: str | None = None) -> Answer:
         """One request with a reaction of each of these users."""
-        return self.ask("POST", "/v1/reactions", body_of(*users))
+        return self.ask("POST", "/v1/reactions", body_of(*users), token=token)
 
     def post_together(self, users: list[str]) -> list[Answer]:
         """A request of each of these users, all at once."""
@@ -150,10 +165,13 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
     """Starts an ingest and waits until it is ready; keyword arguments are its settings."""
     with ExitStack() as started:
 
-        def make(*, wait: bool = True, brokers: str = broker.address, **settings: object) -> Ingest:
+        def make(
+            *, wait: bool = True, brokers: str = broker.address, secret: Path | None = None, **settings: object
+        ) -> Ingest:
             ingest = started.enter_context(
                 running(
                     tmp_path,
+                    EMOSTREAM_TOKENS_SECRET_FILE=str(secret or ""),
                     EMOSTREAM_KAFKA_BOOTSTRAP_SERVERS=brokers,
                     EMOSTREAM_ZOOKEEPER_HOSTS=zookeeper.address,
                     **{f"EMOSTREAM_INGEST_{name.upper()}": str(value) for name, value in settings.items()},
@@ -548,3 +566,63 @@ def is_alive(ingest: Ingest) -> bool:
         return ingest.ask("GET", "/healthz").status == 200
     except ConnectionRefusedError:
         return False
+
+
+def token(user: str = "u1", **changes: Any) -> str:
+    return signed(**{"sub": user, "exp": time.time() + 600, "events": ["main"], **changes})
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    return file
+
+
+def test_the_token_says_who_reacts(start: Start, broker: Server, secret: Path) -> None:
+    ingest = start(secret=secret)
+    user, other, third = new_users(3)
+    assert ingest.post(other, token=token(user)).status == 202
+    # A server that relays names its users itself.
+    assert ingest.post(other, third, token=token("server", may=["relay"])).status == 202
+    stored = times_stored(broker)
+    assert [stored[each] for each in (user, other, third, "server")] == [1, 1, 1, 0]
+
+
+def test_without_a_token_that_lets_react_nothing_is_taken(start: Start, broker: Server, secret: Path) -> None:
+    ingest = start(secret=secret)
+    user = new_user()
+    for wrong, status in (
+        (None, 401),
+        ("junk", 401),
+        (token(user, exp=time.time() - 60), 401),
+        (token(user, may=["watch"]), 403),
+        (token(user, events=["final"]), 403),
+    ):
+        refused = ingest.post(user, token=wrong)
+        assert refused.status == status
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+    # Whether there is such an event is no business of who may not react to it.
+    event = ingest.ask("POST", "/v1/events/final/reactions", body_of(user), token=token(user))
+    assert event.status == 403
+    assert ingest.ask("GET", "/v1/palette").status == 200
+    assert times_stored(broker)[user] == 0
+
+
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own
+def test_the_document_says_that_a_token_is_needed(start: Start, secret: Path) -> None:
+    ingest = start(secret=secret)
+    schema = schemathesis.openapi.from_url(f"http://{servers.HOST}:{ingest.port}/v1/openapi.json")
+    [operation] = [each.ok() for each in schema.get_all_operations() if each.ok().path == "/v1/reactions"]
+    assert {"401", "403"} <= operation.definition.raw["responses"].keys()
+    headers = http1.authorization(token())
+
+    @hypothesis_settings(
+        max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+    )
+    @given(case=operation.as_strategy())
+    def check(case: Any) -> None:
+        case.call_and_validate(timeout=30, headers=headers)
+
+    check()

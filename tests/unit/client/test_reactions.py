@@ -9,6 +9,7 @@ import pytest
 
 from emostream.client.outcome import Accepted, Outcome, Refused, Unknown
 from emostream.client.reactions import ReactionSender
+from emostream.client.token import TokenSource
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN, Reaction, Record
 from emostream_lab.processes import servers
@@ -21,7 +22,9 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, An
 
 
 @asynccontextmanager
-async def sending_to(serve: Serve, max_connections: int = 8, event: str = MAIN) -> AsyncIterator[ReactionSender]:
+async def sending_to(
+    serve: Serve, max_connections: int = 8, event: str = MAIN, token: TokenSource | None = None
+) -> AsyncIterator[ReactionSender]:
     async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await serve(reader, writer)
@@ -32,7 +35,8 @@ async def sending_to(serve: Serve, max_connections: int = 8, event: str = MAIN) 
 
     server = await asyncio.start_server(serve_and_close, servers.HOST, 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, ReactionSender(f"http://{servers.HOST}:{port}", max_connections, event=event) as sender:
+    url = f"http://{servers.HOST}:{port}"
+    async with server, ReactionSender(url, max_connections, event=event, token=token) as sender:
         yield sender
 
 
@@ -165,3 +169,46 @@ def test_after_a_lost_or_closing_connection_the_next_one_is_used() -> None:
 
     assert [type(outcome) for outcome in asyncio.run(run())] == [Unknown, Accepted, Accepted]
     assert connections == 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_after_a_refusal_one_more_request_has_a_new_token(status: int, is_renewed: bool) -> None:
+    heads = []
+    tokens = iter(["old", "new", "newer"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head)
+            await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+            is_good = is_renewed and b"Bearer new\r\n" in head
+            writer.write(ACCEPTANCE if is_good else b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async def renew() -> str:
+        return next(tokens)
+
+    async def run() -> Outcome:
+        async with sending_to(serve, token=renew) as sender:
+            return await sender.send([REACTION])
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Accepted if is_renewed else Refused)
+    sent = [head.split(b"Authorization: ")[1].split(b"\r\n")[0] for head in heads]
+    assert sent == [b"Bearer old", b"Bearer new"]
+
+
+def test_a_token_that_is_a_text_is_not_tried_twice() -> None:
+    requests = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            requests.append(await read_request(reader))
+            writer.write(b"HTTP/1.1 401 x\r\nContent-Length: 0\r\n\r\n")
+
+    async def run() -> Outcome:
+        async with sending_to(serve, token="old") as sender:  # noqa: S106
+            return await sender.send([REACTION])
+
+    assert isinstance(asyncio.run(run()), Refused)
+    assert len(requests) == 1

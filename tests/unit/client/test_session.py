@@ -3,11 +3,19 @@
 import pytest
 
 from emostream import model
-from emostream.client.errors import NoEventError, NotAnsweredError, StreamEndedError, StreamLostError
+from emostream.client.errors import (
+    NoEventError,
+    NotAnsweredError,
+    StreamEndedError,
+    StreamLostError,
+    TokenExpiredError,
+    TokenRefusedError,
+)
 from emostream.client.http1 import Response
 from emostream.client.session import Kind, Session
 from emostream.client.watcher import Continuity
 
+TOKEN = "a.b.c"  # noqa: S105
 ASSIGNMENT = model.Assignment("c/1", "c", "http://host:1/v1/stream", "ws://host:1/v1/ws")
 
 
@@ -124,3 +132,55 @@ def test_a_repeat_is_told_and_what_ends_the_stream_is_raised() -> None:
         with pytest.raises(StreamLostError, match=said):
             viewer.take(wrong)
     assert viewer.watcher.resume_id == "s-5"
+
+
+@pytest.mark.parametrize("kind", ["sse", "ws"])
+def test_the_token_goes_to_the_subscriber(kind: Kind) -> None:
+    viewer = session(kind)
+    assert b"Authorization" not in viewer.stream(viewer.assigned(answer())).request()
+    viewer.token = TOKEN
+    assert b"\r\nAuthorization: Bearer a.b.c\r\n" in viewer.stream(viewer.assigned(answer())).request()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_the_registry_refuses_is_not_sent_again(status: int) -> None:
+    viewer = session()
+    viewer.token = TOKEN
+    with pytest.raises(TokenRefusedError, match="expired") as loss:
+        viewer.assigned(answer(status, b'{"detail":"The token has expired."}'))
+    assert viewer.lost(loss.value) == 0.5
+    assert viewer.token is None
+
+
+@pytest.mark.parametrize("kind", ["sse", "ws"])
+def test_a_token_that_the_subscriber_refuses_is_not_sent_again(kind: Kind) -> None:
+    viewer = session(kind)
+    viewer.token = TOKEN
+    stream = viewer.stream(viewer.assigned(answer()))
+    stream.request()
+    with pytest.raises(TokenRefusedError, match="no right") as loss:
+        list(stream.feed(b'HTTP/1.1 403 Forbidden\r\nContent-Length: 21\r\n\r\n{"detail":"no right"}'))
+    viewer.lost(loss.value)
+    assert viewer.token is None
+    assert asked(viewer)["exclude"] == []
+
+
+def test_an_expired_token_is_renewed_at_the_same_subscriber_and_without_a_gap() -> None:
+    viewer = session()
+    viewer.token = TOKEN
+    viewer.assigned(answer())
+    viewer.take(model.Snapshot("s-4", 4, {}))
+    with pytest.raises(TokenExpiredError, match="expired") as loss:
+        viewer.take(model.Goodbye("expired"))
+    assert viewer.lost(loss.value) == 0
+    assert viewer.token is None
+    assert asked(viewer)["exclude"] == []
+    assert b"s-4" in viewer.stream(viewer.assigned(answer())).request()
+
+
+def test_other_losses_keep_the_token() -> None:
+    viewer = session()
+    viewer.token = TOKEN
+    viewer.assigned(answer())
+    viewer.lost(StreamLostError("gone"))
+    assert viewer.token == TOKEN

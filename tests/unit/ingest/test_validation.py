@@ -211,3 +211,14 @@ def test_a_reaction_to_an_event_names_it_whatever_the_client_says() -> None:
     assert (batch.event, batch.counts) == ("final", {"🔥": 1})
     assert json.loads(batch.payload) == {"user_id": "u", "emoji_type": "🔥", "timestamp": 5, "event": "final"}
     assert "event" not in json.loads(parse(body, {"🔥": "🔥"}).payload)
+
+
+def test_a_token_says_who_reacts_whatever_the_body_says() -> None:
+    fire = {"emoji_type": "🔥", "timestamp": 1}
+    batch = parse(model.encode([fire, {"user_id": "other", **fire}]), {"🔥": "🔥"}, "final", user_id="u1")
+    assert [each["user_id"] for each in json.loads(f"[{batch.payload.decode()}]")] == ["u1", "u1"]
+    single = parse(model.encode(fire), {"🔥": "🔥"}, user_id="u1")
+    assert json.loads(single.payload) == {"user_id": "u1", "emoji_type": "🔥", "timestamp": 1}
+    with pytest.raises(InvalidError) as invalid:
+        parse(b'[{"emoji_type":"x","timestamp":1},{"timestamp":1}]', {"🔥": "🔥"}, user_id="u1")
+    assert [item.index for item in invalid.value.items] == [0, 1]

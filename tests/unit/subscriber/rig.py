@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
-from emostream.config import SubscriberSettings
+from emostream.config import SubscriberSettings, TokensSettings
 from emostream.runtime.readiness import Readiness
 from emostream.subscriber.connection import Handshake
 from emostream.subscriber.server import Server
+from emostream.tokens.gate import Gate
 from tests.unit.subscriber.examples import entry
 
 
@@ -83,9 +84,9 @@ class FakeTransport:
             self.protocol.connection_lost(None)
 
 
-def new_server(**settings: Any) -> Server:
+def new_server(gate: Gate | None = None, **settings: Any) -> Server:
     """One that has swarms 1 to 3 of the stream `s`. There must be a running event loop."""
-    server = Server(SubscriberSettings(**settings), Readiness())
+    server = Server(SubscriberSettings(**settings), Readiness(), gate or Gate(TokensSettings()))
     for sequence in (1, 2, 3):
         publish(server, sequence)
     return server
@@ -96,9 +97,9 @@ def publish(server: Server, sequence: int) -> None:
 
 
 @contextlib.contextmanager
-def connected(**settings: Any) -> Iterator[tuple[Server, FakeTransport]]:
+def connected(gate: Gate | None = None, **settings: Any) -> Iterator[tuple[Server, FakeTransport]]:
     """A server with these settings, and a connection to it."""
-    server = new_server(**settings)
+    server = new_server(gate, **settings)
     transport = FakeTransport(Handshake(server))
     try:
         yield server, transport

@@ -31,6 +31,7 @@ class FakeViewer:
         self.descriptor = id(self)
         self.heartbeat = frames.HEARTBEAT.sse
         self.position: Position | None = None
+        self.leaves_at: int | None = None
         self.is_paused = False
         self.buffer = b""
         self.received = b""
@@ -93,10 +94,10 @@ class House:
             record = entry(stream, sequence)
             self.audience.publish(record, {"🔥": sequence}, now_ms)
 
-    def join(self, last_id: str | None = None) -> FakeViewer:
+    def join(self, last_id: str | None = None, leaves_at: int | None = None) -> FakeViewer:
         viewer = FakeViewer(self.audience, model.parse_message_id(last_id or ""))
         self.connections[viewer.descriptor] = viewer
-        self.audience.join(viewer, b"", last_id)
+        self.audience.join(viewer, b"", last_id, leaves_at)
         return viewer
 
     def run_due(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from emostream import model
-from emostream.config import SubscriberSettings
+from emostream.config import SubscriberSettings, TokensSettings
 from emostream.events.labels import OTHER
 from emostream.events.table import Definition
 from emostream.model import EventPart
@@ -18,6 +18,7 @@ from emostream.subscriber.audience import Audience
 from emostream.subscriber.channel import Channel
 from emostream.subscriber.http import Request
 from emostream.subscriber.server import Server
+from emostream.tokens.gate import Gate
 from tests.unit.subscriber.examples import entry
 from tests.unit.subscriber.test_audience import FakeViewer, House, seen
 
@@ -159,7 +160,7 @@ def test_the_rate_is_that_of_the_last_ten_seconds(house: EventHouse) -> None:
 
 def on_a_server(check: Callable[[Server], None], **settings: int) -> None:
     async def run() -> None:
-        server = Server(SubscriberSettings(**settings), Readiness())
+        server = Server(SubscriberSettings(**settings), Readiness(), Gate(TokensSettings()))
         server.publish(entry("s", 1), {"🔥": 1}, {"final": part(0)})
         check(server)
 

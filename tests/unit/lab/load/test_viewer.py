@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Registry:
     """Knows no event `final`."""
 
-    def post(self, _: bytes) -> Response:
+    def post(self, _: bytes, __: str | None) -> Response:
         return Response(404, {}, b'{"detail":"There is no event final.","event":"final"}', keeps_alive=True)
 
 
