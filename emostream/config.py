@@ -327,6 +327,21 @@ class IngestSettings(AdminListener, PublicListener):
     max_receiving_bytes: MaxReceivingBytes = Field(32 << 20, ge=2 << 20)
     max_connections: MaxConnections = 5_000
     max_event_labels: MaxEventLabels = 100
+    user_reactions_per_second: float = Field(
+        0,
+        ge=0,
+        description="Most reactions of one user, on average; more get 429. 0: any number. It needs tokens, since "
+        "without them everybody may take any name. A relay has no limit.",
+    )
+    user_burst_reactions: int = Field(
+        100, ge=1, le=1_000_000, description="Most reactions of one user at once, and in one request."
+    )
+    max_limited_users: int = Field(
+        100_000,
+        ge=2,
+        description="Most users whose reactions are counted for that limit; above it the oldest are forgotten, and may "
+        "send a burst again. Each takes 150 bytes.",
+    )
     drain_timeout_ms: int = Field(
         10_000, ge=0, description="After SIGTERM: how long requests in flight may take to be acknowledged."
     )
@@ -494,11 +509,29 @@ class RegistrySettings(AdminListener, PublicListener):
     pending_seconds: float = Field(
         10, gt=0, description="How long an assignment counts as load although its viewer has not connected."
     )
+    max_pending_per_address: int = Field(
+        0,
+        ge=0,
+        description="Most assignments, and most tokens of guests, that one address gets in `pending_seconds`; more get "
+        "429. 0: any number. A relay has no limit.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks of proxies in front, comma-separated. The address of a viewer comes from "
+        "`X-Forwarded-For` only if one of them has written it.",
+    )
     max_receiving_bytes: MaxReceivingBytes = Field(8 << 20, ge=128 << 10)
     max_connections: MaxConnections = 5_000
     cors_origins: CommaSeparated = Field(
         ("*",), description="Origins of pages that may ask, comma-separated; `*` for any."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy)
+        return proxies
 
 
 class AuditSettings(AdminListener):

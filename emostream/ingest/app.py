@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import math
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
@@ -12,6 +14,7 @@ from emostream.config import IngestSettings
 from emostream.ingest import metrics, openapi
 from emostream.ingest.committer import NotAccepted, Outcome
 from emostream.ingest.events import Events, Refusal
+from emostream.ingest.limits import UserLimits
 from emostream.ingest.validation import Batch, InvalidError, NotJsonError, parse
 from emostream.model import MAIN, Acceptance, Palette, Record
 from emostream.runtime import http
@@ -29,6 +32,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
     """The Flask app; `submit` takes a request or refuses it at once. `events` changes on the same thread alone."""
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
+    limits = _limits(settings)
     default = Palette(palette.buttons(settings.palette), any="any" in settings.palette)
     document = openapi.document(settings, spellings, has_tokens=not gate.is_open)
 
@@ -61,6 +65,10 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except InvalidError as error:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail, invalid=error.items)
+        if limits is not None and user_id is not None:
+            wait_seconds = limits.take(user_id, batch.reactions, time.monotonic())
+            if wait_seconds:
+                return _refuse_user(batch, wait_seconds, settings.user_burst_reactions)
         outcome = submit(batch)
         return _answer(batch, outcome) if isinstance(outcome, NotAccepted) else Deferred(_await(batch, outcome))
 
@@ -86,6 +94,18 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
 def _spellings(emoji: tuple[str, ...]) -> Mapping[str, str]:
     """Many events have the same palette."""
     return palette.accepted(emoji)
+
+
+def _limits(settings: IngestSettings) -> UserLimits | None:
+    rate = settings.user_reactions_per_second
+    return UserLimits(rate, settings.user_burst_reactions, settings.max_limited_users) if rate else None
+
+
+def _refuse_user(batch: Batch, wait_seconds: float, burst: int) -> Response:
+    metrics.limited_reactions.inc(batch.reactions)
+    detail = f"You have sent too many reactions; no more than {burst} at once are taken."
+    retry = [("Retry-After", str(math.ceil(wait_seconds)))]
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, retry)
 
 
 def _refuse(event: str, refusal: Refusal) -> Response:

@@ -5,6 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 reactions_accepted = Counter(
     "emostream_ingest_reactions_accepted_total", "Reactions that Kafka acknowledged.", ["event"]
 )
+limited_reactions = Counter(
+    "emostream_ingest_reactions_limited_total", "Reactions that got 429, because their user had sent too many."
+)
 unknown_reactions = Counter(
     "emostream_ingest_reactions_unknown_total", "Reactions whose request got 504: Kafka may or may not have them."
 )

@@ -24,6 +24,9 @@ def document(settings: IngestSettings, spellings: Iterable[str], *, has_tokens: 
     reaction = whole["components"]["schemas"][PostedReaction.__name__]
     reaction["properties"]["emoji_type"]["enum"] = sorted(spellings)
     if has_tokens:
+        for path in ("/v1/reactions", "/v1/events/{event}/reactions"):
+            too_many = openapi.retry_later("The user has sent too many.")
+            whole["paths"][path]["post"]["responses"]["429"] = too_many
         openapi.require_token(whole, "/v1/reactions", "/v1/events/{event}/reactions")
         # The token says who reacts, and only a relay names its users.
         reaction["required"].remove("user_id")

@@ -1,37 +1,26 @@
 """The registry's API: assignments, the topology, and the web page."""
 
-import secrets
+import ipaddress
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
 
 import msgspec
 from flask import Flask, Response, request
 
 from emostream import model
 from emostream.config import RegistrySettings
-from emostream.model import MAIN, AssignmentRequest, GuestToken
-from emostream.registry import metrics, openapi, page
+from emostream.model import AssignmentRequest
+from emostream.registry import openapi, page
 from emostream.registry.events import Events
 from emostream.registry.live import Collector, LiveTopology
 from emostream.registry.page import PageConfig
+from emostream.registry.reception import Reception, Sources
 from emostream.registry.topology import Topology
 from emostream.runtime import http
+from emostream.runtime.addresses import client_address
 from emostream.runtime.http import Deferred, answer, problem
 from emostream.runtime.readiness import Readiness
-from emostream.tokens.gate import Gate, RefusedError, bearer
-
-RETRY_AFTER_SECONDS = 2
-_RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
-
-
-class Sources(NamedTuple):
-    """What the public app tells of."""
-
-    topology: Topology
-    collector: Collector
-    events: Events
-    gate: Gate
+from emostream.tokens.gate import bearer
 
 
 def create_admin_app(readiness: Readiness, topology: Topology, collector: Collector, now: Callable[[], float]) -> Flask:
@@ -54,8 +43,12 @@ def create_app(
 ) -> Flask:
     """The public app over what is kept up to date elsewhere, on the same thread; `now` is its clock."""
     topology, collector, events, gate = sources
+    reception = Reception(settings, readiness, sources, now)
+    proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxies]
     app = http.create_app("emostream.registry", readiness, settings.cors_origins)
-    document = openapi.document(live_topology=settings.public_live_topology, has_tokens=not gate.is_open)
+    document = openapi.document(
+        live_topology=settings.public_live_topology, has_tokens=not gate.is_open, has_guests=gate.has_guests
+    )
 
     @app.post("/v1/assignments")
     def post_assignments() -> Response:
@@ -68,38 +61,14 @@ def create_app(
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
         except msgspec.DecodeError as error:
             return problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.")
-        token = bearer(request.headers.get("Authorization"))
-        if token is None and gate.has_guests:
-            return _assign(wanted, is_guest=True)
-        try:
-            gate.check(token, wanted.event, "watch")
-        except RefusedError as refused:
-            metrics.REFUSALS.labels("token").inc()
-            return problem(refused.status, refused.detail, refused.headers)
-        return _assign(wanted, is_guest=False)
-
-    def _assign(wanted: AssignmentRequest, *, is_guest: bool) -> Response:
-        if readiness.reasons():
-            return _refuse("starting", "The registry has not reached ZooKeeper yet.")
-        if wanted.event != MAIN and events.find(wanted.event) is None:
-            return _refuse_event(wanted.event, is_current=events.is_current and wanted.event not in events.table)
-        assignment = topology.assign(now(), frozenset(wanted.exclude), wanted.event)
-        if assignment is None:
-            return _refuse("full", "Every subscriber is full, or was excluded by this request.")
-        metrics.ASSIGNMENTS.labels(assignment.cluster).inc()
-        if is_guest:
-            assignment = msgspec.structs.replace(assignment, token=_guest_token().token)
-        return answer(assignment)
-
-    def _guest_token() -> GuestToken:
-        metrics.GUESTS.inc()
-        return GuestToken(*gate.sign_guest(f"guest-{secrets.token_urlsafe(12)}"))
+        return reception.assign(wanted, bearer(request.headers.get("Authorization")), _address())
 
     @app.post("/v1/guests")
     def post_guests() -> Response:
-        if not gate.has_guests:
-            return problem(HTTPStatus.NOT_FOUND, "This service gives no tokens to guests.")
-        return answer(_guest_token())
+        return reception.admit_guest(_address())
+
+    def _address() -> str:
+        return client_address(request.remote_addr or "", request.headers.get("X-Forwarded-For"), proxies)
 
     @app.get("/v1/events")
     def get_events() -> Response:
@@ -136,18 +105,3 @@ async def _look(collector: Collector, topology: Topology) -> Response:
 
 async def _list(events: Events) -> Response:
     return answer(await events.listed())
-
-
-def _refuse_event(event: str, *, is_current: bool) -> Response:
-    """Refuse a viewer of an event that is not there, or of which nothing is known now."""
-    if not is_current:
-        metrics.REFUSALS.labels("starting").inc()
-        detail = f"It is not known now whether there is an event {event}."
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER, event=event)
-    metrics.REFUSALS.labels("unknown event").inc()
-    return problem(HTTPStatus.NOT_FOUND, f"There is no event {event}.", event=event)
-
-
-def _refuse(reason: str, detail: str) -> Response:
-    metrics.REFUSALS.labels(reason).inc()
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER)

@@ -9,7 +9,7 @@ from emostream.runtime import openapi
 from emostream.runtime.openapi import Schema, get, of, problem
 
 
-def document(*, live_topology: bool, has_tokens: bool = False) -> Schema:
+def document(*, live_topology: bool, has_tokens: bool = False, has_guests: bool = False) -> Schema:
     """The whole document of the public listener (OpenAPI 3.1)."""
     types: list[type] = [Assignment, AssignmentRequest, GuestToken, Listing, TopologyView, PageConfig]
     paths = {
@@ -26,7 +26,7 @@ def document(*, live_topology: bool, has_tokens: bool = False) -> Schema:
         paths["/v1/topology/live"] = {"get": get(summary, of(LiveTopology))}
     whole = openapi.document("EmoStream registry", paths, types)
     if has_tokens:
-        openapi.require_token(whole, "/v1/assignments")
+        openapi.require_token(whole, "/v1/assignments", has_guests=has_guests)
     return whole
 
 
@@ -37,6 +37,7 @@ _POST_GUESTS = {
         "404": problem("This service gives none."),
         "408": problem("The body did not come in time."),
         "413": problem("The body is too large."),
+        "429": openapi.retry_later("This address has asked for too many tokens."),
         "503": openapi.retry_later("Too many bytes of other requests are being received."),
     },
 }
@@ -51,6 +52,7 @@ _POST_ASSIGNMENTS = {
         "413": problem("The body is too large."),
         "415": problem("The body is not application/json."),
         "422": problem("The body is JSON, but not such a request."),
+        "429": openapi.retry_later("This address has asked for too many places."),
         "503": openapi.retry_later("Every subscriber is full, or none is known yet."),
     },
 }

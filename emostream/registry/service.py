@@ -13,9 +13,10 @@ from emostream.config import RegistrySettings, TokensSettings, ZooKeeperSettings
 from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.registry import metrics
-from emostream.registry.app import Sources, create_admin_app, create_app
+from emostream.registry.app import create_admin_app, create_app
 from emostream.registry.events import Events
 from emostream.registry.live import Collector
+from emostream.registry.reception import Sources
 from emostream.registry.topology import SERVICES, SUBSCRIBERS, Topology
 from emostream.registry.watching import TreeWatch
 from emostream.runtime import http, logs, process

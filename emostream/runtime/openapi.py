@@ -58,17 +58,17 @@ def problem(description: str) -> Schema:
 
 
 def retry_later(description: str) -> Schema:
-    """A 503 that says when to come again."""
+    """A 503 or 429 that says when to come again."""
     header = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return {**problem(description), "headers": header}
 
 
-def require_token(whole: Schema, *paths: str) -> None:
-    """Say in a document that these paths need a token."""
+def require_token(whole: Schema, *paths: str, has_guests: bool = False) -> None:
+    """Say in a document that these paths need a token, which guests need not send."""
     whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     for path in paths:
         for operation in whole["paths"][path].values():
-            operation["security"] = [{"token": []}]
+            operation["security"] = [{"token": []}, *[{}] * has_guests]
             operation["responses"]["401"] = problem("There is no token, or it is not good.")
             operation["responses"]["403"] = problem("The token does not give this right.")
 

@@ -547,6 +547,7 @@ class Deadline extends AbortController {
 
   /** @param {number} delayMs  @param {?AbortSignal} outer */
   constructor(delayMs, outer = null) {
+    super();
     this.#outer = outer;
     outer?.addEventListener("abort", this.#abort);
     if (outer?.aborted) this.abort();

@@ -249,7 +249,7 @@ class _Crowd:
                     on_message=functools.partial(self._see, group),
                     on_state=functools.partial(self._note, number),
                     protocol="ws" if number // len(self._groups) % _WEBSOCKET_SHARE == 0 else "sse",
-                    token=self._tokens.source(user_id, "watch"),
+                    token=self._tokens.source(user_id, "watch", "relay"),
                 )
                 group.tally.spectators.append(Spectator(viewer.watcher))
                 tasks.create_task(_watch_once_open(viewer))

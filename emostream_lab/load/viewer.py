@@ -71,7 +71,7 @@ class Viewer:
         started = now_seconds()
         # It is signed by this process, so the time that it takes is no viewer's.
         if self._tokens is not None and self.session.token is None:
-            self.session.token = self._tokens.sign(self._name, "watch")
+            self.session.token = self._tokens.sign(self._name, "watch", "relay")
         try:
             assignment = self.session.assigned(self._ask_registry())
             self._watch(self.session.stream(assignment), started, pause)

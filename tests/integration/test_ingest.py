@@ -610,19 +610,26 @@ def test_without_a_token_that_lets_react_nothing_is_taken(start: Start, broker: 
     assert times_stored(broker)[user] == 0
 
 
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own
 def test_the_document_says_that_a_token_is_needed(start: Start, secret: Path) -> None:
-    ingest = start(secret=secret)
-    schema = schemathesis.openapi.from_url(f"http://{servers.HOST}:{ingest.port}/v1/openapi.json")
-    [operation] = [each.ok() for each in schema.get_all_operations() if each.ok().path == "/v1/reactions"]
-    assert {"401", "403"} <= operation.definition.raw["responses"].keys()
-    headers = http1.authorization(token())
+    document = start(secret=secret).ask("GET", "/v1/openapi.json").body
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for path in ("/v1/reactions", "/v1/events/{event}/reactions"):
+        operation = document["paths"][path]["post"]
+        assert operation["security"] == [{"token": []}]
+        assert {"401", "403", "429"} <= operation["responses"].keys()
+    assert "security" not in document["paths"]["/v1/palette"]["get"]
 
-    @hypothesis_settings(
-        max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
-    )
-    @given(case=operation.as_strategy())
-    def check(case: Any) -> None:
-        case.call_and_validate(timeout=30, headers=headers)
 
-    check()
+def test_a_user_who_sends_too_many_is_told_when_to_come_again(start: Start, broker: Server, secret: Path) -> None:
+    ingest = start(secret=secret, user_reactions_per_second=0.01, user_burst_reactions=3)
+    user, other = new_users(2)
+    assert ingest.post(user, user, token=token(user)).status == 202
+    refused = ingest.post(user, user, token=token(user))
+    assert refused.status == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert 90 <= int(refused.headers["retry-after"]) <= 100
+    assert ingest.post(user, token=token(user)).status == 202
+    assert ingest.post(other, token=token(other)).status == 202
+    assert ingest.post(*[user] * 9, token=token("server", may=["relay"])).status == 202
+    assert ingest.metric("reactions_limited_total") == 2
+    assert times_stored(broker)[user] == 3 + 9

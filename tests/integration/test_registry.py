@@ -395,3 +395,22 @@ def test_sigterm_ends_it_well(start: Start) -> None:
     registry.process.send_signal(signal.SIGTERM)
     wait_until(lambda: not registry.process.is_running())
     assert registry.process.exit_status == 0
+
+
+def test_one_address_does_not_reserve_every_seat(start: Start) -> None:
+    registry = start(max_pending_per_address=3, pending_seconds=600, trusted_proxies=f"{servers.HOST}/32")
+    registry.register("c1/1", capacity=100)
+    wait_until(registry.subscribers)
+
+    def ask_as(address_of_viewer: str) -> Response:
+        request = post_json(address(registry.port, "/v1/assignments"), b'{"user_id": "u1"}')
+        head, _, body = request.partition(b"\r\n\r\n")
+        return ask(registry.port, head + f"\r\nX-Forwarded-For: {address_of_viewer}\r\n\r\n".encode() + body)
+
+    assert [ask_as("192.0.2.1").status for _ in range(4)] == [200, 200, 200, 429]
+    refused = ask_as("192.0.2.1")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.retry_after_seconds == 2
+    # An address that the viewer makes up is not believed.
+    assert ask_as("192.0.2.9, 192.0.2.1").status == 429
+    assert ask_as("192.0.2.2").status == 200

@@ -11,8 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from websockets.exceptions import InvalidStatus
@@ -176,17 +174,7 @@ def test_viewers_whose_tokens_expire_miss_and_repeat_nothing(stage: Stage) -> No
     assert metric(stage.subscriber.admin_port, "emostream_subscriber_token_expiries_total") >= 2 * RENEWALS
 
 
-@pytest.mark.filterwarnings("ignore:jsonschema.exceptions.RefResolutionError is deprecated")
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own
-def test_the_registry_is_what_its_document_says(stage: Stage) -> None:
-    schema = schemathesis.openapi.from_url(f"http://{HOST}:{stage.registry.port}/v1/openapi.json")
-    [operation] = [each.ok() for each in schema.get_all_operations() if each.ok().path == "/v1/assignments"]
-    assert "401" in operation.definition.raw["responses"]
-    headers = {"Authorization": f"Bearer {token(600)}"}
-
-    @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
-    @given(case=operation.as_strategy())
-    def check(case: Any) -> None:
-        case.call_and_validate(timeout=30, headers=headers)
-
-    check()
+def test_the_document_says_that_a_token_may_be_sent(stage: Stage) -> None:
+    operation = json.loads(get(stage.registry.port, "/v1/openapi.json").body)["paths"]["/v1/assignments"]["post"]
+    assert {"401", "403"} <= operation["responses"].keys()
+    assert operation["security"] == [{"token": []}, {}], "a guest needs none"
