@@ -309,8 +309,9 @@ export class EmoStream extends EventTarget {
     this.#bearer ??= await this.#ownToken();
     const answer = await ask(url, { ...options, token: this.#bearer });
     if (answer.status !== 401 && answer.status !== 403) return answer;
+    const old = this.#bearer;
     this.#bearer = (await this.#ownToken()) ?? (await this.#askGuestToken());
-    return ask(url, { ...options, token: this.#bearer });
+    return [old, undefined].includes(this.#bearer) ? answer : ask(url, { ...options, token: this.#bearer });
   }
 
   async #ownToken() {

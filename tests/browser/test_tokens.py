@@ -71,7 +71,7 @@ def test_without_a_token_a_viewer_becomes_a_guest(modules: Browser) -> None:
 
 @pytest.mark.parametrize("source", ["undefined", "'t1'", "() => Promise.reject(new Error('down'))"])
 def test_a_viewer_whom_nobody_lets_in_is_told_so(modules: Browser, source: str) -> None:
-    answers = [EXPIRED, [404, {}], EXPIRED] if source != "'t1'" else [EXPIRED, EXPIRED]
+    answers = [EXPIRED, [404, {}]]
     assert react(modules, source, answers)["result"] == "refused"
 
 
