@@ -10,11 +10,9 @@ import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from http import HTTPStatus
 from typing import Any, ClassVar
 
 import click
-import msgspec
 from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.events import Key
@@ -23,10 +21,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from emostream import model
-from emostream.client.connection import fetch
-from emostream.client.errors import NoAnswerError, NoEventError
 from emostream.client.outcome import Accepted, Outcome, Refused
 from emostream.client.reactions import ReactionSender
+from emostream.client.service import fetch_palette
 from emostream.client.sky import Sky
 from emostream.client.viewer import Connecting, Ended, Live, Viewer, ViewerState, Waiting
 from emostream.config import ClientSettings
@@ -39,27 +36,6 @@ KEYS = "123456789abcdefghijklmnoprstuvwxyz"  # without q, which quits
 
 _FRAMES_PER_SECOND = 15
 _TOTALS_SHOWN = 6
-_ANSWER_TIMEOUT_SECONDS = 10.0
-
-
-async def fetch_palette(ingest_url: str, event: str = model.MAIN) -> Sequence[str]:
-    """Ask ingest for the emoji that the event allows. A closed event has none.
-
-    Raises NoEventError if there is no such event, or EmoStreamError if ingest does not answer.
-    """
-    try:
-        response = await fetch(f"{ingest_url}{model.event_path(event)}/palette", _ANSWER_TIMEOUT_SECONDS)
-        if response.refused_event == event and response.status == HTTPStatus.GONE:
-            return []
-        if response.refused_event == event and response.status == HTTPStatus.NOT_FOUND:
-            raise NoEventError(event)
-        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise EmoStreamError(f"{ingest_url} gives no palette now: {response.reason}")
-        return model.decode(response.body, model.Palette).emoji
-    except (NoAnswerError, msgspec.DecodeError) as error:
-        raise EmoStreamError(
-            f"{ingest_url} gives no palette ({error}); is ingest running, and is EMOSTREAM_CLIENT_INGEST_URL right?"
-        ) from error
 
 
 def run(settings: ClientSettings, user_id: str | None, event: str, *, as_json: bool) -> int:

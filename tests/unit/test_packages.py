@@ -57,6 +57,38 @@ def test_the_set_up_imports_the_standard_library_alone(module: str) -> None:
     assert set(found.stdout.split()) - ours <= set(sys.stdlib_module_names)
 
 
+# What `pip install emostream[client]` does not bring.
+OF_SERVICES = [
+    "click",
+    "flask",
+    "granian",
+    "kafka",
+    "kazoo",
+    "prometheus_client",
+    "pydantic_settings",
+    "textual",
+    "uvloop",
+]
+
+
+def without_services(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code where only the client library is installed."""
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({OF_SERVICES!r})); {code}"
+    return subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_client_library_needs_nothing_of_the_services() -> None:
+    ran = without_services("import emostream.client as client; print(len(client.__all__))")
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) > 20
+
+
+def test_the_command_says_what_it_needs_where_only_the_client_is_installed() -> None:
+    ran = without_services("from emostream.__main__ import main; main()")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("emostream: the package click is not installed: `pip install 'emostream[services]'`")
+
+
 def test_the_lab_is_in_an_archive_of_its_own() -> None:
     tops = {
         archive.name: {path.relative_to(ROOT).parts[0] for path in archive.sources}

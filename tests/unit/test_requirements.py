@@ -1,5 +1,6 @@
-"""What `pip install .` brings is what our own installations pin."""
+"""What pip brings with each extra is what our own installations pin."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -17,8 +18,8 @@ def named(file: str) -> set[str]:
 
 
 def test_the_product_and_the_aggregator_need_what_is_pinned_for_them() -> None:
-    assert set(PROJECT["dependencies"]) == named("base")
-    assert set(EXTRAS["spark"]) == named("spark")
+    assert sorted([*PROJECT["dependencies"], *EXTRAS["services"]]) == sorted(named("base"))
+    assert set(EXTRAS["spark"]) == {"emostream[services]"} | named("spark")
 
 
 def test_what_the_lab_needs_is_among_what_the_tests_and_load_generators_have() -> None:
@@ -29,5 +30,5 @@ def test_what_the_lab_needs_is_among_what_the_tests_and_load_generators_have() -
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_each_extra_is_pinned_with_hashes(extra: str) -> None:
     pinned = (ROOT / "requirements" / "dev.txt").read_text()
-    for requirement in {*EXTRAS[extra]} - {"emostream[spark]"}:
-        assert f"\n{requirement.partition('==')[0]}==" in pinned
+    for requirement in {*EXTRAS[extra]} - {"emostream[spark]", "emostream[services]"}:
+        assert f"\n{re.split('[=>]=', requirement)[0]}==" in pinned
