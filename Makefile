@@ -35,6 +35,7 @@ help: ## Say what there is
 	@echo '  KEEP=1            go on with the data of the last run'
 	@echo '  STANDBY=1         start a stand-by of the aggregator and of a publisher, which take over'
 	@echo '  TOKENS=1          let only viewers with a token in; the page gets one as a guest'
+	@echo '  TLS=1             close every hop between the processes: certificates, encryption, and rights for each tier'
 	@echo '  LAN=1             serve the page on the network too, with a QR code for phones; this opens ports'
 	@echo
 	@echo 'Settings of make break:'

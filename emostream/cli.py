@@ -146,9 +146,10 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
     settings = config.load(config.ClientSettings, registry_admin_url=registry_admin_url, registry_url=registry_url)
     start_tier("status")
     from emostream.operate import status as registry_status  # noqa: PLC0415
+    from emostream.runtime import tls  # noqa: PLC0415
 
-    field = "registry_url" if registry_url else "registry_admin_url"
-    view = asyncio.run(registry_status.fetch(getattr(settings, field), settings.variable(field)))
+    field, context = ("registry_url", None) if registry_url else ("registry_admin_url", tls.client_context())
+    view = asyncio.run(registry_status.fetch(getattr(settings, field), settings.variable(field), context))
     click.echo(registry_status.table(view))
     if problems := registry_status.problems(view, config.load(config.ClustersSettings).names):
         click.echo("\n" + "\n".join(problems))
@@ -245,6 +246,30 @@ def topics_apply(check: bool, new_stream: bool, without: tuple[int, ...]) -> Non
         check=check,
     )
     _tell_changes(sentences, check=check)
+
+
+@main.group("acls")
+def acls_group() -> None:
+    """Say who may do what in Kafka and ZooKeeper, where they know their clients by certificates."""
+
+
+@acls_group.command("table")
+def acls_table() -> None:
+    """Print the rights of each tier, as docs/security.md shows them."""
+    from emostream.operate import reference  # noqa: PLC0415
+
+    click.echo(reference.rights_tables().encode(), nl=False)
+
+
+@acls_group.command("apply")
+@click.option("--check", is_flag=True, help="Change nothing; say what would change, and exit 1 if anything would.")
+def acls_apply(check: bool) -> None:
+    """Give each tier the rights of docs/security.md, and no others; the last line is `changed=N`."""
+    from emostream.operate import acls  # noqa: PLC0415
+
+    start_tier("acls")
+    kafka, zookeeper = config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings)
+    _tell_changes(acls.apply(kafka, zookeeper, config.load(config.ClustersSettings), check=check), check=check)
 
 
 @main.group("events")

@@ -90,6 +90,9 @@ class Section(BaseSettings):
         """The environment variable of one field."""
         return f"{cls.model_config['env_prefix']}{field}".upper()
 
+    def check_files(self) -> None:
+        """Read the files that the settings name. Raises ValueError with the setting, and with what is wrong."""
+
     def _check_reachable(self, host: str, advertised_url: str) -> None:
         """Raises ValueError where the field `host` is every address, and `advertised_url` names none of them."""
         if is_every_address(getattr(self, host)) and not getattr(self, advertised_url):
@@ -104,9 +107,9 @@ def is_every_address(host: str) -> bool:
     return ipaddress.ip_address(host).is_unspecified
 
 
-def url(host: str, port: int) -> str:
+def url(host: str, port: int, scheme: str = "http") -> str:
     """`http://host:port`, with the brackets that an IPv6 address needs."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def address_of(url: str) -> str:
@@ -157,6 +160,39 @@ class LogSettings(Section):
         "auto",
         description="`json`: one object a line; `text`: for people; `auto`: text on a terminal, else JSON.",
     )
+
+
+class TlsSettings(Section):
+    """The identity that a process shows to Kafka, ZooKeeper and admin listeners; without it, nothing is encrypted."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}TLS_")
+    title: ClassVar[str] = "TLS between hosts"
+
+    ca_file: str = Field(
+        "",
+        description="File with the certificate of the CA whose certificates count, in the format PEM; empty: none.",
+    )
+    identity_file: str = Field(
+        "",
+        description="File with the private key of the process (PKCS #8) and its certificate, both in the format PEM.",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.ca_file)
+
+    @model_validator(mode="after")
+    def _check_both(self) -> Self:
+        if bool(self.ca_file) != bool(self.identity_file):
+            raise ValueError(f"set both {self.variable('ca_file')} and {self.variable('identity_file')}, or neither.")
+        return self
+
+    def check_files(self) -> None:
+        if self.is_on:
+            # What reads certificates takes a while to load.
+            from emostream.runtime import tls  # noqa: PLC0415
+
+            tls.check_files(self.ca_file, self.identity_file)
 
 
 class KafkaSettings(Section):
@@ -563,17 +599,18 @@ class ClientSettings(Section):
 
 # Which sections a tier reads: what `emostream config show|check TIER` covers.
 TIERS: dict[str, tuple[type[Section], ...]] = {
-    "ingest": (IngestSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, LogSettings),
-    "aggregator": (AggregatorSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
-    "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
-    "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, LogSettings),
-    "registry": (RegistrySettings, ZooKeeperSettings, TokensSettings, LogSettings),
-    "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, LogSettings),
+    "ingest": (IngestSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, TlsSettings, LogSettings),
+    "aggregator": (AggregatorSettings, KafkaSettings, ZooKeeperSettings, TlsSettings, LogSettings),
+    "publisher": (PublisherSettings, KafkaSettings, ZooKeeperSettings, TlsSettings, LogSettings),
+    "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, TlsSettings, LogSettings),
+    "registry": (RegistrySettings, ZooKeeperSettings, TokensSettings, TlsSettings, LogSettings),
+    "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, TlsSettings, LogSettings),
     "client": (ClientSettings, TokensSettings, LogSettings),
-    "status": (ClientSettings, ClustersSettings, LogSettings),
-    "topics": (ClustersSettings, KafkaSettings, LogSettings),
-    "events": (ZooKeeperSettings, KafkaSettings, LogSettings),
-    "crowd": (ClientSettings, TokensSettings, KafkaSettings, LogSettings),
+    "status": (ClientSettings, ClustersSettings, TlsSettings, LogSettings),
+    "topics": (ClustersSettings, KafkaSettings, TlsSettings, LogSettings),
+    "acls": (ClustersSettings, KafkaSettings, ZooKeeperSettings, TlsSettings, LogSettings),
+    "events": (ZooKeeperSettings, KafkaSettings, TlsSettings, LogSettings),
+    "crowd": (ClientSettings, TokensSettings, KafkaSettings, TlsSettings, LogSettings),
     "tokens": (TokensSettings, LogSettings),
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
@@ -614,7 +651,8 @@ def check(tier: str) -> list[Section]:
     for section in TIERS[tier]:
         try:
             sections.append(load(section))
-        except ConfigurationError as error:
+            sections[-1].check_files()
+        except (ConfigurationError, ValueError) as error:
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))

@@ -54,6 +54,7 @@ def main() -> None:
 @_events_option
 @click.option("--standby", envvar="STANDBY", type=bool, default=False, help="Also start what takes over.")
 @click.option("--tokens", envvar="TOKENS", type=bool, default=False, help="Let only viewers with a token in.")
+@click.option("--tls", envvar="TLS", type=bool, default=False, help="Close each hop between processes.")
 @click.option("--lan", "lan_wish", envvar="LAN", default="", help="1, or an address: serve viewers on the network too.")
 def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     for_seconds: int | None,
@@ -65,6 +66,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     events: int,
     standby: bool,
     tokens: bool,
+    tls: bool,
     lan_wish: str,
 ) -> None:
     """Run every tier on this machine with a simulated crowd. Each option is a variable too (`FOR=60 make demo`)."""
@@ -85,6 +87,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
         public_address=public_address,
         settings=settings,
         has_standbys=standby,
+        has_tls=tls,
     )
     sys.exit(local_demo.run(options, layout))
 

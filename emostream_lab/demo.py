@@ -68,6 +68,8 @@ def run(options: DemoOptions, layout: Layout) -> int:
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(parents=True, exist_ok=True)
         _write_secret(layout)
+        topology.write_certificates(layout)
+        os.environ.update(topology.identity_settings(layout))
         display = Display(on_reader_gone=signals.stop)
         supervisor = Supervisor(parts, layout.directory / "topology.json", display.tell)
         try:
@@ -80,6 +82,8 @@ def run(options: DemoOptions, layout: Layout) -> int:
                 return 0
             if options.events > 1:
                 display.tell(f"The events {', '.join(attended)} are open.")
+            if layout.has_tls:
+                display.tell(_operators_instructions(layout))
             if layout.public_address != HOST:
                 display.tell(_lan_instructions(layout))
             with switch.serving(layout.ports.switch, parts, layout.directory / "topology.json", layout.ports.registry):
@@ -164,6 +168,11 @@ def _lan_instructions(layout: Layout) -> str:
         f"{layout.ports.ingest}, {layout.ports.registry} and {min(members)} to {max(members)} of this machine are open "
         "to everybody on it."
     )
+
+
+def _operators_instructions(layout: Layout) -> str:
+    settings = " ".join(f"{variable}={value!r}" for variable, value in topology.identity_settings(layout).items())
+    return f"Every hop between the processes is closed. An operator's command needs: export {settings}"
 
 
 def _ready_message(layout: Layout, parts: list[Part]) -> str:

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream.config import KafkaSettings
+from emostream.runtime import tls
 
 # A broker whose host is dead answers nothing, and Java cannot have the kernel notice that, so time-outs must. None is
 # longer than Kafka takes to elect other leaders (5 to 8 s). What is given up is tried again.
@@ -60,6 +61,7 @@ def _source_options(kafka: KafkaSettings, options: QueryOptions) -> dict[str, st
         "kafka.bootstrap.servers": ",".join(kafka.bootstrap_servers),
         "kafka.isolation.level": "read_committed",
         **_DEAD_BROKER,
+        **{f"kafka.{name}": value for name, value in tls.java_properties().items()},
         # A batch reads only records that exist. But after each read, the consumer also asks for the next records. The
         # broker answers nothing else on that connection until it finds a record or this time is over (default: 0.5 s).
         "kafka.fetch.max.wait.ms": "1",

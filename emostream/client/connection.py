@@ -1,6 +1,7 @@
 """A keep-alive HTTP connection on asyncio. It handles one request at a time and needs no task."""
 
 import asyncio
+import ssl
 from typing import cast
 
 from emostream.client.errors import NotAnsweredError, NotSentError
@@ -9,15 +10,20 @@ from emostream.client.http1 import Address, MalformedResponseError, Response, Re
 CONNECT_TIMEOUT_SECONDS = 5.0
 
 
-async def fetch(url: str, timeout_seconds: float) -> Response:
-    """Return the answer to a GET. Raises ValueError for what is no URL, and NotSentError or NotAnsweredError."""
+async def fetch(url: str, timeout_seconds: float, context: ssl.SSLContext | None = None) -> Response:
+    """Return the answer to a GET. Raises ValueError for what is no URL, and NotSentError or NotAnsweredError.
+
+    A server of an https URL must satisfy `context`, by default the system's CAs.
+    """
     address = Address.of(url)
-    return await ask(address, get(address, {"Connection": "close"}), timeout_seconds)
+    return await ask(address, get(address, {"Connection": "close"}), timeout_seconds, context)
 
 
-async def ask(address: Address, request: bytes, timeout_seconds: float) -> Response:
+async def ask(
+    address: Address, request: bytes, timeout_seconds: float, context: ssl.SSLContext | None = None
+) -> Response:
     """Return the answer to a request, on a connection of its own. Raises NotSentError or NotAnsweredError."""
-    connection = await HttpConnection.connect(address)
+    connection = await HttpConnection.connect(address, context)
     try:
         return await connection.exchange(request, timeout_seconds)
     finally:
@@ -33,13 +39,13 @@ class HttpConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
 
     @classmethod
-    async def connect(cls, address: Address) -> "HttpConnection":
+    async def connect(cls, address: Address, context: ssl.SSLContext | None = None) -> "HttpConnection":
         """Open a connection. Raises NotSentError if no server accepts it in time."""
         loop = asyncio.get_running_loop()
-        ssl = True if address.is_secure else None
+        secure = (context or True) if address.is_secure else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                _, connection = await loop.create_connection(cls, address.host, address.port, ssl=ssl)
+                _, connection = await loop.create_connection(cls, address.host, address.port, ssl=secure)
         except OSError as error:
             raise NotSentError(f"{address.authority} cannot be reached: {error or 'no answer'}") from error
         return connection

@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from emostream.errors import EmoStreamError
+from emostream.runtime import tls
 
 _STATE_TOPIC = "__transaction_state"
 _POLL_SECONDS = 0.2
@@ -38,7 +39,8 @@ def is_ready(host: str, port: int, broker_id: int, data_dir: Path) -> bool:
 
 
 def _admin(address: str) -> KafkaAdminClient:
-    return KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=_ANSWER_MS, request_timeout_ms=_ANSWER_MS)
+    timeouts = {"bootstrap_timeout_ms": _ANSWER_MS, "request_timeout_ms": _ANSWER_MS}
+    return KafkaAdminClient(bootstrap_servers=address, **timeouts, **tls.kafka_client_options())
 
 
 def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeout_seconds: float) -> None:

@@ -10,6 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import emostream
 from emostream import config
+from emostream.operate import rights
 
 _HEAD = """\
 # Settings and metrics
@@ -33,6 +34,31 @@ Every process answers `GET /metrics` in Prometheus' text format, at its admin li
 def configuration_page() -> str:
     """The whole page, as Markdown."""
     return "\n".join([_HEAD, *_settings(), _METRICS_HEAD, *_metrics()]) + "\n"
+
+
+def rights_tables() -> str:
+    """Who may do what in Kafka and ZooKeeper, as Markdown."""
+    clusters = [rights.CLUSTER]
+    may: dict[tuple[str, str], list[str]] = {}
+    for right in rights.kafka_rights(clusters):
+        may.setdefault((right.subject, f"{right.resource} `{right.names}`"), []).append(right.operation)
+    in_kafka = [(f"`{subject}`", where, ", ".join(operations)) for (subject, where), operations in may.items()]
+    in_zookeeper = [
+        (f"`{node.path}`", ", ".join(f"`{writer}`" for writer in node.writers), node.how)
+        for node in rights.zookeeper_nodes(config.ZooKeeperSettings.model_fields["root"].default, clusters)
+        if node.writers
+    ]
+    at_most = [
+        (f"`{subject}`", ", ".join(f"`{name}` {value:,.0f}" for name, value in quota.items()))
+        for subject, quota in rights.quotas(clusters).items()
+    ]
+    return "\n".join(
+        [
+            *_table(("identity", "in Kafka", "may"), in_kafka),
+            *_table(("node of ZooKeeper", "written by", "what"), in_zookeeper),
+            *_table(("identity", "at most, at each broker"), at_most),
+        ]
+    )
 
 
 def metric_names() -> list[str]:
@@ -88,7 +114,7 @@ def _metrics() -> Iterator[str]:
 def _metrics_by_tier() -> list[tuple[str, list[tuple[str, str, str, str]]]]:
     """For each module that counts something: its name in the page, and a row a metric."""
     found = []
-    for name in ["emostream.runtime.http", *_metrics_modules()]:
+    for name in ["emostream.runtime.http", "emostream.runtime.tls", *_metrics_modules()]:
         values = vars(importlib.import_module(name)).values()
         title = name.removeprefix("emostream.").removeprefix("runtime.").removesuffix(".metrics")
         found.append((title, [_row(value) for value in values if isinstance(value, MetricWrapperBase)]))

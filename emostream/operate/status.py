@@ -1,5 +1,6 @@
 """`emostream status`: the topology as a table, and what is missing in it."""
 
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,13 +17,17 @@ _ANSWER_TIMEOUT_SECONDS = 5.0
 _Row = tuple[str, str, str, str]
 
 
-async def fetch(registry_url: str, variable: str = ClientSettings.variable("registry_url")) -> TopologyView:
+async def fetch(
+    registry_url: str,
+    variable: str = ClientSettings.variable("registry_url"),
+    context: ssl.SSLContext | None = None,
+) -> TopologyView:
     """Ask a listener of the registry, which `variable` sets; the public one tells no addresses of services.
 
-    Raises EmoStreamError when it does not answer.
+    `context` is for the admin listener, where it speaks TLS. Raises EmoStreamError when it does not answer.
     """
     try:
-        response = await connection.fetch(f"{registry_url}/v1/topology", _ANSWER_TIMEOUT_SECONDS)
+        response = await connection.fetch(f"{registry_url}/v1/topology", _ANSWER_TIMEOUT_SECONDS, context)
         return model.decode(response.body, TopologyView)
     except (NoAnswerError, msgspec.DecodeError) as error:
         raise EmoStreamError(

@@ -134,7 +134,7 @@ def apply(
     aggregator that runs. Raises EmoStreamError where a broker refuses, and where `swarms` is empty and nobody asked.
     """
     done = []
-    for brokers, names in _topics_by_brokers(kafka, clusters).items():
+    for brokers, names in topics_by_brokers(kafka, clusters).items():
         with admin_client(brokers) as admin, explained_errors(brokers):
             done += _reconcile(admin, [*wanted_topics(kafka, names), *_kafkas_own(kafka)], without, check)
     makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
@@ -174,7 +174,7 @@ def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
     return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
 
 
-def _topics_by_brokers(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:
+def topics_by_brokers(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:
     """Topic names by the brokers that they are on; `swarms` last, so that a stream begins when all else is there."""
     topics: dict[Sequence[str], list[str]] = {}
     for cluster in clusters.names:

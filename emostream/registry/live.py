@@ -14,6 +14,7 @@ from emostream.client.connection import fetch
 from emostream.client.errors import NoAnswerError
 from emostream.client.http1 import Response
 from emostream.model import Count, Url
+from emostream.runtime import tls
 
 _FRESH_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
@@ -178,7 +179,7 @@ async def of_each(
 
 async def ask(process: RegisteredProcess, path: str) -> Response:
     """Ask an admin listener. Raises NoAnswerError if it does not answer in time, ValueError if its URL is none."""
-    return await fetch(f"{process.admin_url}{path}", _ANSWER_TIMEOUT_SECONDS)
+    return await fetch(f"{process.admin_url}{path}", _ANSWER_TIMEOUT_SECONDS, tls.client_context())
 
 
 async def _state_of(process: RegisteredProcess) -> tuple[bool, str, dict[str, float] | None]:

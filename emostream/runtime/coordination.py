@@ -24,7 +24,7 @@ from kazoo.protocol.states import EventType
 from emostream import model
 from emostream.config import ZooKeeperSettings
 from emostream.errors import EmoStreamError
-from emostream.runtime import logs
+from emostream.runtime import logs, tls
 
 log = logs.get(__name__)
 
@@ -67,6 +67,7 @@ def new_client(settings: ZooKeeperSettings) -> KazooClient:
         handler=_handler(),
         connection_retry=dict(_RETRY_FOREVER),
         command_retry={**_RETRY_FOREVER, "max_tries": 3},
+        **tls.zookeeper_client_options(),
     )
 
 

@@ -38,7 +38,7 @@ from werkzeug.routing import MapAdapter
 from emostream import model
 from emostream.errors import EmoStreamError
 from emostream.model import Status
-from emostream.runtime import cors, logs
+from emostream.runtime import cors, logs, tls
 from emostream.runtime.budget import BodyBudget
 from emostream.runtime.readiness import NOT_READY, Readiness
 
@@ -51,6 +51,7 @@ _LINGER_SECONDS = 1.0
 MAX_ADMIN_CONNECTIONS = 64
 _RETRY_AFTER_SECONDS = 1
 _ORIGINS = "CORS_ORIGINS"
+_FOR_OPERATORS = "FOR_OPERATORS"
 
 # They say since when a counter counts, in as many series again; `process_start_time_seconds` says it too.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -149,8 +150,9 @@ def create_app(name: str, readiness: Readiness, cors_origins: Sequence[str] = ()
 
 
 def create_admin_app(name: str, readiness: Readiness) -> Flask:
-    """The app of an admin listener: /healthz, /readyz with reasons, and /metrics."""
+    """The app of an admin listener: /healthz, /readyz with reasons, and /metrics; TLS alone, if that is on."""
     app = _new_app(name)
+    app.config[_FOR_OPERATORS] = True
 
     @app.get("/readyz")
     def readyz() -> Response:
@@ -241,6 +243,7 @@ async def serve(app: Flask, listener: socket.socket, stop: asyncio.Event, limits
         websockets=False,
         backpressure=limits.connections,
         log_enabled=False,
+        **(tls.admin_server_options() if app.config.get(_FOR_OPERATORS) else {}),
     )
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())

@@ -17,7 +17,7 @@ from kafka.net.compat import KafkaNetClient
 
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
-from emostream.runtime import dead_hosts
+from emostream.runtime import dead_hosts, tls
 
 # Longer than any outage: a batch that expires while it is retried leaves a gap in the producer's sequence numbers,
 # after which every later send fails. Whoever waits for an acknowledgement has a deadline of his own.
@@ -190,7 +190,8 @@ def records_until(
 def _connect(client: Any, bootstrap_servers: Sequence[str], **options: Any) -> Any:
     first = _first_to_answer(bootstrap_servers)
     try:
-        return client(bootstrap_servers=first, bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS, **_CLIENT, **options)
+        options = {**_CLIENT, **tls.kafka_client_options(), **options}
+        return client(bootstrap_servers=first, bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS, **options)
     except (KafkaError, OSError) as error:
         raise EmoStreamError(
             f"no broker of {','.join(bootstrap_servers)} answered in {_BOOTSTRAP_TIMEOUT_MS // 1000} s ({error}); "

@@ -10,6 +10,7 @@ from typing import Self
 
 from emostream.config import AdminListener, PublicListener, address_of, url
 from emostream.errors import EmoStreamError
+from emostream.runtime import tls
 
 _BACKLOG = 1_024
 
@@ -54,12 +55,12 @@ def listen_for_operators(settings: AdminListener, port: int | None = None) -> Li
     """The admin listener, at the port of the settings by default. Raises EmoStreamError where it cannot be bound."""
     variables = f"{settings.variable('admin_host')}, {settings.variable('admin_port')}"
     bound = listen(settings.admin_host, settings.admin_port if port is None else port, variables=variables)
-    return _listener(bound, settings.admin_advertised_url)
+    return _listener(bound, settings.admin_advertised_url, tls.admin_scheme())
 
 
-def _listener(bound: socket.socket, advertised_url: str) -> Listener:
+def _listener(bound: socket.socket, advertised_url: str, scheme: str = "http") -> Listener:
     host, port = bound.getsockname()[:2]
-    return Listener(bound, host, port, advertised_url or url(host, port))
+    return Listener(bound, host, port, advertised_url or url(host, port, scheme))
 
 
 def listen(host: str, port: int, *, backlog: int = _BACKLOG, variables: str = "") -> socket.socket:

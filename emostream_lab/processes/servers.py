@@ -1,5 +1,6 @@
 """Runs ZooKeeper, Kafka and Spark as child processes on loopback, from build/jars and the pyspark wheel."""
 
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream.operate import broker
+from emostream.runtime import tls
 from emostream_lab.machine import class_archives
+from emostream_lab.machine.certificates import Files
 from emostream_lab.machine.jars import JARS
 from emostream_lab.machine.java import java_home
 from emostream_lab.processes.process import Process
@@ -49,19 +52,37 @@ class Place:
     within: Sequence[str] = ()
 
 
-def zookeeper(directory: Path, port: int) -> Process:
-    """Return a standalone ZooKeeper. Its data, configuration and log are in `directory`."""
+def zookeeper(directory: Path, port: int, certificates: Files | None = None) -> Process:
+    """Return a standalone ZooKeeper. Its data, configuration and log are in `directory`.
+
+    With certificates, it takes only clients that have one of the same CA, and knows them by it.
+    """
     properties = {
         # The precision of session time-outs. The shortest session that our settings allow is 4 s.
         "tickTime": 1000,
         "dataDir": directory / "data",
-        "clientPort": port,
-        "clientPortAddress": HOST,
+        "secureClientPort" if certificates else "clientPort": port,
+        "secureClientPortAddress" if certificates else "clientPortAddress": HOST,
         "admin.enableServer": "false",
         "autopurge.purgeInterval": 1,
         "4lw.commands.whitelist": "ruok,srvr,mntr",
+        **(_zookeeper_tls(certificates) if certificates else {}),
     }
     return zookeeper_of(_properties(properties), Place(directory, port))
+
+
+def _zookeeper_tls(certificates: Files) -> dict[str, object]:
+    return {
+        # Only this one speaks TLS.
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+        "X509AuthenticationProvider.superUser": "CN=operator",
+        "ssl.clientAuth": "need",
+        "ssl.keyStore.type": "PEM",
+        "ssl.keyStore.location": certificates.identity("zookeeper").absolute(),
+        "ssl.trustStore.type": "PEM",
+        "ssl.trustStore.location": certificates.ca.absolute(),
+    }
 
 
 def zookeeper_of(properties: str, place: Place) -> Process:
@@ -76,11 +97,20 @@ def zookeeper_of(properties: str, place: Place) -> Process:
     return _server(place, command, configuration, properties, lambda: _answers_ruok(place.host, place.port))
 
 
-def kafka(directory: Path, port: int, zookeeper_port: int, broker_id: int = _BROKER_ID) -> Process:
-    """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`."""
+def kafka(
+    directory: Path,
+    port: int,
+    zookeeper_port: int,
+    broker_id: int = _BROKER_ID,
+    certificates: Files | None = None,
+) -> Process:
+    """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`.
+
+    With certificates, it takes only clients that have one of the same CA, and allows them only what a rule does.
+    """
     properties = {
         "broker.id": broker_id,
-        "listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listeners": f"{'SSL' if certificates else 'PLAINTEXT'}://{HOST}:{port}",
         "log.dirs": directory / "data",
         "zookeeper.connect": f"{HOST}:{zookeeper_port}/kafka",
         # A killed broker cannot start again before its old session ends.
@@ -96,8 +126,29 @@ def kafka(directory: Path, port: int, zookeeper_port: int, broker_id: int = _BRO
         "num.io.threads": 4,
         "num.network.threads": 2,
         "log.segment.bytes": 128 << 20,
+        **(_kafka_tls(certificates) if certificates else {}),
     }
     return kafka_of(_properties(properties), Place(directory, port), broker_id)
+
+
+def _kafka_tls(certificates: Files) -> dict[str, object]:
+    identity = certificates.identity("kafka")
+    stores = tls.java_stores(certificates.ca, identity)
+    return {
+        "security.inter.broker.protocol": "SSL",
+        "ssl.client.auth": "required",
+        **stores,
+        "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
+        "super.users": "User:CN=kafka;User:CN=operator",
+        "zookeeper.ssl.client.enable": "true",
+        "zookeeper.clientCnxnSocket": "org.apache.zookeeper.ClientCnxnSocketNetty",
+        # The default of Kafka's client for ZooKeeper is 1.2, which ZooKeeper refuses.
+        "zookeeper.ssl.protocol": "TLSv1.3",
+        "zookeeper.set.acl": "true",
+        # On a busy machine, the first handshake of two new JVMs takes longer than a session.
+        "zookeeper.connection.timeout.ms": 60_000,
+        **{f"zookeeper.{name}": value for name, value in stores.items()},
+    }
 
 
 def kafka_of(properties: str, place: Place, broker_id: int) -> Process:
@@ -253,6 +304,10 @@ def _accepts(port: int) -> bool:
 
 
 def _answers_ruok(host: str, port: int) -> bool:
-    with socket.create_connection((host, port), timeout=1) as connection:
+    context = tls.client_context()
+    with contextlib.ExitStack() as cleanup:
+        connection = cleanup.enter_context(socket.create_connection((host, port), timeout=1))
+        if context:
+            connection = cleanup.enter_context(context.wrap_socket(connection, server_hostname=host))
         connection.sendall(b"ruok")
         return connection.recv(4) == b"imok"

@@ -10,9 +10,11 @@ from types import MappingProxyType
 
 from emostream import config
 from emostream.client.connection import fetch
-from emostream.config import KafkaSettings, ZooKeeperSettings
+from emostream.config import KafkaSettings, ZooKeeperSettings, url
 from emostream.errors import EmoStreamError
-from emostream_lab.machine import class_archives
+from emostream.runtime import tls
+from emostream_lab.machine import certificates, class_archives
+from emostream_lab.machine.certificates import Files
 from emostream_lab.machine.jars import JARS
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
@@ -130,10 +132,39 @@ class Layout:
     settings: Mapping[str, str] = field(default_factory=dict)
     # Beside the aggregator, and beside the publisher of the first cluster: one each that waits to be elected.
     has_standbys: bool = False
+    # Whether the processes know each other by certificates, and may do only what emostream/operate/rights.py says.
+    has_tls: bool = False
 
     @property
     def clusters(self) -> tuple[str, ...]:
         return tuple(f"cluster{number}" for number in range(1, len(self.ports.publishers) + 1))
+
+    @property
+    def certificates(self) -> Files | None:
+        """Where `write_certificates` writes them; None without TLS."""
+        return Files(self.directory / "certificates") if self.has_tls else None
+
+
+def write_certificates(layout: Layout) -> None:
+    """Make a CA and a certificate for each identity of the topology, if it has TLS."""
+    if layout.certificates:
+        certificates.make(layout.certificates.directory, [*_IDENTITIES, *_cluster_identities(layout)])
+
+
+# Operators and whoever stands in for them here, as the crowd, are one.
+_OPERATOR = "operator"
+_IDENTITIES = [(tier, "") for tier in ("zookeeper", "kafka", _OPERATOR, "registry", "ingest", "aggregator", "audit")]
+
+
+def _cluster_identities(layout: Layout) -> Iterator[tuple[str, str]]:
+    for cluster in layout.clusters:
+        yield "publisher", cluster
+        yield "subscriber", cluster
+
+
+def identity_settings(layout: Layout, tier: str = _OPERATOR, cluster: str = "") -> dict[str, str]:
+    """The settings by which a process has an identity; none without TLS."""
+    return layout.certificates.settings(tier, cluster) if layout.certificates else {}
 
 
 def parts(layout: Layout) -> list[Part]:
@@ -172,7 +203,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_INGEST_PORT": str(ports.ingest),
         "EMOSTREAM_INGEST_ADMIN_PORT": str(ports.ingest_admin),
         "EMOSTREAM_CLIENT_REGISTRY_URL": f"http://{HOST}:{ports.registry}",
-        "EMOSTREAM_CLIENT_REGISTRY_ADMIN_URL": f"http://{HOST}:{ports.registry_admin}",
+        "EMOSTREAM_CLIENT_REGISTRY_ADMIN_URL": url(HOST, ports.registry_admin, "https" if layout.has_tls else "http"),
         "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
         "EMOSTREAM_AGGREGATOR_ADMIN_PORT": str(ports.aggregator),
         "EMOSTREAM_AUDIT_ADMIN_PORT": str(ports.audit),
@@ -184,6 +215,7 @@ def environment(layout: Layout) -> dict[str, str]:
         # All tiers share the cores of this machine.
         "EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "quick",
         **_public_settings(layout),
+        **identity_settings(layout),
         **layout.settings,
     }
 
@@ -209,8 +241,9 @@ def _public_settings(layout: Layout) -> dict[str, str]:
 
 def _servers(layout: Layout) -> Iterator[Part]:
     directory, ports = layout.directory, layout.ports
-    yield Part("zookeeper", servers.zookeeper(directory / "zookeeper", ports.zookeeper), ports.zookeeper)
-    kafka = servers.kafka(directory / "kafka", ports.kafka, ports.zookeeper)
+    zookeeper = servers.zookeeper(directory / "zookeeper", ports.zookeeper, layout.certificates)
+    yield Part("zookeeper", zookeeper, ports.zookeeper)
+    kafka = servers.kafka(directory / "kafka", ports.kafka, ports.zookeeper, certificates=layout.certificates)
     yield Part("kafka", kafka, ports.kafka, needs=("zookeeper",), restart_timeout_seconds=60)
     if layout.spark_master:
         return
@@ -223,9 +256,13 @@ def _servers(layout: Layout) -> Iterator[Part]:
 
 def _tiers(layout: Layout) -> Iterator[Part]:
     ports = layout.ports
+    # Until it has run, nobody but operators may do anything.
+    acls = ("acls",) if layout.has_tls else ()
+    for name in acls:
+        yield Part("topics", _command(layout, name, "acls", "apply"), needs=("kafka",), runs_once=True)
     topics = _command(layout, "topics", "topics", "apply")
-    yield Part("topics", topics, needs=("kafka",), runs_once=True)
-    yield _service(layout, "registry", (ports.registry, ports.registry_admin), "zookeeper")
+    yield Part("topics", topics, needs=("kafka", *acls), runs_once=True)
+    yield _service(layout, "registry", (ports.registry, ports.registry_admin), "zookeeper", *acls)
     for cluster, members, admins in zip(layout.clusters, ports.subscribers, ports.subscriber_admins, strict=True):
         for own_ports in zip(members, admins, strict=True):
             yield _subscriber(layout, cluster, own_ports)
@@ -266,6 +303,7 @@ def _service(layout: Layout, tier: str, ports: tuple[int, int], *needs: str, nam
     """A process of ours; `ports` are those of its public and admin listeners, twice the same where it has one alone."""
     port, admin_port = ports
     flags = ["--cluster", cluster, "--port", str(port)] if cluster else []
+    layout = replace(layout, settings={**identity_settings(layout, tier, cluster), **layout.settings})
     process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(admin_port))
     return Part(tier, process, port, admin_port, needs)
 
@@ -281,7 +319,7 @@ def _command(layout: Layout, name: str, *arguments: str, probe: Callable[[], boo
 
 
 def _is_ready(port: int) -> bool:
-    return asyncio.run(fetch(f"http://{HOST}:{port}/readyz", 1)).status == 200
+    return asyncio.run(fetch(f"{url(HOST, port, tls.admin_scheme())}/readyz", 1, tls.client_context())).status == 200
 
 
 def _accepts(port: int) -> bool:

@@ -150,9 +150,9 @@ ODDITIES = {
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_runs_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path) -> None:
+def test_the_demo_runs_with_tls_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path) -> None:
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
-    layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500)
+    layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500, has_tls=True)
     command = start_demo(layout, DemoOptions(reactions_per_second=100, viewers=10), ODDITIES)
     try:
         assert command.stdout is not None

@@ -16,6 +16,12 @@ def test_the_reference_lists_every_setting_and_metric_as_the_code_has_them() -> 
     assert page == reference.configuration_page(), "run `emostream config reference > docs/configuration.md`"
 
 
+def test_the_page_on_security_has_the_tables_of_rights_as_the_code_has_them() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    between = page.partition("`emostream acls table`. -->\n")[2].partition("<!-- The end of that part. -->")[0]
+    assert between == reference.rights_tables(), "run `emostream acls table`, and put what it prints there"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_to_a_file_or_heading_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

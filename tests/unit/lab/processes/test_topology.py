@@ -22,11 +22,26 @@ def test_the_default_is_three_clusters_of_three_subscribers_and_every_tier(tmp_p
     assert len(set(ports)) == len(ports)
 
 
-def test_each_need_is_a_tier_or_a_process_that_comes_earlier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_each_need_is_a_tier_or_a_process_that_comes_earlier(tmp_path: Path, has_tls: bool) -> None:
     seen: set[str] = set()
-    for part in topology.parts(Layout(tmp_path)):
+    for part in topology.parts(Layout(tmp_path, has_tls=has_tls)):
         assert set(part.needs) <= seen
         seen |= {part.tier, part.name}
+
+
+def test_with_tls_each_process_has_the_certificate_of_its_tier_and_cluster(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, has_tls=True)
+    topology.write_certificates(layout)
+    identities = {}
+    for part in topology.parts(layout):
+        if file := part.process.environment.get("EMOSTREAM_TLS_IDENTITY_FILE"):
+            assert Path(file).exists()
+            identities[part.name] = Path(file).name
+    assert identities["publisher@cluster2"] == "publisher@cluster2.pem"
+    assert identities["subscriber@9009"] == "subscriber@cluster3.pem"
+    assert identities["ingest"] == "ingest.pem"
+    assert identities["acls"] == identities["topics"] == "operator.pem"
 
 
 def test_the_environment_holds_settings_only(tmp_path: Path) -> None:

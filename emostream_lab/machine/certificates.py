@@ -1,0 +1,133 @@
+"""A CA for the processes of this machine, and a certificate for each kind of them.
+
+CN is the tier and OU the cluster, where there is one: Kafka and ZooKeeper decide by these. The keys stay on this
+machine, which also holds the CA's key, so they protect nothing from its users.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from emostream.config import TlsSettings
+
+_HOSTS = ("127.0.0.1", "localhost")
+_LIFETIME = timedelta(days=365)
+# The clocks of two machines differ a little.
+_BACKDATED = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the certificates of one CA are: `ca.pem`, and one file for each identity."""
+
+    directory: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.directory / "ca.pem"
+
+    def identity(self, tier: str, cluster: str = "") -> Path:
+        """The file with the key and the certificate of a tier."""
+        return self.directory / f"{tier}{cluster and '@' + cluster}.pem"
+
+    def settings(self, tier: str, cluster: str = "") -> dict[str, str]:
+        """The environment variables by which a process has this identity."""
+        return {
+            TlsSettings.variable("ca_file"): str(self.ca.absolute()),
+            TlsSettings.variable("identity_file"): str(self.identity(tier, cluster).absolute()),
+        }
+
+
+class Authority:
+    """A CA whose key is in memory alone. Its own certificate is by `issuer`, if that is given, or else by itself."""
+
+    def __init__(self, name: str = "EmoStream", issuer: "Authority | None" = None) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} CA")])
+        usage = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        signer = issuer or self
+        builder = _builder(self._name, signer._name, self._key.public_key(), _LIFETIME)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(usage, critical=True)
+        self._certificate = signer._sign(builder)
+
+    def certificate(self) -> bytes:
+        """The CA's own, as PEM."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def identity(
+        self, tier: str, cluster: str = "", hosts: Sequence[str] = _HOSTS, lifetime: timedelta = _LIFETIME
+    ) -> bytes:
+        """A new private key and its certificate, as PEM, for a process that others find at `hosts`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        # In this order, the name reads CN=tier,OU=cluster.
+        names = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, cluster)] if cluster else []
+        names.append(x509.NameAttribute(NameOID.COMMON_NAME, tier))
+        builder = _builder(x509.Name(names), self._name, key.public_key(), lifetime)
+        builder = builder.add_extension(x509.SubjectAlternativeName(map(_alternative, hosts)), critical=False)
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        encoded_key = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return encoded_key + self._sign(builder).public_bytes(serialization.Encoding.PEM)
+
+    def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(identifier, critical=False).sign(self._key, hashes.SHA256())
+
+
+def make(directory: Path, identities: Sequence[tuple[str, str]]) -> None:
+    """Make a CA and the identities, each a tier and its cluster (or none), in this folder."""
+    files, authority = Files(directory), Authority()
+    directory.mkdir(parents=True, exist_ok=True)
+    files.ca.write_bytes(authority.certificate())
+    for tier, cluster in identities:
+        write_identity(files.identity(tier, cluster), authority.identity(tier, cluster))
+
+
+def write_identity(file: Path, content: bytes) -> None:
+    """Write a private key that nobody but its owner may read."""
+    file.touch(mode=0o600)
+    file.write_bytes(content)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    end = datetime.now(UTC) + lifetime
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(datetime.now(UTC), end) - _BACKDATED)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
