@@ -264,6 +264,7 @@ class Connection:
         self.subscriber = subscriber
         self.unread: deque[model.ViewerMessage] = deque()
         self.position: Position | None = None
+        self.leaves_at: int | None = None
         self.is_paused = False
         self.descriptor = id(self)
         self.heartbeat = b""
