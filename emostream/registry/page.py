@@ -25,6 +25,14 @@ _CONTENT_TYPES = {
     ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
+# What our pages may load, whatever gets into them. Their streams come from hosts that only the registry's answers name.
+# Scripts may set styles of elements, which this policy does not mean.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; "
+    "connect-src * ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+# The example has its script in the page, to be copied as it is.
+_WITHOUT_POLICY = {"example.html"}
 _COMPRESSED = {".html", ".js", ".css", ".svg", ".webmanifest"}
 # The module of the tag, which other pages load as one.
 _TAG = "emostream-reactions.js"
@@ -60,7 +68,10 @@ def _file(name: str) -> Response:
     path = safe_join(str(_FOLDER), name)
     if path is None or Path(path).suffix not in _CONTENT_TYPES or not Path(path).is_file():
         abort(404)
-    return _answer(_content(path, Path(path).stat().st_mtime_ns), Path(path).suffix)
+    response = _answer(_content(path, Path(path).stat().st_mtime_ns), Path(path).suffix)
+    if Path(path).suffix == ".html" and Path(path).name not in _WITHOUT_POLICY:
+        response.headers["Content-Security-Policy"] = _POLICY
+    return response
 
 
 @functools.lru_cache(128)
@@ -81,6 +92,8 @@ _compress = functools.lru_cache(128)(functools.partial(gzip.compress, mtime=0))
 def _answer(content: bytes, suffix: str) -> Response:
     response = Response(content, mimetype=_CONTENT_TYPES[suffix])
     response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
     if suffix in _COMPRESSED:
         response.vary.add("Accept-Encoding")
         if request.accept_encodings["gzip"] > 0:

@@ -101,6 +101,18 @@ def test_the_tag_is_one_small_module(client: FlaskClient) -> None:
     assert 'customElements.define("emostream-reactions"' in text
 
 
+def test_a_page_loads_scripts_and_styles_of_its_own_alone(client: FlaskClient) -> None:
+    for path in ("/", "/static/topology.html"):
+        policy = client.get(path).headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'self'"} <= {*policy}
+        assert "unsafe" not in str(policy)
+    # Other pages load these, or show them.
+    for path in ("/static/page.js", "/static/example.html", "/emostream-reactions.js"):
+        answer = client.get(path)
+        assert "Content-Security-Policy" not in answer.headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_a_file_is_sent_again_only_if_it_has_changed(client: FlaskClient) -> None:
     for encoding in ("gzip", "identity"):
         headers = {"Accept-Encoding": encoding}
