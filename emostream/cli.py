@@ -211,7 +211,7 @@ def aggregator() -> None:
     )
 
 
-def _tell_changes(sentences: Sequence[str], *, check: bool) -> None:
+def tell_changes(sentences: Sequence[str], *, check: bool) -> None:
     for sentence in sentences:
         click.echo(sentence)
     click.echo(f"changed={len(sentences)}")
@@ -245,7 +245,7 @@ def topics_apply(check: bool, new_stream: bool, without: tuple[int, ...]) -> Non
         new_stream=new_stream,
         check=check,
     )
-    _tell_changes(sentences, check=check)
+    tell_changes(sentences, check=check)
 
 
 @main.group("acls")
@@ -269,7 +269,7 @@ def acls_apply(check: bool) -> None:
 
     start_tier("acls")
     kafka, zookeeper = config.load(config.KafkaSettings), config.load(config.ZooKeeperSettings)
-    _tell_changes(acls.apply(kafka, zookeeper, config.load(config.ClustersSettings), check=check), check=check)
+    tell_changes(acls.apply(kafka, zookeeper, config.load(config.ClustersSettings), check=check), check=check)
 
 
 @main.group("events")
@@ -337,7 +337,7 @@ def events_apply(file: BinaryIO, check: bool, timeout_seconds: int) -> None:
     wanted = events.read_list(file.read())
     with _operator(timeout_seconds) as operator:
         sentences = events.apply(operator, wanted, check=check)
-    _tell_changes(sentences, check=check)
+    tell_changes(sentences, check=check)
 
 
 @events_group.command("list")

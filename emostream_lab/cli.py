@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from emostream import config
-from emostream.cli import Command, start_tier
+from emostream.cli import Command, start_tier, tell_changes
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN
 from emostream_lab.audience.shapes import SHAPES, Audience
@@ -129,6 +129,25 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
     units_by_host = msgspec.json.decode(units.read(), type=dict[str, list[str]])
     planned = host_faults.schedule(seed, count, host_faults.kinds_of(kinds), units_by_host)
     click.echo(msgspec.json.encode(planned))
+
+
+@main.command()
+@click.option("--due-days", type=click.IntRange(0), default=30, help="Also renew what is valid for less than this.")
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.argument("wanted", type=click.File("rb"), default="-")
+def certificates(due_days: int, directory: str, wanted: BinaryIO) -> None:
+    """Keep a CA and certificates in DIRECTORY; the last line is `changed=N`.
+
+    WANTED is a JSON list: [{"file": "host1/kafka.pem", "tier": "kafka", "cluster": "", "hosts": ["10.0.0.1"]}].
+    """
+    from datetime import timedelta  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from emostream_lab.machine import certificates as files  # noqa: PLC0415
+
+    listed = msgspec.json.decode(wanted.read(), type=list[files.Wanted])
+    tell_changes(files.keep(Path(directory), listed, timedelta(days=due_days)), check=False)
 
 
 @main.command()

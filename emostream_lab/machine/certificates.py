@@ -1,7 +1,6 @@
-"""A CA for the processes of this machine, and a certificate for each kind of them.
+"""A CA, and certificates for processes: those of this machine, and of the hosts that it deploys.
 
-CN is the tier and OU the cluster, where there is one: Kafka and ZooKeeper decide by these. The keys stay on this
-machine, which also holds the CA's key, so they protect nothing from its users.
+CN is the tier and OU the cluster, where there is one: Kafka and ZooKeeper decide by these.
 """
 
 import ipaddress
@@ -11,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from emostream.config import TlsSettings
+from emostream.errors import EmoStreamError
 
 _HOSTS = ("127.0.0.1", "localhost")
 _LIFETIME = timedelta(days=365)
@@ -45,8 +46,18 @@ class Files:
         }
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A certificate that should be in a file: its identity, and the hosts at which others find the process."""
+
+    file: str
+    tier: str
+    cluster: str = ""
+    hosts: tuple[str, ...] = _HOSTS
+
+
 class Authority:
-    """A CA whose key is in memory alone. Its own certificate is by `issuer`, if that is given, or else by itself."""
+    """A CA. Its own certificate is by `issuer`, if that is given, or else by itself. Its key is in memory."""
 
     def __init__(self, name: str = "EmoStream", issuer: "Authority | None" = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -68,6 +79,31 @@ class Authority:
         builder = builder.add_extension(usage, critical=True)
         self._certificate = signer._sign(builder)
 
+    @classmethod
+    def kept_in(cls, directory: Path) -> "Authority":
+        """The CA of a folder, which holds its certificate (`ca.pem`) and its key (`ca-key.pem`). Makes one once."""
+        certificate, key = directory / "ca.pem", directory / "ca-key.pem"
+        authority = cls()
+        if key.exists():
+            loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+            if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+                raise EmoStreamError(f"{key} is no key of this program: take the folder away, or put back its own key.")
+            authority._key = loaded
+            authority._certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
+            authority._name = authority._certificate.subject
+            return authority
+        directory.mkdir(parents=True, exist_ok=True)
+        write_identity(key, _encoded(authority._key))
+        certificate.write_bytes(authority.certificate())
+        return authority
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
+
     def certificate(self) -> bytes:
         """The CA's own, as PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
@@ -77,18 +113,12 @@ class Authority:
     ) -> bytes:
         """A new private key and its certificate, as PEM, for a process that others find at `hosts`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        # In this order, the name reads CN=tier,OU=cluster.
-        names = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, cluster)] if cluster else []
-        names.append(x509.NameAttribute(NameOID.COMMON_NAME, tier))
-        builder = _builder(x509.Name(names), self._name, key.public_key(), lifetime)
+        builder = _builder(_subject(tier, cluster), self._name, key.public_key(), lifetime)
         builder = builder.add_extension(x509.SubjectAlternativeName(map(_alternative, hosts)), critical=False)
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        encoded_key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return encoded_key + self._sign(builder).public_bytes(serialization.Encoding.PEM)
+        return _encoded(key) + self._sign(builder).public_bytes(serialization.Encoding.PEM)
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -104,10 +134,49 @@ def make(directory: Path, identities: Sequence[tuple[str, str]]) -> None:
         write_identity(files.identity(tier, cluster), authority.identity(tier, cluster))
 
 
+def keep(directory: Path, wanted: Sequence[Wanted], due: timedelta) -> list[str]:
+    """Make each wanted certificate that is missing, that is another one, or that is valid for less than `due`.
+
+    Returns a sentence for each that was made.
+    """
+    authority, made = Authority.kept_in(directory), []
+    for each in wanted:
+        file = directory / each.file
+        if reason := _reason_to_make(authority, file, each, due):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_identity(file, authority.identity(each.tier, each.cluster, each.hosts))
+            made.append(f"{each.file}: {reason}")
+    return made
+
+
+def _reason_to_make(authority: Authority, file: Path, wanted: Wanted, due: timedelta) -> str:
+    if not file.exists():
+        return "made"
+    found = x509.load_pem_x509_certificate(file.read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if not authority.has_issued(found):
+        return "made anew by this CA"
+    if found.subject != _subject(wanted.tier, wanted.cluster) or list(names) != list(map(_alternative, wanted.hosts)):
+        return "made anew for other names"
+    return "renewed" if found.not_valid_after_utc - datetime.now(UTC) < due else ""
+
+
 def write_identity(file: Path, content: bytes) -> None:
     """Write a private key that nobody but its owner may read."""
     file.touch(mode=0o600)
     file.write_bytes(content)
+
+
+def _subject(tier: str, cluster: str) -> x509.Name:
+    # In this order, the name reads CN=tier,OU=cluster.
+    names = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, cluster)] if cluster else []
+    return x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, tier)])
+
+
+def _encoded(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _builder(
