@@ -451,6 +451,28 @@ def audit(host: str | None, port: int | None) -> None:
 @main.command()
 @click.option("--registry-url", help="The registry.")
 @click.option("--ingest-url", help="Where reactions are sent.")
+@click.option("--port", type=int, help="The port of health and metrics.")
+def canary(registry_url: str | None, ingest_url: str | None, port: int | None) -> None:
+    """React now and then to an event of its own, and time how long each cluster takes to show it."""
+    settings = config.load(config.CanarySettings, admin_port=port)
+    client = config.load(config.ClientSettings, registry_url=registry_url, ingest_url=ingest_url)
+    start_tier("canary")
+    from emostream.canary import service  # noqa: PLC0415
+
+    service.run(
+        settings,
+        service.Surroundings(
+            client,
+            config.load(config.ClustersSettings),
+            config.load(config.KafkaSettings),
+            config.load(config.ZooKeeperSettings),
+        ),
+    )
+
+
+@main.command()
+@click.option("--registry-url", help="The registry.")
+@click.option("--ingest-url", help="Where reactions are sent.")
 @click.option("--user-id", default=None, help="Your user id; a unique one by default.")
 @click.option("--event", default=MAIN, show_default=True, callback=_event_id, help="The event to watch, until it ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as one line of JSON instead; send nothing.")

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from emostream.errors import ConfigurationError
+from emostream.model import MAIN, is_event_id
 
 PREFIX = "EMOSTREAM_"
 
@@ -579,6 +580,30 @@ class AuditSettings(AdminListener):
     admin_port: Port = Field(8003, description="Port of the admin listener.")
 
 
+class CanarySettings(AdminListener):
+    """The canary, which reacts now and then and times how long each cluster takes to show it."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}CANARY_")
+    title: ClassVar[str] = "canary"
+
+    admin_port: Port = Field(8004, description="Port of the admin listener.")
+    event: str = Field(
+        "emostream-canary", description="The event that it opens, unlisted, and reacts to. Nobody else may do so."
+    )
+    # It tells reactions apart by their emoji, of which there are 32.
+    interval_ms: int = Field(10_000, ge=1_000, description="Time between its reactions.")
+    timeout_ms: int = Field(
+        30_000, ge=1_000, le=30_000, description="Time after which a reaction counts as one that was not seen."
+    )
+
+    @field_validator("event")
+    @classmethod
+    def _check_event(cls, event: str) -> str:
+        if event == MAIN or not is_event_id(event):
+            raise ValueError(f"{event!r} is no id of an event that can be opened")
+        return event
+
+
 class ClientSettings(Section):
     """The terminal client, and the simulated viewers."""
 
@@ -605,6 +630,16 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "subscriber": (SubscriberSettings, KafkaSettings, ZooKeeperSettings, TokensSettings, TlsSettings, LogSettings),
     "registry": (RegistrySettings, ZooKeeperSettings, TokensSettings, TlsSettings, LogSettings),
     "audit": (AuditSettings, KafkaSettings, ZooKeeperSettings, TlsSettings, LogSettings),
+    "canary": (
+        CanarySettings,
+        ClientSettings,
+        TokensSettings,
+        ClustersSettings,
+        KafkaSettings,
+        ZooKeeperSettings,
+        TlsSettings,
+        LogSettings,
+    ),
     "client": (ClientSettings, TokensSettings, LogSettings),
     "status": (ClientSettings, ClustersSettings, TlsSettings, LogSettings),
     "topics": (ClustersSettings, KafkaSettings, TlsSettings, LogSettings),

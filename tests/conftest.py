@@ -37,6 +37,7 @@ SPARK_GROUPS = {
     "tests/integration/test_load_pipeline.py": "demos",
     "tests/integration/test_local_demo.py": "demos",
     "tests/integration/test_class_archives.py": "demos",
+    "tests/integration/test_canary.py": "pipelines",
     "tests/integration/test_client_examples.py": "pipelines",
     "tests/integration/test_events.py": "pipelines",
     "tests/integration/test_readme.py": "pipelines",

@@ -13,8 +13,8 @@ from scripts import artifacts
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = sorted((ROOT / "emostream").rglob("*.py"))
-TIERS = ["ingest", "aggregator", "publisher", "subscriber", "registry", "audit"]
-SET_UP = ["emostream_lab.machine.bootstrap", "emostream_lab.machine.jars"]
+TIERS = ["ingest", "aggregator", "publisher", "subscriber", "registry", "audit", "canary"]
+SET_UP = ["emostream_lab.machine.bootstrap", "emostream_lab.machine.jars", "emostream_lab.machine.prometheus"]
 
 
 def _imported(source: str) -> Iterator[str]:
