@@ -36,6 +36,7 @@ help: ## Say what there is
 	@echo '  STANDBY=1         start a stand-by of the aggregator and of a publisher, which take over'
 	@echo '  TOKENS=1          let only viewers with a token in; the page gets one as a guest'
 	@echo '  TLS=1             close every hop between the processes: certificates, encryption, and rights for each tier'
+	@echo '  METRICS=1         start Prometheus too, with a page of graphs and alerts'
 	@echo '  LAN=1             serve the page on the network too, with a QR code for phones; this opens ports'
 	@echo
 	@echo 'Settings of make break:'
@@ -66,7 +67,7 @@ help: ## Say what there is
 	@echo '  BEFORE=HEAD~1     the revision that runs before the upgrade: a tag, a branch or a commit'
 
 demo: ## Run the whole pipeline on this machine, with a simulated crowd
-	$(set_up) demo
+	$(set_up) demo$(if $(filter-out 0,$(METRICS)),-metrics)
 # The demo ends when this command ends, even by SIGKILL.
 	@setpriv --pdeathsig TERM -- $(BIN)/emostream-lab demo
 
@@ -119,6 +120,8 @@ lint: ## Check style and types, of Python and of the deployment
 	$(BIN)/yamllint --strict .
 # ansible-lint looks for the matching Ansible on PATH.
 	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint site.yml playbooks roles inventory
+# Its exit status is 0 with a warning about the file of targets, which a deployment writes.
+	PATH="$$PATH:$(CURDIR)/build/prometheus/usr/bin" promtool check config emostream/monitoring/prometheus.yml
 
 test-unit: ## Test the pure parts, in seconds
 	$(set_up) test

@@ -408,6 +408,19 @@ def tokens_issue(  # noqa: PLR0913, PLR0917 - a parameter an option
     click.echo(token)
 
 
+@main.group("monitoring")
+def monitoring_group() -> None:
+    """What Prometheus and Grafana show of EmoStream."""
+
+
+@monitoring_group.command("grafana")
+def monitoring_grafana() -> None:
+    """Print a dashboard for Grafana, with the graphs of our own page."""
+    from emostream.monitoring import grafana  # noqa: PLC0415
+
+    click.echo(grafana.dashboard(), nl=False)
+
+
 @main.group("broker")
 def broker_group() -> None:
     """Look after a broker of Kafka."""

@@ -51,6 +51,7 @@ def main() -> None:
 )
 @click.option("--only", envvar="ONLY", default="", help="Tiers to start, comma-separated, instead of all.")
 @click.option("--keep", envvar="KEEP", type=bool, default=False, help="Go on with the data of the last run.")
+@click.option("--metrics", envvar="METRICS", type=bool, default=False, help="Start Prometheus with a page of graphs.")
 @_events_option
 @click.option("--standby", envvar="STANDBY", type=bool, default=False, help="Also start what takes over.")
 @click.option("--tokens", envvar="TOKENS", type=bool, default=False, help="Let only viewers with a token in.")
@@ -63,6 +64,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
     trigger_ms: int,
     only: str,
     keep: bool,
+    metrics: bool,
     events: int,
     standby: bool,
     tokens: bool,
@@ -88,6 +90,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a parameter an option
         settings=settings,
         has_standbys=standby,
         has_tls=tls,
+        has_metrics=metrics,
     )
     sys.exit(local_demo.run(options, layout))
 

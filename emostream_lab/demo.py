@@ -176,11 +176,17 @@ def _operators_instructions(layout: Layout) -> str:
 
 
 def _ready_message(layout: Layout, parts: list[Part]) -> str:
+    said = "Everything that you asked for is ready."
     if any(part.tier == "registry" for part in parts):
         page = f"http://{layout.public_address}:{layout.ports.registry}/"
         topology_page = f"http://{HOST}:{layout.ports.registry}/static/topology.html?lab={layout.ports.switch}"
-        return f"Everything is ready: open {page} to join in, or {topology_page} to see each process and to kill one."
-    return "Everything that you asked for is ready."
+        said = f"Everything is ready: open {page} to join in, or {topology_page} to see each process and to kill one."
+    return f"{said} The graphs are at {graphs_url(layout)}." if layout.has_metrics else said
+
+
+def graphs_url(layout: Layout) -> str:
+    """The page of graphs, which Prometheus serves."""
+    return f"http://{HOST}:{layout.ports.prometheus}/user/"
 
 
 def _check_machine(directory: Path, parts: list[Part]) -> None:

@@ -63,7 +63,7 @@ def rights_tables() -> str:
 
 def metric_names() -> list[str]:
     """The metrics of all tiers, as Prometheus shows them."""
-    return [name for _, rows in _metrics_by_tier() for name, *_ in rows]
+    return [name.strip("`") for _, rows in _metrics_by_tier() for name, *_ in rows]
 
 
 _NAMES = {str: "text", int: "integer", float: "number", bool: "`true` \\| `false`"}

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import itertools
+import json
 import os
 import random
 import re
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emostream import monitoring
 from emostream.errors import EmoStreamError
 from emostream.operate import broker
 from emostream.runtime import tls
 from emostream_lab.machine import class_archives
+from emostream_lab.machine import prometheus as programs
 from emostream_lab.machine.certificates import Files
 from emostream_lab.machine.jars import JARS
 from emostream_lab.machine.java import java_home
@@ -23,6 +26,11 @@ from emostream_lab.processes.process import Process
 
 _LOGGING = Path(__file__).parent / "logging"
 HOST = "127.0.0.1"
+_JMX_AGENT = JARS / "monitoring" / "jmx_prometheus_javaagent-1.0.1.jar"
+_MONITORING = Path(monitoring.__file__).parent
+_JMX_RULES = _MONITORING / "kafka.yml"
+# For as long as a demo may run, and no more than that of the disk.
+_RETENTION = ("--storage.tsdb.retention.time=2d", "--storage.tsdb.retention.size=512MB")
 _BROKER_ID = 1
 # Two dozen processes share one machine here, so a quick start matters more than throughput. A second, optimizing
 # compilation would take more time from the other processes than it saves.
@@ -34,6 +42,8 @@ _SPARK_LIVENESS = {
     "spark.worker.initialRegistrationRetries": 1_000_000,
     "spark.worker.maxRegistrationRetries": 1_000_000,
 }
+# The path of their web interfaces at which they serve metrics.
+SPARK_METRICS_PATH = "/metrics/prometheus"
 
 # These ports are below those for outgoing connections (32,768 and up on Linux). A port of that range may be in use when
 # the server starts.
@@ -44,15 +54,19 @@ _PORTS_IN_BLOCK = 500
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server runs: in a folder that bears its name, and at an address. `within` comes before its command."""
+    """Where a server runs: in a folder that bears its name, and at an address. `within` comes before its command.
+
+    With a `metrics_port` it serves its metrics there, in Prometheus' format.
+    """
 
     directory: Path
     port: int
     host: str = HOST
     within: Sequence[str] = ()
+    metrics_port: int = 0
 
 
-def zookeeper(directory: Path, port: int, certificates: Files | None = None) -> Process:
+def zookeeper(directory: Path, port: int, certificates: Files | None = None, *, metrics_port: int = 0) -> Process:
     """Return a standalone ZooKeeper. Its data, configuration and log are in `directory`.
 
     With certificates, it takes only clients that have one of the same CA, and knows them by it.
@@ -68,7 +82,7 @@ def zookeeper(directory: Path, port: int, certificates: Files | None = None) -> 
         "4lw.commands.whitelist": "ruok,srvr,mntr",
         **(_zookeeper_tls(certificates) if certificates else {}),
     }
-    return zookeeper_of(_properties(properties), Place(directory, port))
+    return zookeeper_of(_properties(properties), Place(directory, port, metrics_port=metrics_port))
 
 
 def _zookeeper_tls(certificates: Files) -> dict[str, object]:
@@ -88,8 +102,13 @@ def _zookeeper_tls(certificates: Files) -> dict[str, object]:
 def zookeeper_of(properties: str, place: Place) -> Process:
     """Return a ZooKeeper with these properties, which name its address."""
     configuration = place.directory.absolute() / "zoo.cfg"
+    if place.metrics_port:
+        provider = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+        at = {"metricsProvider.httpHost": place.host, "metricsProvider.httpPort": place.metrics_port}
+        properties += _properties({"metricsProvider.className": provider, **at})
     command = _java(
-        "zookeeper",
+        # Its own jars come first, as in the archive of its classes.
+        ("zookeeper", "monitoring") if place.metrics_port else ("zookeeper",),
         [*_LEAN_JVM, "-Xmx128m", f"-Dlogback.configurationFile={_LOGGING / 'zookeeper.xml'}"],
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         str(configuration),
@@ -97,12 +116,14 @@ def zookeeper_of(properties: str, place: Place) -> Process:
     return _server(place, command, configuration, properties, lambda: _answers_ruok(place.host, place.port))
 
 
-def kafka(
+def kafka(  # noqa: PLR0913 - each has a name at the call
     directory: Path,
     port: int,
     zookeeper_port: int,
     broker_id: int = _BROKER_ID,
     certificates: Files | None = None,
+    *,
+    metrics_port: int = 0,
 ) -> Process:
     """Return a broker under the node /kafka of ZooKeeper. Its data, configuration and log are in `directory`.
 
@@ -128,7 +149,7 @@ def kafka(
         "log.segment.bytes": 128 << 20,
         **(_kafka_tls(certificates) if certificates else {}),
     }
-    return kafka_of(_properties(properties), Place(directory, port), broker_id)
+    return kafka_of(_properties(properties), Place(directory, port, metrics_port=metrics_port), broker_id)
 
 
 def _kafka_tls(certificates: Files) -> dict[str, object]:
@@ -155,9 +176,10 @@ def kafka_of(properties: str, place: Place, broker_id: int) -> Process:
     """Return a broker with these properties, which name its id, its address, and the folder `data` of its own."""
     data = place.directory / "data"
     configuration = place.directory.absolute() / "server.properties"
+    agent = [f"-javaagent:{_JMX_AGENT}={place.host}:{place.metrics_port}:{_JMX_RULES}"] if place.metrics_port else []
     command = _java(
-        "kafka",
-        [*_LEAN_JVM, "-Xms256m", "-Xmx512m", f"-Dlog4j.configuration=file:{_LOGGING / 'kafka.properties'}"],
+        ("kafka",),
+        [*_LEAN_JVM, "-Xms256m", "-Xmx512m", f"-Dlog4j.configuration=file:{_LOGGING / 'kafka.properties'}", *agent],
         "kafka.Kafka",
         str(configuration),
     )
@@ -188,6 +210,7 @@ def spark_master(directory: Path, port: int, web_port: int = 0) -> Process:
         # For this time a restarted master waits for its former workers and applications, and assigns no executors.
         "spark.deploy.recoveryTimeout": "10s",
         **_SPARK_LIVENESS,
+        **_spark_metrics("master"),
     }
     command = [str(spark_home() / "bin" / "spark-class"), "org.apache.spark.deploy.master.Master"]
     arguments = ["--host", HOST, "--port", str(port), "--webui-port", str(web_port)]
@@ -207,11 +230,48 @@ def spark_worker(directory: Path, master_port: int, cores: int, memory_mib: int,
     process = Process(
         "spark-worker",
         [*command, *arguments, "--work-dir", str(directory / "work"), f"spark://{HOST}:{master_port}"],
-        environment=_spark_environment(SPARK_WORKER_OPTS=_as_java_options(_SPARK_LIVENESS)),
+        environment=_spark_environment(
+            SPARK_WORKER_OPTS=_as_java_options({**_SPARK_LIVENESS, **_spark_metrics("worker")})
+        ),
         log_file=directory / "spark-worker.log",
         probe=lambda: "Successfully registered with master" in process.log_text(),
     )
     return process
+
+
+def _spark_metrics(who: str) -> dict[str, str]:
+    sink = f"spark.metrics.conf.{who}.sink.prometheusServlet"
+    return {f"{sink}.class": "org.apache.spark.metrics.sink.PrometheusServlet", f"{sink}.path": SPARK_METRICS_PATH}
+
+
+def prometheus(
+    directory: Path, port: int, targets: Sequence[Mapping[str, object]], certificates: Files | None = None
+) -> Process:
+    """Return a Prometheus that asks these targets, and serves the page of graphs at /user/.
+
+    With certificates, it shows that of an operator to those of the targets that speak TLS.
+    """
+    files = {name: (_MONITORING / name).read_text(encoding="utf-8") for name in ("prometheus.yml", "alerts.yml")}
+    if certificates:
+        identity = certificates.identity("operator").absolute()
+        own = {"ca_file": str(certificates.ca.absolute()), "cert_file": str(identity), "key_file": str(identity)}
+        # The file ends within its only job.
+        files["prometheus.yml"] += f"    tls_config: {json.dumps(own)}\n"
+    command = [
+        str(programs.program("prometheus")),
+        f"--config.file={directory / 'prometheus.yml'}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        *_RETENTION,
+        f"--web.listen-address={HOST}:{port}",
+        f"--web.user-assets={_MONITORING / 'page'}",
+    ]
+    return Process(
+        "prometheus",
+        command,
+        files={directory / name: text for name, text in {**files, "targets.json": json.dumps(targets)}.items()},
+        log_file=directory / "prometheus.log",
+        probe=lambda: _accepts(port),
+    )
 
 
 def spark_home() -> Path:
@@ -266,12 +326,15 @@ def _escaped(value: str) -> str:
     return re.sub(r"[^ -~]", lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
-def _java(jars: str, options: list[str], main_class: str, argument: str) -> list[str]:
-    if not (JARS / jars).is_dir():
-        raise EmoStreamError(f"{JARS / jars} is missing: run `make demo` in a checkout of EmoStream, which fetches it.")
+def _java(sets: Sequence[str], options: list[str], main_class: str, argument: str) -> list[str]:
+    for name in sets:
+        if not (JARS / name).is_dir():
+            raise EmoStreamError(
+                f"{JARS / name} is missing: run `make demo` in a checkout of EmoStream, which fetches it."
+            )
     java = str(java_home() / "bin" / "java")
-    archive = class_archives.java_options(jars)
-    return [java, *archive, *options, "-cp", str(JARS / jars / "*"), main_class, argument]
+    class_path = os.pathsep.join(str(JARS / name / "*") for name in sets)
+    return [java, *class_archives.java_options(sets[0]), *options, "-cp", class_path, main_class, argument]
 
 
 def chosen_installations() -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from emostream import config
 from emostream.client.connection import fetch
@@ -32,6 +33,9 @@ TIERS = (
     "ingest",
     "aggregator",
     "audit",
+    # With `has_metrics` alone.
+    "canary",
+    "prometheus",
 )
 
 
@@ -42,7 +46,7 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - asked for by LAN=1, and told plainly t
 class Part:
     """One process: its tier, where it answers clients and operators, and what must be ready before it starts.
 
-    `needs` names tiers or processes.
+    `needs` names tiers or processes. Prometheus asks at `metrics_port`, if there is one.
 
     `runs_once` is for a command that is ready when it has ended well, and is not started again. One that came back, but
     is not ready by `restart_timeout_seconds` after that, is killed and started once more.
@@ -52,6 +56,9 @@ class Part:
     process: Process
     port: int | None = None
     admin_port: int | None = None
+    metrics_port: int | None = None
+    metrics_path: str = "/metrics"
+    cluster: str = ""
     needs: tuple[str, ...] = ()
     runs_once: bool = False
     # Generous: on a machine that is busy with other work, Spark alone may take minutes.
@@ -69,7 +76,17 @@ class Part:
     @property
     def ports(self) -> tuple[int, ...]:
         """Where it listens."""
-        return tuple({port: None for port in (self.port, self.admin_port) if port})
+        return tuple({port: None for port in (self.port, self.admin_port, self.metrics_port) if port})
+
+
+@dataclass(frozen=True)
+class MetricsPorts:
+    """Where the servers that are not ours tell Prometheus their metrics; at 0 they do not."""
+
+    zookeeper: int = 0
+    kafka: int = 0
+    spark_master: int = 0
+    spark_worker: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,7 @@ class Ports:
     registry: int = 8001
     aggregator: int = 8002
     audit: int = 8003
+    canary: int = 8004
     publishers: tuple[int, ...] = (8101, 8102, 8103)
     subscribers: tuple[tuple[int, ...], ...] = ((9001, 9002, 9003), (9004, 9005, 9006), (9007, 9008, 9009))
     ingest_admin: int = 8010
@@ -94,6 +112,8 @@ class Ports:
         (10004, 10005, 10006),
         (10007, 10008, 10009),
     )
+    prometheus: int = 9090
+    metrics: MetricsPorts = field(default_factory=lambda: MetricsPorts(7000, 7071, 8080, 8081))
 
     @classmethod
     def free(cls, clusters: int, subscribers_per_cluster: int) -> "Ports":
@@ -110,12 +130,15 @@ class Ports:
             registry=servers.free_port(),
             aggregator=servers.free_port(),
             audit=servers.free_port(),
+            canary=servers.free_port(),
             publishers=tuple(servers.free_port() for _ in range(clusters)),
             subscribers=of_subscribers(),
             ingest_admin=servers.free_port(),
             registry_admin=servers.free_port(),
             switch=servers.free_port(),
             subscriber_admins=of_subscribers(),
+            prometheus=servers.free_port(),
+            metrics=MetricsPorts(*(servers.free_port() for _ in range(4))),
         )
 
 
@@ -134,6 +157,8 @@ class Layout:
     has_standbys: bool = False
     # Whether the processes know each other by certificates, and may do only what emostream/operate/rights.py says.
     has_tls: bool = False
+    # Prometheus, a canary, and the metrics of ZooKeeper, Kafka and Spark.
+    has_metrics: bool = False
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -169,7 +194,8 @@ def identity_settings(layout: Layout, tier: str = _OPERATOR, cluster: str = "") 
 
 def parts(layout: Layout) -> list[Part]:
     """Every process of the topology, in the order of TIERS."""
-    return [*_servers(layout), *_tiers(layout)]
+    found = [*_servers(layout), *_tiers(layout)]
+    return [*found, *_watchers(layout, found)] if layout.has_metrics else found
 
 
 def select(available: list[Part], tiers: tuple[str, ...]) -> list[Part]:
@@ -177,8 +203,9 @@ def select(available: list[Part], tiers: tuple[str, ...]) -> list[Part]:
 
     Raises EmoStreamError where a name is no tier.
     """
-    if unknown := [tier for tier in tiers if tier not in TIERS]:
-        raise EmoStreamError(f"there is no tier {', '.join(unknown)}: choose from {','.join(TIERS)}.")
+    known = list(dict.fromkeys(part.tier for part in available))
+    if unknown := [tier for tier in tiers if tier not in known]:
+        raise EmoStreamError(f"there is no tier {', '.join(unknown)}: choose from {','.join(known)}.")
     return [part for part in available if part.tier in tiers]
 
 
@@ -207,6 +234,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "EMOSTREAM_CLIENT_INGEST_URL": f"http://{HOST}:{ports.ingest}",
         "EMOSTREAM_AGGREGATOR_ADMIN_PORT": str(ports.aggregator),
         "EMOSTREAM_AUDIT_ADMIN_PORT": str(ports.audit),
+        "EMOSTREAM_CANARY_ADMIN_PORT": str(ports.canary),
         "EMOSTREAM_AGGREGATOR_TRIGGER_MS": str(layout.trigger_ms),
         "EMOSTREAM_AGGREGATOR_SPARK_MASTER": layout.spark_master or f"spark://{HOST}:{ports.spark_master}",
         "EMOSTREAM_AGGREGATOR_WORK_DIR": str(layout.directory / "aggregator"),
@@ -241,17 +269,30 @@ def _public_settings(layout: Layout) -> dict[str, str]:
 
 def _servers(layout: Layout) -> Iterator[Part]:
     directory, ports = layout.directory, layout.ports
-    zookeeper = servers.zookeeper(directory / "zookeeper", ports.zookeeper, layout.certificates)
-    yield Part("zookeeper", zookeeper, ports.zookeeper)
-    kafka = servers.kafka(directory / "kafka", ports.kafka, ports.zookeeper, certificates=layout.certificates)
-    yield Part("kafka", kafka, ports.kafka, needs=("zookeeper",), restart_timeout_seconds=60)
+    certificates = layout.certificates
+    metrics = ports.metrics if layout.has_metrics else MetricsPorts()
+    zookeeper = servers.zookeeper(
+        directory / "zookeeper", ports.zookeeper, certificates, metrics_port=metrics.zookeeper
+    )
+    yield Part("zookeeper", zookeeper, ports.zookeeper, metrics_port=metrics.zookeeper)
+    kafka = servers.kafka(
+        directory / "kafka",
+        ports.kafka,
+        ports.zookeeper,
+        certificates=certificates,
+        metrics_port=metrics.kafka,
+    )
+    needs = ("zookeeper",)
+    yield Part("kafka", kafka, ports.kafka, metrics_port=metrics.kafka, needs=needs, restart_timeout_seconds=60)
     if layout.spark_master:
         return
-    spark = directory / "spark"
-    yield Part("spark", servers.spark_master(spark, ports.spark_master), ports.spark_master)
+    spark, web = directory / "spark", metrics.spark_master
+    master = servers.spark_master(spark, ports.spark_master, web)
+    yield Part("spark", master, ports.spark_master, metrics_port=web, metrics_path=servers.SPARK_METRICS_PATH)
     # One core for the leading driver and one for its successor, whose executor starts before the old one is gone.
-    worker = servers.spark_worker(spark, ports.spark_master, cores=2, memory_mib=2_048)
-    yield Part("spark", worker, needs=("spark-master",))
+    web = metrics.spark_worker
+    worker = servers.spark_worker(spark, ports.spark_master, cores=2, memory_mib=2_048, web_port=web)
+    yield Part("spark", worker, metrics_port=web, metrics_path=servers.SPARK_METRICS_PATH, needs=("spark-master",))
 
 
 def _tiers(layout: Layout) -> Iterator[Part]:
@@ -281,6 +322,38 @@ def _standbys(layout: Layout) -> Iterator[Part]:
     yield aggregator_beside(layout, "aggregator-standby")
 
 
+def _watchers(layout: Layout, watched: list[Part]) -> Iterator[Part]:
+    """The canary, and the Prometheus that asks all these and the canary."""
+    port = layout.ports.canary
+    # It opens an event, which only operators may do.
+    as_operator = replace(layout, settings={**layout.settings, **identity_settings(layout)})
+    needs = ("registry", "subscriber", "publisher", "ingest", "aggregator")
+    canary = _service(as_operator, "canary", (port, port), *needs)
+    yield canary
+    port, asked = layout.ports.prometheus, targets([*watched, canary], has_tls=layout.has_tls)
+    process = servers.prometheus(layout.directory / "prometheus", port, asked, layout.certificates)
+    # It begins last, so no alert fires because of the start.
+    yield Part("prometheus", process, port, needs=("canary",))
+
+
+def targets(asked: list[Part], *, has_tls: bool = False) -> list[dict[str, Any]]:
+    """What Prometheus asks for metrics, as it reads it from a file. With TLS, our own processes speak HTTPS."""
+    return [
+        {
+            "targets": [f"{HOST}:{part.metrics_port}"],
+            "labels": {
+                "tier": part.tier,
+                "instance": part.name,
+                "__metrics_path__": part.metrics_path,
+                "__scheme__": "https" if has_tls and part.admin_port else "http",
+                **({"cluster": part.cluster} if part.cluster else {}),
+            },
+        }
+        for part in asked
+        if part.metrics_port
+    ]
+
+
 def aggregator_beside(layout: Layout, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Part:
     """One more aggregator, with a port and a folder of its own, and with these settings besides."""
     port = servers.free_port()
@@ -305,7 +378,7 @@ def _service(layout: Layout, tier: str, ports: tuple[int, int], *needs: str, nam
     flags = ["--cluster", cluster, "--port", str(port)] if cluster else []
     layout = replace(layout, settings={**identity_settings(layout, tier, cluster), **layout.settings})
     process = _command(layout, name or tier, tier, *flags, probe=lambda: _is_ready(admin_port))
-    return Part(tier, process, port, admin_port, needs)
+    return Part(tier, process, port, admin_port, admin_port, cluster=cluster, needs=needs)
 
 
 def _command(layout: Layout, name: str, *arguments: str, probe: Callable[[], bool] = lambda: True) -> Process:

@@ -14,10 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from emostream.monitoring import grafana
 from emostream_lab import demo
 from emostream_lab.account import figures
 from emostream_lab.demo import DemoOptions
 from emostream_lab.processes.topology import Layout, Ports
+from tests.integration.asking import get
 
 pytestmark = pytest.mark.spark
 
@@ -118,7 +120,7 @@ def start_demo(layout: Layout, options: DemoOptions, environment: Mapping[str, s
         "from emostream.runtime import output\n"
         "from emostream_lab import demo\n"
         "from emostream_lab.demo import DemoOptions\n"
-        "from emostream_lab.processes.topology import Layout, Ports\n"
+        "from emostream_lab.processes.topology import Layout, MetricsPorts, Ports\n"
         "from types import MappingProxyType as mappingproxy\n"
         "output.tolerate_encoding()\n"
         f"raise SystemExit(demo.run({options!r}, {layout!r}))\n"
@@ -134,6 +136,26 @@ def end(command: subprocess.Popen[str]) -> None:
     command.wait()
     assert command.stdout is not None
     command.stdout.close()
+
+
+GRAPHED = {
+    name
+    for section in grafana.sections()
+    for panel in section.panels
+    for query in panel.queries
+    for name in grafana.metrics_in(query.expr)
+}
+
+
+def names_in(prometheus_port: int) -> set[str]:
+    """The metrics that Prometheus has."""
+    return set(json.loads(get(prometheus_port, "/api/v1/label/__name__/values").body)["data"])
+
+
+def firing_in(prometheus_port: int) -> list[str]:
+    """The alerts that fire."""
+    alerts = json.loads(get(prometheus_port, "/api/v1/alerts").body)["data"]["alerts"]
+    return [alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"]
 
 
 # Each of these has ended the demo before.
@@ -152,7 +174,10 @@ ODDITIES = {
 @pytest.mark.timeout(600)
 def test_the_demo_runs_with_tls_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_path: Path) -> None:
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
-    layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500, has_tls=True)
+    layout = Layout(tmp_path / "zoë's emo stream" / "demo", ports, trigger_ms=500, has_tls=True, has_metrics=True)
+    # Those of our own processes are checked where they are defined.
+    graphed_servers = {name for name in GRAPHED if name.startswith(("kafka_", "zookeeper_", "spark_"))}
+    assert len(graphed_servers) > 10
     command = start_demo(layout, DemoOptions(reactions_per_second=100, viewers=10), ODDITIES)
     try:
         assert command.stdout is not None
@@ -160,6 +185,8 @@ def test_the_demo_runs_with_tls_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_p
         for line in command.stdout:
             said.append(line)
             if " accepted " in line and " 0 counted" not in line:
+                until(lambda: graphed_servers <= names_in(ports.prometheus), 60)
+                assert firing_in(ports.prometheus) == []
                 command.send_signal(signal.SIGINT)
                 break
         said.extend(command.stdout)

@@ -8,7 +8,7 @@ from emostream.operate import reference
 from emostream_lab.machine import prometheus
 
 # Each has few values. `path` is a route or "other", and `event` one of `max_event_labels` or "_other".
-LABELS = {"change", "cluster", "event", "kind", "outcome", "path", "reason", "release", "status", "version"}
+LABELS = {"change", "cluster", "event", "kind", "outcome", "path", "reason", "release", "status", "subject", "version"}
 
 
 def test_names_types_and_units_follow_the_conventions() -> None:

@@ -14,7 +14,7 @@ from emostream_lab.processes.topology import TIERS, Layout, Ports
 def test_the_default_is_three_clusters_of_three_subscribers_and_every_tier(tmp_path: Path) -> None:
     parts = topology.parts(Layout(tmp_path))
     tiers = [part.tier for part in parts]
-    assert set(tiers) == set(TIERS)
+    assert set(tiers) == set(TIERS) - {"canary", "prometheus"}
     assert tiers.count("subscriber") == 9
     assert tiers.count("publisher") == 3
     assert len({part.name for part in parts}) == len(parts)
@@ -42,6 +42,21 @@ def test_with_tls_each_process_has_the_certificate_of_its_tier_and_cluster(tmp_p
     assert identities["subscriber@9009"] == "subscriber@cluster3.pem"
     assert identities["ingest"] == "ingest.pem"
     assert identities["acls"] == identities["topics"] == "operator.pem"
+
+
+def test_with_metrics_prometheus_asks_every_process_that_stays(tmp_path: Path) -> None:
+    parts = topology.parts(Layout(tmp_path, has_metrics=True))
+    ports = [port for part in parts for port in part.ports]
+    assert len(set(ports)) == len(ports)
+    targets = topology.targets(parts)
+    asked = {target["labels"]["instance"] for target in targets}
+    assert asked == {part.name for part in parts} - {"topics", "prometheus"}
+    [edge] = [target for target in targets if target["labels"]["instance"] == "subscriber@9004"]
+    assert edge["targets"] == ["127.0.0.1:10004"]
+    assert edge["labels"]["cluster"] == "cluster2"
+    assert (
+        topology.targets(topology.parts(Layout(tmp_path, spark_master="local[2]")))[0]["labels"]["tier"] == "registry"
+    )
 
 
 def test_the_environment_holds_settings_only(tmp_path: Path) -> None:
