@@ -437,7 +437,8 @@ def broker_group() -> None:
     default=60,
     help="Seconds for which it may answer without it.",
 )
-def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) -> None:
+@click.option("--pid", envvar="MAINPID", type=int, default=0, help="Its process; systemd's variable by default.")
+def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int, pid: int) -> None:
     """Return once a broker that was started can write transactions; exit 1 where it must be started again."""
     from pathlib import Path  # noqa: PLC0415
 
@@ -446,7 +447,7 @@ def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int) 
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         raise click.BadParameter(f"{address} is not host:port.", param_hint="--address")
-    broker.wait_until_ready(host, int(port), broker_id, Path(data), timeout_seconds)
+    broker.wait_until_ready(host, int(port), broker_id, Path(data), timeout_seconds, pid)
 
 
 @main.command()

@@ -5,6 +5,7 @@ broker's session in ZooKeeper ends meanwhile: it goes on to answer, and no trans
 """
 
 import contextlib
+import os
 import socket
 import time
 from pathlib import Path
@@ -43,13 +44,19 @@ def _admin(address: str) -> KafkaAdminClient:
     return KafkaAdminClient(bootstrap_servers=address, **timeouts, **tls.kafka_client_options())
 
 
-def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeout_seconds: float) -> None:
+def wait_until_ready(  # noqa: PLR0913, PLR0917 - the broker takes four of them
+    host: str, port: int, broker_id: int, data_dir: Path, timeout_seconds: float, pid: int = 0
+) -> None:
     """Return once it is. Raises EmoStreamError if it answers for this long and is not.
+
+    Raises it too if the process `pid` has ended, which should become the broker.
 
     A broker that does not answer yet may recover its log. That takes as long as it takes, and would begin anew.
     """
     answers_since = None
     while True:
+        if pid and not _exists(pid):
+            raise EmoStreamError(f"the process of broker {broker_id} has ended before it was ready; its log says why.")
         try:
             if is_ready(host, port, broker_id, data_dir):
                 return
@@ -62,3 +69,13 @@ def wait_until_ready(host: str, port: int, broker_id: int, data_dir: Path, timeo
                 f"{timeout_seconds:g} s: restart it."
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

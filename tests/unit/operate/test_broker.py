@@ -1,6 +1,8 @@
 """How long a broker that was started is waited for."""
 
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,16 @@ def test_a_broker_that_answers_and_is_never_ready_is_given_up(tmp_path: Path) ->
     # It takes connections, and says nothing.
     with socket.create_server((_HOST, 0)) as server, pytest.raises(EmoStreamError, match="restart it"):
         broker.wait_until_ready(_HOST, server.getsockname()[1], 1, tmp_path, timeout_seconds=0.1)
+
+
+def test_a_broker_whose_process_has_ended_is_given_up_at_once(tmp_path: Path) -> None:
+    """systemd notices the end of a process only after the command that waits for it."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(EmoStreamError, match="has ended before it was ready"):
+        broker.wait_until_ready(_HOST, _free_port(), 1, tmp_path, timeout_seconds=0, pid=ended.pid)
+
+
+def test_a_broker_whose_process_runs_is_waited_for(tmp_path: Path) -> None:
+    with socket.create_server((_HOST, 0)) as server:
+        broker.wait_until_ready(_HOST, server.getsockname()[1], 1, tmp_path, timeout_seconds=0, pid=os.getpid())
