@@ -25,6 +25,7 @@ from emostream_lab.machine.chromium import Browser
 
 MEDIA = Path(__file__).parent.parent / "docs" / "media"
 SCREEN = (1280, 800)
+PROJECTOR = (1600, 900)
 PHONE = (390, 844)
 FILM_WIDTH = 800
 MIN_FRAME_SECONDS = 1 / 15
@@ -117,22 +118,36 @@ def film(browser: Browser, url: str) -> None:
 
 def stills(browser: Browser, url: str) -> None:
     """Take still pictures of the page: dark and light, on a desktop and on a phone."""
-    for name, size, scheme, is_behind in (
-        ("page-dark.webp", SCREEN, "dark", False),
-        ("page-light.webp", SCREEN, "light", False),
-        ("topology.webp", SCREEN, "dark", True),
-        ("phone.webp", PHONE, "light", False),
+    for name, size, scheme in (
+        ("page-dark.webp", SCREEN, "dark"),
+        ("page-light.webp", SCREEN, "light"),
+        ("phone.webp", PHONE, "light"),
     ):
         browser.resize(*size, mobile=size == PHONE)
         browser.prefer(prefers_color_scheme=scheme)
         open_page(browser, url)
-        if is_behind:
-            show_scenes(browser)
-            browser.find("#follow-one").click()
-            browser.wait_until(lambda: browser.find_elements("css selector", "#follow-hops li"))
-        picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-        picture.save(MEDIA / name, quality=88, method=6)
-        print(f"{MEDIA / name}: {(MEDIA / name).stat().st_size >> 10} KiB")
+        save(browser, name)
+
+
+def topology(browser: Browser, url: str) -> None:
+    """Take a picture of the topology's page, of the moment when the bucket of the micro-batch is filling."""
+    browser.resize(*PROJECTOR)
+    browser.prefer(prefers_color_scheme="dark")
+    browser.get(f"{url}static/topology.html")
+    browser.wait_until(lambda: browser.find_elements("css selector", "#map .line[data-flowing=yes]"))
+    # The rates are those of ten seconds.
+    time.sleep(12)
+    browser.execute_script(
+        "emostream.stream.addEventListener('swarm', () => (window.pouredAt = performance.now()), { once: true })"
+    )
+    browser.wait_until(lambda: browser.execute_script("return performance.now() - window.pouredAt > 1200"), 60)
+    save(browser, "topology.webp")
+
+
+def save(browser: Browser, name: str) -> None:
+    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    picture.save(MEDIA / name, quality=88, method=6)
+    print(f"{MEDIA / name}: {(MEDIA / name).stat().st_size >> 10} KiB")
 
 
 def main() -> None:
@@ -146,6 +161,7 @@ def main() -> None:
             browser.resize(*SCREEN)
             film(browser, url)
             stills(browser, url)
+            topology(browser, url)
         finally:
             browser.quit()
 
