@@ -60,6 +60,7 @@ def test_the_set_up_imports_the_standard_library_alone(module: str) -> None:
 # What `pip install emostream[client]` does not bring.
 OF_SERVICES = [
     "click",
+    "cryptography",
     "flask",
     "granian",
     "kafka",
