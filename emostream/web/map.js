@@ -186,7 +186,7 @@ class Plan {
     );
     this.#putAll("ingest", ({ perSecond }) => paceOf(perSecond));
     this.#putLog("reactions", spot("reactions"), "reactions", this.#waiting.reactions);
-    this.#putAll("aggregator", ({ leader, perSecond }) => (leader ? paceOf(perSecond) : "stand-by"));
+    this.#putAll("aggregator", standingOf);
     this.#putLog("swarms", spot("swarms"), "swarms", this.#waiting.swarms);
     for (const process of this.#of("ingest")) {
       this.#join("viewers", keyOf(process), process.perSecond);
@@ -205,8 +205,7 @@ class Plan {
     this.#putLog(log, spots.log, cluster, this.#waiting.clusters.get(cluster) ?? null);
     for (const [place, process] of relays.entries()) {
       const spot = spots.publisher(place - (relays.length - 1) / 2);
-      const figure = process.leader ? paceOf(process.perSecond) : "stand-by";
-      this.#put(keyOf(process), "publisher", spot, "publisher", figure, { process });
+      this.#put(keyOf(process), "publisher", spot, "publisher", standingOf(process), { process });
       this.#join("swarms", keyOf(process), process.perSecond);
       this.#join(keyOf(process), log, process.perSecond);
     }
@@ -331,6 +330,12 @@ export function paceOf(perSecond) {
   const seconds = 1 / perSecond;
   if (seconds < 1.05) return `${amount(perSecond)}/s`;
   return `one every ${seconds < 1.75 ? fine.format(seconds) : whole.format(seconds)} s`;
+}
+
+/** What one of several does, of which one leads. */
+function standingOf({ state, leader, perSecond }) {
+  if (state === "gone") return "gone";
+  return leader ? paceOf(perSecond) : "stand-by";
 }
 
 /** Draws a layout, and updates the drawing where the next layout differs. */

@@ -6,6 +6,7 @@ import { PipelineMap } from "./map.js";
 const POLL_EVERY_MS = 1_000;
 // A process that is no longer registered is shown as gone for this long, so that the user sees the change.
 const GONE_SHOWN_MS = 20_000;
+const GONE = { state: "gone", reason: "no longer registered", leader: false };
 const format = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 const WITH_RATE = ["ingest", "aggregator", "publisher", "subscriber"];
@@ -26,7 +27,7 @@ export class Observations {
     for (const [key, { process, seenAt }] of this.#last) {
       if (registered.has(key)) continue;
       if (now - seenAt > GONE_SHOWN_MS) this.#last.delete(key);
-      else Object.assign(process, { state: "gone", reason: "no longer registered", clients: 0, perSecond: 0 });
+      else Object.assign(process, { ...GONE, clients: 0, perSecond: 0 });
     }
     return [...this.#last.values()].map(({ process }) => process).sort(byTierAndName);
   }
