@@ -1,7 +1,7 @@
 """Makes the pictures of docs/media from a running demo.
 
-Run `make demo`, and at the same time `python -m scripts.capture_page`. page.webp is a short film of real frames with
-their real durations. The other pictures are still.
+Run `make demo STANDBY=1`, and at the same time `python -m scripts.capture_page`. page.webp is a short film of real
+frames with their real durations. The other pictures are still.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 
 from emostream.client.connection import fetch
 from emostream_lab.machine.chromium import Browser
+from emostream_lab.processes.topology import Ports
 
 MEDIA = Path(__file__).parent.parent / "docs" / "media"
 SCREEN = (1280, 800)
@@ -130,17 +131,17 @@ def stills(browser: Browser, url: str) -> None:
 
 
 def topology(browser: Browser, url: str) -> None:
-    """Take a picture of the topology's page, of the moment when the bucket of the micro-batch is filling."""
+    """Take a picture of the topology's page a moment after the leading aggregator was killed by its button."""
     browser.resize(*PROJECTOR)
     browser.prefer(prefers_color_scheme="dark")
-    browser.get(f"{url}static/topology.html")
+    browser.get(f"{url}static/topology.html?lab={Ports.switch}")
     browser.wait_until(lambda: browser.find_elements("css selector", "#map .line[data-flowing=yes]"))
     # The rates are those of ten seconds.
     time.sleep(12)
-    browser.execute_script(
-        "emostream.stream.addEventListener('swarm', () => (window.pouredAt = performance.now()), { once: true })"
-    )
-    browser.wait_until(lambda: browser.execute_script("return performance.now() - window.pouredAt > 1200"), 60)
+    aggregators = browser.find_all("#map .box.aggregator")
+    next(each for each in aggregators if "stand-by" not in each.get_attribute("aria-label")).click()
+    browser.find("#kill").click()
+    browser.wait_until(lambda: browser.find_all("#map .box.aggregator[data-state=gone]"))
     save(browser, "topology.webp")
 
 
