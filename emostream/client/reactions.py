@@ -60,7 +60,7 @@ class ReactionSender:
 
     async def _post(self, body: bytes) -> Response:
         if self._token is None:
-            self._token = await newest(self._source)
+            self._token = await newest(self._source) or None
         request = post_json(self._address, body, self._token)
         connection = await self._connection()
         response = await connection.exchange(request, _ANSWER_TIMEOUT_SECONDS)

@@ -145,7 +145,8 @@ class TerminalClient(App[Ended]):
             on_state=self._on_viewer_state,
             token=token,
         )
-        self._sender = ReactionSender(settings.ingest_url, event=event, token=token)
+        # A guest has the token that came with the assignment.
+        self._sender = ReactionSender(settings.ingest_url, event=event, token=token or self._viewer.token)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connection_text = "connecting"
         self._reaction_text = ""

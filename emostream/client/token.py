@@ -6,5 +6,5 @@ TokenSource = str | Callable[[], Awaitable[str]]
 
 
 async def newest(source: TokenSource | None) -> str | None:
-    """Return the token of a source, or a new one if it gives more than one; None if there is no source."""
+    """Return the token of a source, or a new one if it gives more than one; None or empty if there is none."""
     return await source() if callable(source) else source

@@ -84,6 +84,10 @@ class Viewer:
         self._on_message = on_message
         self._on_state = on_state
 
+    async def token(self) -> str:
+        """Return the token that the viewer has, also as a guest, for what else it asks; empty if it has none yet."""
+        return self._session.token or ""
+
     async def run(self) -> Ended:
         """Stay connected until the event ends, which `main` never does.
 

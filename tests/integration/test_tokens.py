@@ -174,6 +174,20 @@ def test_viewers_whose_tokens_expire_miss_and_repeat_nothing(stage: Stage) -> No
     assert metric(stage.subscriber.admin_port, "emostream_subscriber_token_expiries_total") >= 2 * RENEWALS
 
 
+def test_a_viewer_without_a_token_watches_as_a_guest(stage: Stage) -> None:
+    async def watch() -> str:
+        viewer = Viewer(f"http://{HOST}:{stage.registry.port}", "u1")
+        assert await viewer.token() == ""
+        running = asyncio.create_task(viewer.run())
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not viewer.watcher.snapshots:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        running.cancel()
+        return await viewer.token()
+
+    assert stage.assign(asyncio.run(watch())).status == 200
+
+
 def test_the_document_says_that_a_token_may_be_sent(stage: Stage) -> None:
     operation = json.loads(get(stage.registry.port, "/v1/openapi.json").body)["paths"]["/v1/assignments"]["post"]
     assert {"401", "403"} <= operation["responses"].keys()
