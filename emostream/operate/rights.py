@@ -79,6 +79,9 @@ _ROWS = (
     _Row("subscriber", "topic", CLUSTER, ("read",)),
     _Row("audit", "topic", REACTIONS_TOPIC, ("read",)),
     _Row("audit", "topic", SWARMS_TOPIC, ("read",)),
+    # An audience of `emostream-lab crowd`, which accounts for what it sent.
+    _Row("crowd", "topic", REACTIONS_TOPIC, ("read",)),
+    _Row("crowd", "topic", SWARMS_TOPIC, ("read",)),
 )
 
 _MIB = 1 << 20

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,14 @@ _ENVIRONMENT = {
     "VAGRANT_NO_COLOR": "1",
     "VAGRANT_CHECKPOINT_DISABLE": "1",
 }
+
+
+def operator_context(inventory: str) -> ssl.SSLContext:
+    """With what an operator at the control node asks the admin listeners of an inventory's hosts."""
+    files = REPOSITORY / "build" / "secrets" / inventory / "certificates"
+    context = ssl.create_default_context(cafile=files / "ca.pem")
+    context.load_cert_chain(files / "operator.pem")
+    return context
 
 
 def machines(inventory: str) -> dict[str, dict[str, Any]]:

@@ -14,14 +14,16 @@ from tests.deployment import control
 
 # Asks systemd about each unit in its argument, and the service itself if it has a port.
 _LOOK = """
-import json, subprocess, sys, urllib.request
+import json, ssl, subprocess, sys, urllib.request
+context = ssl.create_default_context(cafile="/etc/emostream/ca.pem")
 def look(name, url):
     show = ["systemctl", "show", "--property", "ActiveState", "--property", "MainPID", name]
     shown = dict(line.split("=") for line in subprocess.check_output(show, text=True).split())
     lacks = "" if shown["ActiveState"] == "active" else "active"
     if url and not lacks:
         try:
-            urllib.request.urlopen(url, timeout=10)
+            context.load_cert_chain(f"/etc/emostream/{name}.pem")
+            urllib.request.urlopen(url, timeout=10, context=context)
         except OSError as error:
             lacks = f"ready: {error}"
     return int(shown["MainPID"]), lacks
@@ -51,7 +53,7 @@ class Unit:
     @property
     def probe(self) -> str:
         """The address that answers 200 when the service is ready; empty if it has no admin listener."""
-        return f"http://{MACHINES[self.host]['ansible_host']}:{self.port}/readyz" if self.port else ""
+        return f"https://{MACHINES[self.host]['ansible_host']}:{self.port}/readyz" if self.port else ""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ REACHED_BY: dict[tuple[str, int], set[str]] = {
 }
 # What an operator or a viewer on the control node reaches.
 ADMIN_LISTENERS = {(unit.host, unit.port) for unit in UNITS if unit.port}
-OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)} | ADMIN_LISTENERS
+# An operator's commands run on the control node.
+_SERVERS = {("zookeeper1", 2181), ("kafka1", 9092)}
+OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)} | _SERVERS | ADMIN_LISTENERS
 VIEWERS = {("gateway1", 80), *((edge, port) for edge in EDGES for port in (9001, 9002, 9003))}
 _TIMEOUT_SECONDS = 5
 # Prints which of the addresses in its argument accept a connection.

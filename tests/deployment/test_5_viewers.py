@@ -61,8 +61,8 @@ def test_the_live_topology_is_for_operators() -> None:
         _get("/v1/topology/live")
     refusal.value.close()
     assert json.loads(_get("/v1/config"))["live_topology"] is False
-    url = f"http://{MACHINES['registry1']['ansible_host']}:8011/v1/topology/live"
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    url = f"https://{MACHINES['registry1']['ansible_host']}:8011/v1/topology/live"
+    with urllib.request.urlopen(url, timeout=30, context=control.operator_context("vagrant")) as answer:
         processes = json.loads(answer.read())["processes"]
     assert {process["tier"] for process in processes if process["ready"] and process["metrics"]} == {
         *("aggregator", "audit", "ingest", "publisher", "registry", "subscriber"),

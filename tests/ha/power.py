@@ -8,10 +8,13 @@ from typing import Any
 from tests.deployment import control
 
 _UP_SECONDS = 600
+# As a broker, which may do everything in Kafka.
+_IDENTITY = "EMOSTREAM_TLS_CA_FILE=/etc/emostream/ca.pem EMOSTREAM_TLS_IDENTITY_FILE=/etc/emostream/kafka.pem"
 _LACKING = """
 import sys
 from kafka import KafkaAdminClient
-topics = KafkaAdminClient(bootstrap_servers=sys.argv[1]).describe_topics()
+from emostream.runtime import tls
+topics = KafkaAdminClient(bootstrap_servers=sys.argv[1], **tls.kafka_client_options()).describe_topics()
 print(sum(len(part["isr_nodes"]) < len(part["replica_nodes"]) for topic in topics for part in topic["partitions"]))
 """
 
@@ -56,7 +59,8 @@ class Machines:
         """How many partitions lack a replica, as any broker tells."""
         hosts = control.hosts_of(self.inventory, "kafka")
         brokers = ",".join(f"{self.address(host)}:9092" for host in hosts)
-        return int(self.run(hosts[0], f"/opt/emostream/base/current/bin/python -c '{_LACKING}' {brokers}"))
+        python = f"{_IDENTITY} /opt/emostream/base/current/bin/python"
+        return int(self.run(hosts[0], f"{python} -c '{_LACKING}' {brokers}"))
 
     def run(self, host: str, command: str) -> str:
         """The output of a shell command that succeeds on a host, as root."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from emostream.operate import status
+from tests.deployment import control
 from tests.deployment.conftest import Say
 from tests.ha.audience import Audience, Stillness, until
 from tests.ha.power import Machines
@@ -69,14 +70,16 @@ def _in_turn(*hosts: str) -> Callable[[Machines, int], str]:
 
 def _leading_zookeeper(machines: Machines, _: int) -> str:
     def leads(host: str) -> bool:
-        ask = f"exec 3<>/dev/tcp/{machines.address(host)}/2181; echo srvr >&3; cat <&3"
+        files = "-CAfile /etc/emostream/ca.pem -cert /etc/emostream/zookeeper.pem -key /etc/emostream/zookeeper.pem"
+        ask = f"echo srvr | openssl s_client -quiet {files} {machines.address(host)}:2181 2>/dev/null"
         return "Mode: leader" in machines.run(host, ask)
 
     return next(host for host in ("ha-zookeeper1", "ha-zookeeper2", "ha-zookeeper3") if leads(host))
 
 
 def _leading_aggregator(machines: Machines, _: int) -> str:
-    services = asyncio.run(status.fetch(f"http://{machines.address('ha-front1')}:8011")).services
+    url, context = f"https://{machines.address('ha-front1')}:8011", control.operator_context(machines.inventory)
+    services = asyncio.run(status.fetch(url, context=context)).services
     [url] = [each.url for each in services if each.tier == "aggregator" and each.leader]
     return next(host for host in machines.by_name if f"//{machines.address(host)}:" in (url or ""))
 

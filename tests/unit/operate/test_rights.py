@@ -19,7 +19,7 @@ def test_only_ingest_writes_reactions_and_only_the_aggregator_writes_swarms() ->
 
 
 def test_user_ids_are_read_by_none_that_faces_viewers() -> None:
-    assert who("read", REACTIONS_TOPIC) == {"CN=aggregator", "CN=spark-worker", "CN=audit"}
+    assert who("read", REACTIONS_TOPIC) == {"CN=aggregator", "CN=spark-worker", "CN=audit", "CN=crowd"}
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
