@@ -21,6 +21,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from emostream import model
+from emostream.client.errors import NoEventError
 from emostream.client.outcome import Accepted, Outcome, Refused
 from emostream.client.reactions import ReactionSender
 from emostream.client.service import fetch_palette
@@ -50,12 +51,21 @@ def run(settings: ClientSettings, user_id: str | None, event: str, *, as_json: b
         return 0
     if not can_rewrite():
         raise EmoStreamError("swarms can be drawn on a terminal alone, and not with TERM=dumb: `--json` prints them.")
-    app = TerminalClient(settings, user_id, event, asyncio.run(fetch_palette(settings.ingest_url, event)))
+    app = TerminalClient(settings, user_id, event, asyncio.run(_palette(settings, event)))
     ended = app.run()
     if ended is not None:
         totals = _leaders(ended.totals, len(ended.totals)) or "nobody reacted"
         click.echo(f"The event {event} has ended: {totals}")
     return app.return_code or 0
+
+
+async def _palette(settings: ClientSettings, event: str) -> Sequence[str]:
+    try:
+        return await fetch_palette(settings.ingest_url, event)
+    except NoEventError:
+        raise
+    except EmoStreamError as error:
+        raise EmoStreamError(f"{error} {settings.variable('ingest_url')} sets the address.") from error
 
 
 async def _print_messages(settings: ClientSettings, user_id: str, event: str) -> None:
