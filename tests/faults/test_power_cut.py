@@ -88,6 +88,7 @@ def zookeepers(directory: Path, hosts: Sequence[Machine]) -> Iterator[Process]:
             zookeeper_address=machine.address,
             zookeeper_client_port=ZOOKEEPER_PORT,
             zookeeper_servers={number: host.address for number, host in enumerate(hosts, start=1)},
+            zookeeper_has_tls=False,
         )
         # The last line wins.
         yield servers.zookeeper_of(f"{properties}dataDir={data}\n", place)
@@ -104,6 +105,8 @@ def brokers(directory: Path, hosts: Sequence[Machine], zookeeper_connect: Sequen
             kafka_zookeeper_connect=zookeeper_connect,
             kafka_replication_factor=3,
             kafka_min_insync_replicas=2,
+            kafka_has_tls=False,
+            __kafka_protocol="PLAINTEXT",
         )
         yield servers.kafka_of(f"{properties}log.dirs={place.directory / 'data'}\n", place, number)
 
