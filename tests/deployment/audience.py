@@ -10,6 +10,7 @@ from emostream.client.outcome import Accepted
 from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Live, Viewer
 from emostream.operate import status
+from tests.deployment import control
 from tests.deployment.hosts import GATEWAY_URL
 
 EMOJI = "🚀"
@@ -23,7 +24,11 @@ class Audience:
     """The viewers, and what was sent while they watched."""
 
     def __init__(self) -> None:
-        self.viewers = [Viewer(GATEWAY_URL, f"viewer{number}") for number in range(_VIEWERS)]
+        self._tokens = control.tokens("vagrant")
+        self.viewers = [
+            Viewer(GATEWAY_URL, f"viewer{number}", token=self._tokens.source(f"viewer{number}", "watch"))
+            for number in range(_VIEWERS)
+        ]
         self.accepted = 0
         self.is_over = False
         self._before: list[int] = []
@@ -55,7 +60,7 @@ class Audience:
 
     async def react(self) -> None:
         """Send until `is_over`. Fails where a request is not accepted."""
-        async with ReactionSender(GATEWAY_URL) as sender:
+        async with ReactionSender(GATEWAY_URL, token=self._tokens.source("audience", "relay")) as sender:
             while not self.is_over:
                 reaction = model.Reaction("audience", EMOJI, time.time_ns() // 1_000_000)
                 outcome = await sender.send([reaction] * _REACTIONS_A_REQUEST)

@@ -15,6 +15,10 @@ from xml.etree import ElementTree
 
 import yaml
 
+from emostream import config
+from emostream.config import ClientSettings, TokensSettings
+from emostream.tokens.own import OwnTokens
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 INVENTORIES = REPOSITORY / "inventory"
 BIN = Path(sys.executable).parent
@@ -156,3 +160,9 @@ def variables(inventory: Path, host: str, *names: str) -> dict[str, Any]:
 def _tasks(report: Path) -> list[Task]:
     cases = ElementTree.parse(report).iter("testcase")  # noqa: S314 - Ansible wrote it just now
     return [Task(case.attrib["name"], float(case.attrib["time"]), case.find("failure") is None) for case in cases]
+
+
+def tokens(inventory: str) -> OwnTokens:
+    """What signs tokens for a system of this inventory, once site.yml has made the secret."""
+    secret_file = REPOSITORY / "build" / "secrets" / inventory / "tokens"
+    return OwnTokens(config.load(ClientSettings), config.load(TokensSettings, secret_file=str(secret_file)))

@@ -56,6 +56,10 @@ def test_the_gateway_runs_and_starts_at_boot(system: Hosts) -> None:
     haproxy = system["gateway1"].service("haproxy")
     assert haproxy.is_running
     assert haproxy.is_enabled
+    judged = system["gateway1"].run("systemd-analyze security --no-pager --threshold=30 haproxy.service")
+    assert judged.rc == 0, judged.stdout
+    users = system["gateway1"].check_output("ps -o user= -C haproxy").split()
+    assert set(users) == {"haproxy"}
 
 
 def test_only_sparks_hosts_have_spark(system: Hosts) -> None:

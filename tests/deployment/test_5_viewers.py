@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,34 @@ def test_the_gateway_knows_the_paths_for_viewers_alone(target: str) -> None:
 def test_the_gateway_serves_the_tag_for_other_pages() -> None:
     assert 'customElements.define("emostream-reactions"' in _get("/emostream-reactions.js")
     assert _get("/static/reactions.css")
+
+
+def test_viewers_need_a_token_and_those_of_the_page_are_guests() -> None:
+    def post(path: str, body: object, token: str = "") -> tuple[int, Any]:
+        connection = http.client.HTTPConnection(MACHINES["gateway1"]["ansible_host"], timeout=30)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        connection.close()
+        return answer.status, content
+
+    reaction = {"emoji_type": "🔥", "timestamp": 1}
+    assert post("/v1/reactions", reaction)[0] == 401
+    status, guest = post("/v1/guests", {})
+    assert status == 200
+    assert post("/v1/reactions", reaction, guest["token"])[0] == 202
+    status, assigned = post("/v1/assignments", {"user_id": "x"})
+    assert status == 200
+    with pytest.raises(urllib.error.HTTPError, match="401") as refusal:
+        urllib.request.urlopen(assigned["sse_url"], timeout=30)  # noqa: S310 - of our own subscriber
+    refusal.value.close()
+    url = f"{assigned['sse_url']}?access_token={assigned['token']}"
+    with urllib.request.urlopen(url, timeout=30) as stream:  # noqa: S310
+        assert stream.status == 200
+    # A guest who sends more than a user may is told when to come again.
+    statuses = [post("/v1/reactions", [reaction] * 20, guest["token"])[0] for _ in range(8)]
+    assert 429 in statuses
 
 
 def test_the_live_topology_is_for_operators() -> None:

@@ -19,6 +19,7 @@ from emostream.client.reactions import ReactionSender
 from emostream.client.viewer import Live, Viewer
 from emostream_lab.account.account import Account
 from emostream_lab.account.tally import Spectator, Tally
+from tests.deployment import control
 
 EMOJI = "🚀"
 _VIEWERS = 24
@@ -48,8 +49,15 @@ class Audience:
         self._accepted_at: list[float] = []
         self._assigned_at: list[float] = []
         self._swarms_at: list[list[float]] = [[] for _ in range(_VIEWERS)]
+        self._tokens = control.tokens("ha")
         self.viewers = [
-            Viewer(url, f"viewer{number}", on_message=self._taker(number), protocol=("sse", "ws")[number % 2])
+            Viewer(
+                url,
+                f"viewer{number}",
+                on_message=self._taker(number),
+                protocol=("sse", "ws")[number % 2],
+                token=self._tokens.source(f"viewer{number}", "watch"),
+            )
             for number in range(_VIEWERS)
         ]
         self._tally.spectators += [Spectator(viewer.watcher) for viewer in self.viewers]
@@ -57,7 +65,9 @@ class Audience:
         # By the swarms that the first viewer saw.
         self._by_swarms = 0
         self._assignments = Address.of(f"{url}/v1/assignments")
-        self._request = post_json(self._assignments, model.encode(model.AssignmentRequest("newcomer")))
+        question = model.encode(model.AssignmentRequest("newcomer"))
+        # An audience with so many newcomers is no single address of the limits.
+        self._request = post_json(self._assignments, question, self._tokens.sign("newcomer", "watch", "relay"))
 
     def stillness(self, since: float) -> Stillness:
         """How long each way stood still since then, as seen now."""
@@ -96,7 +106,7 @@ class Audience:
             await until(lambda: all(isinstance(viewer.state, Live) for viewer in self.viewers), 120)
             await until(lambda: all(viewer.watcher.snapshots for viewer in self.viewers), 120)
             self._total_before, self._by_swarms = self.viewers[0].watcher.totals.get(EMOJI, 0), 0
-            async with ReactionSender(self._url, _CONNECTIONS) as sender:
+            async with ReactionSender(self._url, _CONNECTIONS, token=self._tokens.source("ha", "relay")) as sender:
                 acting = asyncio.create_task(self._act(sender, is_over))
                 yield
                 is_over.set()
