@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,14 +127,22 @@ def running(process: Process, port: int) -> Iterator[Server]:
         process.stop()
 
 
+def running_zookeeper(directory: Path) -> AbstractContextManager[Server]:
+    """A ZooKeeper. Its data and its log are in the folder `zookeeper`."""
+    port = servers.free_port()
+    return running(servers.zookeeper(directory / "zookeeper", port), port)
+
+
+def running_broker(directory: Path, zookeeper: Server, broker_id: int = 1) -> AbstractContextManager[Server]:
+    """A broker at this ZooKeeper. Its data and its log are in a folder of the name `kafka1`."""
+    port = servers.free_port()
+    return running(servers.kafka(directory / f"kafka{broker_id}", port, zookeeper.port, broker_id), port)
+
+
 @contextmanager
 def own_broker(directory: Path) -> Iterator[Server]:
     """A broker with a ZooKeeper of its own, for tests that stop it or that need the topics for themselves."""
-    zookeeper_port, port = servers.free_port(), servers.free_port()
-    with (
-        running(servers.zookeeper(directory / "zookeeper", zookeeper_port), zookeeper_port),
-        running(servers.kafka(directory / "kafka", port, zookeeper_port), port) as broker,
-    ):
+    with running_zookeeper(directory) as zookeeper, running_broker(directory, zookeeper) as broker:
         yield broker
 
 
@@ -146,16 +154,14 @@ def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def zookeeper(server_dir: Path) -> Iterator[Server]:
     """A ZooKeeper that the tests of this worker share."""
-    port = servers.free_port()
-    with running(servers.zookeeper(server_dir / "zookeeper", port), port) as server:
+    with running_zookeeper(server_dir) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def kafka(server_dir: Path, zookeeper: Server) -> Iterator[Server]:
     """A broker that the tests of this worker share. They use topics of their own names."""
-    port = servers.free_port()
-    with running(servers.kafka(server_dir / "kafka", port, zookeeper.port), port) as server:
+    with running_broker(server_dir, zookeeper) as server:
         yield server
 
 
@@ -167,13 +173,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """
     ports = Ports.free(clusters=2, subscribers_per_cluster=1)
     directory = tmp_path_factory.mktemp("pipeline") / "state"
-    running = Pipeline(Layout(directory, ports, trigger_ms=500, spark_master="local[2]"))
-    running.start()
-    try:
-        running.wait_ready()
+    with Pipeline(Layout(directory, ports, trigger_ms=500, spark_master="local[2]")) as running:
         yield running
-    finally:
-        running.end()
 
 
 @dataclass(frozen=True)

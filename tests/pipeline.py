@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from typing import Self
 
 from emostream_lab.processes import topology
 from emostream_lab.processes.servers import HOST
@@ -11,7 +12,7 @@ from emostream_lab.processes.topology import Layout, Part
 
 
 class Pipeline(threading.Thread):
-    """Every tier, supervised as in the demo, by a thread of its own."""
+    """Every tier, supervised as in the demo, by a thread of its own. A `with` starts it, and stops it in the end."""
 
     def __init__(self, layout: Layout, leave_out: tuple[str, ...] = ()) -> None:
         """`leave_out` are tiers that run elsewhere."""
@@ -54,12 +55,21 @@ class Pipeline(threading.Thread):
         finally:
             supervisor.stop()
 
-    def wait_ready(self) -> None:
-        assert self._is_ready.wait(600), "the pipeline was not ready in 600 s"
-        if self._failure:
-            raise self._failure
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            assert self._is_ready.wait(600), "the pipeline was not ready in 600 s"
+            if self._failure:
+                raise self._failure
+        except BaseException:
+            self._end()
+            raise
+        return self
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._is_over.set()
         self.join()
 

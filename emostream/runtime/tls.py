@@ -6,6 +6,7 @@ so, and to renew a certificate is to replace one file.
 """
 
 import functools
+import os
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,9 +32,22 @@ _expiry = Gauge(
 _PEM = "PEM"
 
 
+def _settings() -> TlsSettings:
+    """The settings of this environment. Raises ConfigurationError."""
+    return _checked(
+        os.environ.get(TlsSettings.variable("ca_file")), os.environ.get(TlsSettings.variable("identity_file"))
+    )
+
+
+@functools.lru_cache(1)
+def _checked(*_values: str | None) -> TlsSettings:
+    # It takes 0.3 ms, and the registry needs them for each process that it asks.
+    return config.load(TlsSettings)
+
+
 def kafka_client_options() -> dict[str, Any]:
     """What each client of kafka-python is made with; empty without TLS. Raises ConfigurationError."""
-    settings = config.load(TlsSettings)
+    settings = _settings()
     if not settings.is_on:
         return {}
     return {
@@ -46,7 +60,7 @@ def kafka_client_options() -> dict[str, Any]:
 
 def java_properties() -> dict[str, str]:
     """The same for a Kafka client in Java, such as Spark's. Raises ConfigurationError."""
-    settings = config.load(TlsSettings)
+    settings = _settings()
     if not settings.is_on:
         return {}
     return {"security.protocol": "SSL", **java_stores(settings.ca_file, settings.identity_file)}
@@ -64,7 +78,7 @@ def java_stores(ca_file: str | Path, identity_file: str | Path) -> dict[str, str
 
 def zookeeper_client_options() -> dict[str, Any]:
     """What a KazooClient is made with. Raises ConfigurationError."""
-    settings = config.load(TlsSettings)
+    settings = _settings()
     if not settings.is_on:
         return {}
     identity = {"certfile": settings.identity_file, "keyfile": settings.identity_file}
@@ -78,7 +92,7 @@ def admin_server_options() -> dict[str, Any]:
 
     Raises ConfigurationError.
     """
-    settings = config.load(TlsSettings)
+    settings = _settings()
     if not settings.is_on:
         return {}
     ca_file, identity_file = Path(settings.ca_file), Path(settings.identity_file)
@@ -90,7 +104,7 @@ def admin_server_options() -> dict[str, Any]:
 
 def client_context() -> ssl.SSLContext | None:
     """With what admin listeners are asked; None without TLS. Raises ConfigurationError."""
-    settings = config.load(TlsSettings)
+    settings = _settings()
     return _client_context(settings.ca_file, settings.identity_file) if settings.is_on else None
 
 
@@ -103,7 +117,7 @@ def _client_context(ca_file: str, identity_file: str) -> ssl.SSLContext:
 
 def admin_scheme() -> str:
     """The scheme of an admin listener's URL."""
-    return "https" if config.load(TlsSettings).is_on else "http"
+    return "https" if _settings().is_on else "http"
 
 
 def check_files(ca_file: str, identity_file: str, now: datetime | None = None) -> None:
@@ -161,13 +175,14 @@ def _leads_to(
     certificate: "Certificate", authorities: "Sequence[Certificate]", between: "Sequence[Certificate]"
 ) -> bool:
     """Whether one of the authorities has issued it, perhaps through those `between`."""
-    if any(_has_issued(each, certificate) for each in authorities):
+    if any(has_issued(each, certificate) for each in authorities):
         return True
-    issuers = [each for each in between if _has_issued(each, certificate)]
+    issuers = [each for each in between if has_issued(each, certificate)]
     return any(_leads_to(each, authorities, [other for other in between if other is not each]) for each in issuers)
 
 
-def _has_issued(authority: "Certificate", certificate: "Certificate") -> bool:
+def has_issued(authority: "Certificate", certificate: "Certificate") -> bool:
+    """Whether the authority has signed the certificate itself."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
 
     try:

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from emostream.config import TlsSettings
 from emostream.errors import EmoStreamError
+from emostream.runtime import tls
 
 _HOSTS = ("127.0.0.1", "localhost")
 _LIFETIME = timedelta(days=365)
@@ -98,11 +98,7 @@ class Authority:
         return authority
 
     def has_issued(self, certificate: x509.Certificate) -> bool:
-        try:
-            certificate.verify_directly_issued_by(self._certificate)
-        except (InvalidSignature, ValueError, TypeError):
-            return False
-        return True
+        return tls.has_issued(self._certificate, certificate)
 
     def certificate(self) -> bytes:
         """The CA's own, as PEM."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emostream import monitoring
 from emostream.errors import EmoStreamError
-from emostream.operate import broker
+from emostream.operate import broker, rights
 from emostream.runtime import tls
 from emostream_lab.machine import class_archives
 from emostream_lab.machine import prometheus as programs
@@ -90,7 +90,7 @@ def _zookeeper_tls(certificates: Files) -> dict[str, object]:
         # Only this one speaks TLS.
         "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
         "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
-        "X509AuthenticationProvider.superUser": "CN=operator",
+        "X509AuthenticationProvider.superUser": rights.OPERATOR,
         "ssl.clientAuth": "need",
         "ssl.keyStore.type": "PEM",
         "ssl.keyStore.location": certificates.identity("zookeeper").absolute(),
@@ -160,7 +160,7 @@ def _kafka_tls(certificates: Files) -> dict[str, object]:
         "ssl.client.auth": "required",
         **stores,
         "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
-        "super.users": "User:CN=kafka;User:CN=operator",
+        "super.users": f"User:{rights.BROKER};User:{rights.OPERATOR}",
         "zookeeper.ssl.client.enable": "true",
         "zookeeper.clientCnxnSocket": "org.apache.zookeeper.ClientCnxnSocketNetty",
         # The default of Kafka's client for ZooKeeper is 1.2, which ZooKeeper refuses.

@@ -23,13 +23,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     directory = tmp_path_factory.mktemp("watched") / "state"
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
     layout = Layout(directory, ports, spark_master="local[2]", has_metrics=True)
-    running = Pipeline(layout, leave_out=("aggregator", "publisher", "subscriber", "audit", "canary"))
-    running.start()
-    try:
-        running.wait_ready()
+    with Pipeline(layout, leave_out=("aggregator", "publisher", "subscriber", "audit", "canary")) as running:
         yield running
-    finally:
-        running.end()
 
 
 def open_graphs(browser: Browser, watched: Pipeline, query: str = "") -> None:

@@ -137,10 +137,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
         ports = Ports.free(clusters=1, subscribers_per_cluster=1)
         # Without executors, a task that fails is not tried again by default.
         layout = Layout(directory / "state", ports, settings=settings, spark_master="local[2,8]")
-        pipeline = Pipeline(layout, leave_out=("zookeeper", "kafka"))
-        pipeline.start()
-        cleanup.callback(pipeline.end)
-        pipeline.wait_ready()
+        pipeline = cleanup.enter_context(Pipeline(layout, leave_out=("zookeeper", "kafka")))
         named = {process.name: Server(machine, process) for machine, process in zip(hosts, processes, strict=True)}
         yield Ensemble(named, pipeline)
 

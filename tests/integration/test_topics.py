@@ -1,7 +1,6 @@
 """`emostream topics apply` on a real broker: it creates and updates topics, and begins a stream once."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC
 from emostream.runtime.kafka import admin_client, durable_producer
 from emostream.swarms.log import describe_reactions, last_swarm
 from emostream.swarms.rules import progress_of
-from emostream_lab.processes import servers
-from tests.conftest import Server, running
+from tests.conftest import Server, running_broker, running_zookeeper
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +24,15 @@ def directory(server_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def own_zookeeper(directory: Path) -> Iterator[Server]:
-    port = servers.free_port()
-    with running(servers.zookeeper(directory / "zookeeper", port), port) as zookeeper:
+    with running_zookeeper(directory) as zookeeper:
         yield zookeeper
 
 
 @pytest.fixture(scope="module")
 def broker(directory: Path, own_zookeeper: Server) -> Iterator[Server]:
     """A broker that has no topic yet, with a ZooKeeper of its own."""
-    with a_broker(1, directory, own_zookeeper) as broker:
+    with running_broker(directory, own_zookeeper) as broker:
         yield broker
-
-
-def a_broker(broker_id: int, directory: Path, zookeeper: Server) -> AbstractContextManager[Server]:
-    port = servers.free_port()
-    return running(servers.kafka(directory / f"kafka{broker_id}", port, zookeeper.port, broker_id), port)
 
 
 @pytest.fixture
@@ -155,7 +147,7 @@ def test_copies_spread_over_new_brokers_and_leave_one_that_goes(
     alone = apply()
     assert alone.exit_code == 1
     assert "3 copies need as many brokers, but 1 are up and stay" in alone.output
-    with a_broker(2, directory, own_zookeeper), a_broker(3, directory, own_zookeeper):
+    with running_broker(directory, own_zookeeper, 2), running_broker(directory, own_zookeeper, 3):
         monkeypatch.setenv("EMOSTREAM_KAFKA_MIN_INSYNC_REPLICAS", "2")
         spread = apply()
         assert spread.exit_code == 0, spread.output
