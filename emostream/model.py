@@ -268,7 +268,7 @@ class Assignment(msgspec.Struct, frozen=True):
     ws_url: Annotated[Url, msgspec.Meta(description=f"The same messages by WebSocket.{_STREAM_QUERY}")]
     token: Annotated[
         str | msgspec.UnsetType,
-        msgspec.Meta(description="A guest's, who sent no token: what the subscriber and ingest want."),
+        msgspec.Meta(description="For a guest, who sent none. The subscriber and ingest want it."),
     ] = msgspec.UNSET
 
 

@@ -23,7 +23,7 @@ Resource = Literal["topic", "group", "transactional id"]
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """What an identity may do with a resource of Kafka. To read or write a topic is also to ask for its ends."""
+    """What an identity may do with a resource of Kafka. Who may read or write a topic may also ask for its ends."""
 
     subject: str
     resource: Resource

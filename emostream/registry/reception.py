@@ -75,7 +75,7 @@ class Reception:
             return _refuse("starting", "The registry has not reached ZooKeeper yet.")
         if wanted.event != MAIN and self._events.find(wanted.event) is None:
             is_unknown = self._events.is_current and wanted.event not in self._events.table
-            return _refuse_event(wanted.event, is_current=is_unknown)
+            return _refuse_event(wanted.event, is_unknown=is_unknown)
         assignment = self._topology.assign(self._now(), frozenset(wanted.exclude), wanted.event)
         if assignment is None:
             return _refuse("full", "Every subscriber is full, or was excluded by this request.")
@@ -89,9 +89,9 @@ class Reception:
         return GuestToken(*self._gate.sign_guest(f"guest-{secrets.token_urlsafe(12)}"))
 
 
-def _refuse_event(event: str, *, is_current: bool) -> Response:
+def _refuse_event(event: str, *, is_unknown: bool) -> Response:
     """Refuse a viewer of an event that is not there, or of which nothing is known now."""
-    if not is_current:
+    if not is_unknown:
         metrics.REFUSALS.labels("starting").inc()
         detail = f"It is not known now whether there is an event {event}."
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, _RETRY_AFTER, event=event)
