@@ -91,14 +91,14 @@ def with_tokens(target: Target, request: str, tokens: Iterable[str], body: bytes
 
 
 # Frames that no client may send: without a mask, of an unknown kind, with a reserved bit, a ping that is too long, a
-# message that is announced with 2 ** 40 bytes, and junk.
+# message that is announced with 2 ** 40 bytes, and junk that begins like a frame of 0 bytes with reserved bits.
 BAD_FRAMES = (
     b"\x81\x02hi",
     b"\x83\x80\0\0\0\0",
     b"\xf1\x80\0\0\0\0",
     b"\x89\xfe\x10\0\0\0\0\0" + b"x" * 4_096,
     b"\x82\xff" + (1 << 40).to_bytes(8, "big") + b"\0\0\0\0",
-    os.urandom(64),
+    b"\xe0\x80" + bytes(range(62)),
 )
 
 
@@ -150,11 +150,14 @@ def within(each: Iterable[T]) -> Iterator[T]:
 
 
 def _ends(target: Target, path: str, token: str, frame: bytes) -> bool:
+    ends = time.monotonic() + TIMEOUT_SECONDS
     with open_websocket(target, path, token) as connection:
         try:
             connection.sendall(frame)
+            # The server sends swarms and heartbeats for as long as it takes the connection for good.
             while connection.recv(1 << 16):
-                pass
+                if time.monotonic() > ends:
+                    return False
         except TimeoutError:
             return False
         except OSError:
