@@ -427,8 +427,8 @@ class AggregatorSettings(AdminListener):
     driver_memory_mib: int = Field(512, ge=256, description="Heap of the driver's JVM.")
     executor_compiler: Literal["full", "quick"] = Field(
         "full",
-        description="How executors compile their code: `quick` halves the work of a start, which helps on few busy "
-        "cores, and lowers the highest rate of reactions.",
+        description="How executors compile their code, or the driver of a `local` master: `quick` halves the work of a "
+        "start, which helps on few busy cores, and lowers the highest rate of reactions.",
     )
     class_archive: str = Field(
         "",

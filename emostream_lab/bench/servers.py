@@ -48,10 +48,11 @@ def running_tiers(
 ) -> Iterator[RunningTiers]:
     """Run these tiers, and wait until they are ready.
 
-    There is one cluster with one subscriber. Spark runs two threads in the aggregator's process.
+    There is one cluster with one subscriber. Spark runs two threads in the aggregator's process, at its full speed.
     """
     ports = Ports.free(clusters=1, subscribers_per_cluster=1)
-    layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings or {})
+    settings = {"EMOSTREAM_AGGREGATOR_EXECUTOR_COMPILER": "full", **(settings or {})}
+    layout = Layout(directory, ports, trigger_ms=trigger_ms, spark_master="local[2]", settings=settings)
     directory.mkdir(parents=True)
     with _running_parts(layout, tiers, tell) as running_:
         yield running_

@@ -178,6 +178,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
         name = f"aggregator-{len(started)}"
         values = {
             "spark_master": "local[2]",
+            "executor_compiler": "quick",
             "trigger_ms": 250,
             "admin_port": port,
             "work_dir": tmp_path / name,
@@ -192,8 +193,6 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
                 "EMOSTREAM_ZOOKEEPER_SESSION_TIMEOUT_MS": "4000",
                 "EMOSTREAM_AGGREGATOR_CONNECTOR_JARS_DIR": str(JARS / "spark"),
                 "EMOSTREAM_AGGREGATOR_CLASS_ARCHIVE": str(class_archives.path("spark")),
-                # Starts faster, and is fast enough for these tests.
-                "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
                 **{f"EMOSTREAM_AGGREGATOR_{key.upper()}": str(value) for key, value in values.items()},
             },
             log_file=tmp_path / f"{name}.log",

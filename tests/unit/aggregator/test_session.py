@@ -54,6 +54,11 @@ def test_only_a_driver_that_plans_is_compiled_for_a_quick_start(jars: Path) -> N
     assert quick not in str(session.configuration(settings(jars, spark_master="local[2]"))[key])
 
 
+def test_a_driver_that_counts_is_compiled_like_executors(jars: Path) -> None:
+    found = session.configuration(settings(jars, spark_master="local[2]", executor_compiler="quick"))
+    assert "-XX:TieredStopAtLevel=1" in str(found["spark.driver.extraJavaOptions"])
+
+
 def test_executors_are_compiled_for_a_quick_start_where_that_is_asked_for(jars: Path) -> None:
     key = "spark.executor.extraJavaOptions"
     assert "TieredStopAtLevel" not in str(session.configuration(settings(jars))[key])
