@@ -3,12 +3,18 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
+from emostream.operate import events
+from emostream.operate.events import EventOptions
 from emostream_lab.processes import topology
 from emostream_lab.processes.servers import HOST
 from emostream_lab.processes.supervisor import Supervisor
 from emostream_lab.processes.topology import Layout, Part
+
+_EVENT_SECONDS = 60
 
 
 class Pipeline(threading.Thread):
@@ -40,6 +46,17 @@ class Pipeline(threading.Thread):
         done = self.command(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @contextmanager
+    def event(self, name: str, options: EventOptions) -> Iterator[str]:
+        """An event that is open in this block, and gone after it. Opened in this process: a command starts slowly."""
+        with events.operator(*topology.operator_settings(self.layout), _EVENT_SECONDS) as operator:
+            operator.open(name, options)
+            try:
+                yield name
+            finally:
+                operator.close(name)
+                operator.archive(name, force=True)
 
     def run(self) -> None:
         directory = self.layout.directory

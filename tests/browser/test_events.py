@@ -7,6 +7,7 @@ import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 
+from emostream.operate.events import EventOptions
 from emostream_lab.machine.chromium import Browser
 from tests.browser.test_compatibility import OLD_BROWSER
 from tests.browser.test_page import BUTTONS, button, texts, total_of, totals
@@ -20,12 +21,11 @@ pytestmark = pytest.mark.spark
 @pytest.fixture
 def events(pipeline: Pipeline) -> Iterator[None]:
     """Two events beside `main`: `final` and `show`."""
-    operate(pipeline, "open", "final", "--title", "India – Australia", "--palette", "🔥,👏")
-    operate(pipeline, "open", "show", "--title", "The talent show")
-    yield
-    for event in ("final", "show"):
-        operate(pipeline, "close", event)
-        operate(pipeline, "archive", event, "--force")
+    with (
+        pipeline.event("final", EventOptions("India – Australia", ["🔥", "👏"])),
+        pipeline.event("show", EventOptions("The talent show")),
+    ):
+        yield
 
 
 def open_event(browser: Browser, pipeline: Pipeline, address: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from emostream.client.session import Kind
 from emostream.client.viewer import Ended, Live, Viewer
 from emostream.config import KafkaSettings
 from emostream.model import DEAD_LETTER_TOPIC, EVENT_COUNTS_HEADER, REACTIONS_TOPIC, EventReaction, Reaction
+from emostream.operate.events import EventOptions
 from emostream.runtime.kafka import durable_producer
 from emostream.swarms.log import last_swarm
 from emostream.swarms.rules import progress_of
@@ -30,6 +32,8 @@ pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 NOW_MS = 1_732_370_000_123
 PATIENCE_SECONDS = 60
+# Between two reactions of somebody else.
+PAUSE_SECONDS = 0.05
 
 
 def operate(pipeline: Pipeline, *arguments: str) -> str:
@@ -41,10 +45,8 @@ def operate(pipeline: Pipeline, *arguments: str) -> str:
 def final(pipeline: Pipeline, request: pytest.FixtureRequest) -> Iterator[str]:
     """An open event, which is gone after the test."""
     event: str = request.param
-    operate(pipeline, "open", event, "--title", "India – Australia", "--palette", "🔥,👏")
-    yield event
-    operate(pipeline, "close", event)
-    operate(pipeline, "archive", event, "--force")
+    with pipeline.event(event, EventOptions("India – Australia", ["🔥", "👏"])):
+        yield event
 
 
 def react(pipeline: Pipeline, path: str, emoji: str, count: int = 1) -> int:
@@ -299,11 +301,8 @@ def test_a_command_that_cannot_be_done_says_why(pipeline: Pipeline, arguments: t
 @pytest.fixture
 def verification(pipeline: Pipeline) -> Iterator[str]:
     """An event with the default palette, for `emostream verify` alone."""
-    event = "verification"
-    operate(pipeline, "open", event, "--title", "Verification", "--unlisted")
-    yield event
-    operate(pipeline, "close", event)
-    operate(pipeline, "archive", event, "--force")
+    with pipeline.event("verification", EventOptions("Verification", listed=False)) as event:
+        yield event
 
 
 def test_the_verification_disturbs_nobody_and_nobody_disturbs_it(pipeline: Pipeline, verification: str) -> None:
@@ -314,6 +313,7 @@ def test_the_verification_disturbs_nobody_and_nobody_disturbs_it(pipeline: Pipel
         while not verified.done():
             assert react(pipeline, "/v1/reactions", "🎉") == 202
             posted += 1
+            time.sleep(PAUSE_SECONDS)
         wait_counted(main, {"🎉": posted})
     done = verified.result()
     assert done.returncode == 0, done.stderr
@@ -325,6 +325,7 @@ def test_the_verification_fails_if_there_is_more_or_less_than_it_expects(pipelin
         verified = background.submit(pipeline.command, "verify", "--subscribers", "2", "--event", verification)
         while not verified.done():
             assert react(pipeline, f"/v1/events/{verification}/reactions", "🎉") == 202
+            time.sleep(PAUSE_SECONDS)
     assert verified.result().returncode == 1
     assert "Does someone else react to this event?" in verified.result().stderr
     lacking = pipeline.command("verify", "--subscribers", "3", "--timeout", "1")

@@ -201,27 +201,38 @@ def test_the_demo_runs_with_tls_in_an_odd_place_and_ctrl_c_accounts_for_it(tmp_p
     assert account.accepted > 0
 
 
+SERVERS = ("zookeeper", "kafka", "spark")
+# One process of Java's and one of Python's.
+FEW = ("zookeeper", "registry")
+
+
 @pytest.fixture
-def running_demo(layout: Layout) -> Iterator[subprocess.Popen[str]]:
-    """Only the servers, with Spark's master and worker."""
+def running_demo(layout: Layout, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """Only these tiers; `spark` is a master and a worker."""
     layout = replace(layout, spark_master="")
-    command = start_demo(layout, DemoOptions(only=("zookeeper", "kafka", "spark")), {})
+    command = start_demo(layout, DemoOptions(only=request.param), {})
     until(lambda: rows(layout) and all(row["state"] == "ready" for row in rows(layout).values()), 90)
     yield command
     end(command)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("running_demo", "how"),
+    [(FEW, signal.SIGINT), (FEW, signal.SIGTERM), (SERVERS, signal.SIGKILL)],
+    indirect=["running_demo"],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
 def test_no_process_is_left_behind_however_the_command_ends(
-    running_demo: subprocess.Popen[str], how: signal.Signals
+    running_demo: subprocess.Popen[str], how: signal.Signals, layout: Layout
 ) -> None:
     family = psutil.Process(running_demo.pid).children(recursive=True)
-    assert len(family) >= 4
+    assert {process.pid for process in family} >= {row["pid"] for row in rows(layout).values()} != set()
     running_demo.send_signal(how)
     until(lambda: not any(is_alive(process) for process in family), 30)
     assert running_demo.wait(30) == (0 if how is not signal.SIGKILL else -signal.SIGKILL)
 
 
+@pytest.mark.parametrize("running_demo", [FEW], indirect=True, ids=["few"])
 def test_a_reader_that_goes_away_stops_it_in_order(running_demo: subprocess.Popen[str], layout: Layout) -> None:
     assert running_demo.stdout is not None
     running_demo.stdout.close()
