@@ -3,8 +3,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo break chaos load bench bench-quick package test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha coverage forget-coverage clean
 
-# Run targets one at a time even with MAKEFLAGS=-j4: the targets of `test` share the cores, the ports and the output.
+# Run targets one at a time even with MAKEFLAGS=-j4, because they share the cores, the ports and the output. These two
+# alone, which `test` runs side by side, share no port.
+ifneq ($(MAKECMDGOALS),lint test-unit)
 .NOTPARALLEL:
+endif
 
 # Packages of another installation, such as a Spark on PYTHONPATH, would take precedence over those of .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -103,7 +106,11 @@ setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test
 	@scripts/setup
 
-test: lint test-unit test-system ## Check everything: lint, types, unit, integration and browser tests
+test: ## Check everything: lint, types, unit, integration and browser tests
+	$(set_up) browser
+# Much of lint runs on one core alone. The output of each is printed at its end.
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint test-unit
+	@$(MAKE) --no-print-directory test-system
 
 coverage: forget-coverage test-unit test-system ## Measure which lines and branches all tests reach, in every process
 	@$(BIN)/coverage combine --quiet
