@@ -155,7 +155,7 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
 
 def _driver_java_options(settings: AggregatorSettings) -> str:
     log_configuration = f'"-Dlog4j2.configurationFile={_configuration_dir(settings) / _LOG_CONFIGURATION}"'
-    # A driver that only plans starts faster with the JVM's quick compiler. That of a `local` master is the executor too.
+    # A driver that only plans starts faster with the JVM's quick compiler. One of a `local` master is the executor too.
     is_quick = _has_executors(settings) or settings.executor_compiler == "quick"
     return f"{_java_options(settings, _unpacked(settings), is_quick)} {log_configuration}"
 
