@@ -486,15 +486,19 @@ class SubscriberSettings(AdminListener, PublicListener):
     capacity: int = Field(1_000, ge=1, description="Most viewers; one more gets 503.")
     history_seconds: int = Field(600, ge=1, description="How far back a viewer that lost its connection can resume.")
     max_history_bytes: int = Field(
-        32 << 20,
+        64 << 20,
         ge=1 << 20,
-        description="Largest size of the history; above it the oldest swarms go before `history_seconds` are over.",
+        description="Largest size of the history in all encodings; above it the oldest swarms go before "
+        "`history_seconds` are over.",
     )
     max_viewer_buffer_bytes: int = Field(
         64 << 10,
         ge=4 << 10,
         description="Most unread bytes buffered for one viewer. When it reads again, it continues from the history, or "
         "gets a `reset` if the history no longer holds its next swarm.",
+    )
+    compression: bool = Field(
+        True, description="Compress messages for viewers that accept it: about half of the bytes for the same work."
     )
     max_ahead_seconds: int = Field(
         60,

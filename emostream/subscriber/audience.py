@@ -42,7 +42,7 @@ class Viewer(Protocol):
 
     @property
     def kind(self) -> int:
-        """`frames.SSE` or `frames.WS`."""
+        """An index into `frames.KINDS`."""
 
     def unread_bytes(self) -> int:
         """What its connection still holds."""

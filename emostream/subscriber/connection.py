@@ -6,12 +6,15 @@ reference cycle, so its memory is free as soon as the transport drops it, withou
 
 import abc
 import asyncio
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, cast
 
 import httptools
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -102,11 +105,19 @@ class SseViewer(ViewerConnection):
     kind = frames.SSE
 
     def say_goodbye(self, reason: model.GoodbyeReason) -> None:
-        self.write(frames.of(model.Goodbye(reason)).sse)
+        self.write(frames.of(model.Goodbye(reason))[self.kind])
         self._transport.close()
 
     def finish(self) -> None:
         self._transport.close()
+
+
+class GzipSseViewer(SseViewer):
+    """A viewer that reads server-sent events in gzip."""
+
+    __slots__ = ()
+
+    kind = frames.SSE_GZIP
 
 
 class WebSocketViewer(ViewerConnection):
@@ -115,6 +126,7 @@ class WebSocketViewer(ViewerConnection):
     __slots__ = ("_protocol",)
 
     kind = frames.WS
+    extensions: ClassVar[Sequence[Extension]] = ()
 
     def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
         super().__init__(transport, audience, heartbeat)
@@ -130,7 +142,7 @@ class WebSocketViewer(ViewerConnection):
         self._flush(protocol)
 
     def say_goodbye(self, reason: model.GoodbyeReason) -> None:
-        self.write(frames.of(model.Goodbye(reason)).ws)
+        self.write(frames.of(model.Goodbye(reason))[self.kind])
         self._send_close(CloseCode.GOING_AWAY, reason)
 
     def finish(self) -> None:
@@ -154,6 +166,7 @@ class WebSocketViewer(ViewerConnection):
     def _open_protocol(self) -> ServerProtocol:
         if self._protocol is None:
             self._protocol = ServerProtocol(state=State.OPEN, max_size=_MAX_INCOMING_MESSAGE_BYTES)
+            self._protocol.extensions = list(self.extensions)
         return self._protocol
 
     def _flush(self, protocol: ServerProtocol) -> None:
@@ -164,6 +177,23 @@ class WebSocketViewer(ViewerConnection):
                 # Both sides have sent a close frame, or the viewer broke the protocol.
                 self._audience.leave(self)
                 self._transport.close()
+
+
+class DeflateWebSocketViewer(WebSocketViewer):
+    """A viewer on a WebSocket whose messages are compressed, in both directions."""
+
+    __slots__ = ()
+
+    kind = frames.WS_DEFLATE
+    # It takes over no context, so all connections can share it.
+    extensions = (
+        PerMessageDeflate(
+            remote_no_context_takeover=True,
+            local_no_context_takeover=True,
+            remote_max_window_bits=zlib.MAX_WBITS,
+            local_max_window_bits=zlib.MAX_WBITS,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        return len(self.frames.sse) + len(self.frames.ws)
+        """What it takes at most, with all encodings."""
+        return self.frames.most_bytes
 
     def of_event(self, stream: str, sequence: int, event_frames: Frames) -> "Entry":
         """Return the entry of another event in the same record."""
@@ -179,8 +180,8 @@ class History:
         found: list[Entry] = []
         size_bytes = 0
         while (entry := self._entries.get(sequence + len(found) + 1)) is not None:
-            # An entry holds two frames of nearly the same size, and a viewer gets one of them.
-            size_bytes += entry.size_bytes // 2
+            # No viewer gets more of it.
+            size_bytes += len(entry.frames.sse)
             if found and size_bytes > max_bytes:
                 break
             found.append(entry)

@@ -17,6 +17,7 @@ from emostream.tokens.gate import bearer
 PROTOCOL = "emostream"
 
 Headers = Iterable[tuple[str, str]]
+_FORBIDDEN = ("q=0", "q=0.0", "q=0.00", "q=0.000")
 
 
 @dataclass(slots=True)
@@ -44,6 +45,15 @@ class Request:
         url = httptools.parse_url(self.target.encode("latin-1"))
         self.path = (url.path or b"/").decode("latin-1")
         self.query = dict(parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def accepts_gzip(self) -> bool:
+        """Whether the answer may be in gzip. Quality values matter only where they forbid it (RFC 9110, 12.5.3)."""
+        offered = {}
+        for part in (self.header("accept-encoding") or "").lower().split(","):
+            coding, _, quality = part.replace(" ", "").partition(";")
+            offered[coding] = quality not in _FORBIDDEN
+        return offered.get("gzip", offered.get("*", False))
 
     @property
     def offered_protocols(self) -> list[str]:

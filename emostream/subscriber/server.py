@@ -13,6 +13,7 @@ from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode
 from websockets.http11 import Request as WebSocketRequest
 from websockets.server import ServerProtocol
@@ -26,7 +27,14 @@ from emostream.runtime.readiness import NOT_READY, Readiness
 from emostream.subscriber import frames, http, metrics
 from emostream.subscriber.audience import Audience, Seats
 from emostream.subscriber.channel import Channel, ViewersByEvent
-from emostream.subscriber.connection import Admission, Handshake, SseViewer, WebSocketViewer
+from emostream.subscriber.connection import (
+    Admission,
+    DeflateWebSocketViewer,
+    GzipSseViewer,
+    Handshake,
+    SseViewer,
+    WebSocketViewer,
+)
 from emostream.subscriber.history import Change, Entry, History
 from emostream.tokens.gate import Gate, RefusedError
 
@@ -287,9 +295,12 @@ class Server:
         if self._is_over(request):
             # This stops an EventSource.
             return http.head(HTTPStatus.NO_CONTENT, self._cors(request))
-        head = http.head(HTTPStatus.OK, [*_EVENT_STREAM, *self._cors(request)])
-        delay_ms = int(self._settings.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-        return self._admission(request, SseViewer, head + frames.retry(delay_ms))
+        headers = [*_EVENT_STREAM, *self._cors(request)]
+        retry = frames.retry(int(self._settings.retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
+        if self._settings.compression and request.accepts_gzip:
+            head = http.head(HTTPStatus.OK, [*headers, ("Content-Encoding", "gzip")])
+            return self._admission(request, GzipSseViewer, head + frames.GZIP_HEADER + frames.gzipped(retry))
+        return self._admission(request, SseViewer, http.head(HTTPStatus.OK, headers) + retry)
 
     def _websocket(self, request: http.Request) -> bytes | Admission:
         if refused := self._refuse_viewer(request):
@@ -298,13 +309,17 @@ class Server:
         headers = Headers(request.headers if request.method == "GET" else ())
         offer = WebSocketRequest(request.target, headers, "GET", f"HTTP/{request.version}")
         try:
-            key, _, _ = _HANDSHAKES.process_request(offer)
+            key, extensions, _ = _HANDSHAKES.process_request(offer)
         except InvalidHandshake as error:
             response = ServerProtocol().accept(offer)
             kept = [(name, value) for name, value in response.headers.raw_items() if name not in _REPLACED_HEADERS]
             return http.problem(HTTPStatus(response.status_code), str(error), [*kept, *self._cors(request)])
         # A browser that offers subprotocols fails if none is chosen.
         chosen = [("Sec-WebSocket-Protocol", http.PROTOCOL)] if http.PROTOCOL in request.offered_protocols else []
+        # All viewers share a compressed message, so none is compressed for a viewer that asks for a smaller window.
+        is_compressed = self._settings.compression and extensions == _SHARED_DEFLATE
+        if is_compressed:
+            chosen.append(("Sec-WebSocket-Extensions", _SHARED_DEFLATE))
         accepted = http.head(HTTPStatus.SWITCHING_PROTOCOLS, [*_UPGRADE, ("Sec-WebSocket-Accept", key), *chosen])
         if reason := self._refusal():
             return accepted + frames.close(CloseCode.TRY_AGAIN_LATER, reason)
@@ -312,7 +327,7 @@ class Server:
             return missing
         if self._is_over(request):
             return accepted + frames.close(model.CLOSE_ENDED, "the event has ended")
-        return self._admission(request, WebSocketViewer, accepted)
+        return self._admission(request, DeflateWebSocketViewer if is_compressed else WebSocketViewer, accepted)
 
     def _trace(self, request: http.Request) -> bytes:
         if refused := self._refuse_without_token(request):
@@ -417,13 +432,16 @@ _EVENT_STREAM = [
     ("Content-Type", "text/event-stream; charset=utf-8"),
     ("Cache-Control", "no-store"),
     ("X-Accel-Buffering", "no"),
+    ("Vary", "Accept-Encoding"),
 ]
 _METHODS = "GET, HEAD"
 _EVENTS_PREFIX = "/v1/events/"
 _EVENT_KINDS = {"stream", "ws", "trace"}
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+_DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+_SHARED_DEFLATE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 # Only reads requests, so that one serves all: to make one for each, and its answer, took three times as long.
-_HANDSHAKES = ServerProtocol()
+_HANDSHAKES = ServerProtocol(extensions=[_DEFLATE])
 # Of a refusal by `websockets`: those of its body, which ours replaces, and one that `http.head` sets.
 _REPLACED_HEADERS = frozenset({"Content-Length", "Content-Type", "Date"})
 

@@ -1,18 +1,32 @@
 """Messages on the wire are what SSE and WebSocket clients understand."""
 
+import zlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.client import ClientProtocol
+from websockets.extensions import Extension
 from websockets.frames import Close, CloseCode, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from emostream import model
 from emostream.subscriber import frames
+from emostream.subscriber.connection import DeflateWebSocketViewer
 from tests.unit.subscriber.examples import swarm
 
+MESSAGES = [
+    model.Snapshot("k3v9-1", 1, {"🔥": 2}),
+    swarm("k3v9", 7).for_viewers(),
+    model.Reset("k3v9-1", 1, {"x" * 200_000: 1}),
+    model.Goodbye(),
+]
 
-def received(data: bytes) -> list[tuple[Opcode, bytes]]:
+
+def received(data: bytes, *extensions: Extension) -> list[tuple[Opcode, bytes]]:
     client = ClientProtocol(parse_uri("ws://subscriber/v1/ws"), state=State.OPEN)
+    client.extensions = list(extensions)
     client.receive_data(data)
     return [(event.opcode, bytes(event.data)) for event in client.events_received()]
 
@@ -65,3 +79,35 @@ def test_a_close_frame_carries_code_and_reason() -> None:
 
 def test_retry_is_an_sse_field_of_its_own() -> None:
     assert frames.retry(1_500) == b"retry: 1500\n\n"
+
+
+@given(st.lists(st.sampled_from([*map(frames.of, MESSAGES), frames.HEARTBEAT, frames.VISIBLE_HEARTBEAT])))
+def test_a_viewer_reads_any_messages_in_gzip(sent: list[frames.Frames]) -> None:
+    stream = frames.GZIP_HEADER + b"".join(each[frames.SSE_GZIP] for each in sent)
+    assert zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(stream) == b"".join(each.sse for each in sent)
+
+
+def test_each_message_in_gzip_is_readable_as_soon_as_it_has_arrived() -> None:
+    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    reader.decompress(frames.GZIP_HEADER)
+    for message in map(frames.of, MESSAGES):
+        assert reader.decompress(message[frames.SSE_GZIP]) == message.sse
+
+
+@given(st.lists(st.sampled_from(MESSAGES)))
+def test_a_websocket_client_reads_any_compressed_messages(sent: list[model.StreamMessage]) -> None:
+    stream = b"".join(frames.of(message)[frames.WS_DEFLATE] for message in sent)
+    expected = [(Opcode.TEXT, model.encode(message)) for message in sent]
+    assert received(stream, *DeflateWebSocketViewer.extensions) == expected
+
+
+def test_a_ping_is_not_compressed() -> None:
+    extensions = DeflateWebSocketViewer.extensions
+    assert received(frames.HEARTBEAT[frames.WS_DEFLATE], *extensions) == [(Opcode.PING, b"")]
+
+
+def test_a_message_is_encoded_once_for_all_viewers_of_a_kind() -> None:
+    message = frames.of(MESSAGES[1])
+    for kind in range(len(frames.KINDS)):
+        assert message[kind] is message[kind]
+    assert sum(len(message[kind]) for kind in range(len(frames.KINDS))) <= message.most_bytes

@@ -102,7 +102,7 @@ def test_what_is_too_much_goes_oldest_first() -> None:
 def test_a_replay_is_cut_to_size_but_never_to_nothing() -> None:
     history = filled("s", range(10, 20))
     assert sequences_after(history, 12, max_bytes=1) == [13]
-    assert sequences_after(history, 12, max_bytes=entry("s", 10).size_bytes) == [13, 14]
+    assert sequences_after(history, 12, max_bytes=2 * len(entry("s", 13).frames.sse)) == [13, 14]
 
 
 def test_all_who_get_a_snapshot_share_its_bytes() -> None:

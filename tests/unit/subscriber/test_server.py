@@ -4,12 +4,19 @@ import asyncio
 import itertools
 import json
 import time
+import zlib
 from collections.abc import Callable
 
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
+from emostream import model
 from emostream.subscriber import frames
-from emostream.subscriber.connection import Handshake
+from emostream.subscriber.connection import DeflateWebSocketViewer, Handshake
+from tests.unit.subscriber.examples import entry
 from tests.unit.subscriber.rig import FakeTransport, connected, exchange, in_loop, publish
 
 STREAM = b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n"
@@ -18,6 +25,9 @@ UPGRADE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 WEBSOCKET = b"GET /v1/ws HTTP/1.1\r\n" + UPGRADE
+GZIP = b"Accept-Encoding: gzip, deflate, br, zstd\r\n"
+# As Chromium offers it.
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 
 
 def packets(data: bytes, size_bytes: int) -> list[bytes]:
@@ -181,6 +191,9 @@ async def test_a_request_that_is_late_can_be_read_by_the_page_that_sent_it() -> 
         (STREAM, frames.HEARTBEAT.sse),
         (WEBSOCKET, frames.HEARTBEAT.ws),
         (STREAM.replace(b" HTTP", b"?heartbeats=1 HTTP", 1), frames.VISIBLE_HEARTBEAT.sse),
+        (STREAM + GZIP, frames.HEARTBEAT[frames.SSE_GZIP]),
+        (STREAM.replace(b" HTTP", b"?heartbeats=1 HTTP", 1) + GZIP, frames.VISIBLE_HEARTBEAT[frames.SSE_GZIP]),
+        (WEBSOCKET + DEFLATE, frames.HEARTBEAT.ws),
     ],
 )
 @in_loop
@@ -192,7 +205,81 @@ async def test_who_ends_what_it_sends_gets_heartbeats_and_keeps_its_seat(packet:
         assert transport.sent == before + heartbeat
         assert not transport.is_cut
         publish(server, 4)
-        assert b'"id":"s-4"' in transport.fanned_out()
+        [viewer] = server.audience.viewers()
+        assert transport.fanned_out() == entry("s", 4).frames[viewer.kind]
+
+
+@in_loop
+async def test_a_viewer_in_gzip_reads_a_stream_that_has_no_seam() -> None:
+    with connected() as (server, transport):
+        transport.feed([STREAM + GZIP + b"\r\n"])
+        publish(server, 4)
+        [viewer] = server.audience.viewers()
+        server.audience.dismiss(viewer, "draining", 0)
+        head, _, body = transport.sent.partition(b"\r\n\r\n")
+        goodbye = frames.of(model.Goodbye())
+        body = body.removesuffix(goodbye[frames.SSE_GZIP]) + transport.fanned_out() + goodbye[frames.SSE_GZIP]
+    assert b"Content-Encoding: gzip" in head
+    retry, text = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(body).split(b"\n\n", 1)
+    assert retry.startswith(b"retry: ")
+    assert text.startswith(b"event: snapshot\nid: s-3\n")
+    assert text.endswith(entry("s", 4).frames.sse + goodbye.sse)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [
+        (b"", False),
+        (b"Accept-Encoding: gzip\r\n", True),
+        (b"Accept-Encoding: br , GZIP;q=0.5\r\n", True),
+        (b"Accept-Encoding: *\r\n", True),
+        (b"Accept-Encoding: gzip;q=0, *\r\n", False),
+        (b"Accept-Encoding: gzip; q=0.000\r\n", False),
+        (b"Accept-Encoding: identity, *;q=0\r\n", False),
+        (b"Accept-Encoding: deflate, br\r\n", False),
+    ],
+)
+def test_who_accepts_gzip_gets_it(accepted: bytes, *, is_compressed: bool) -> None:
+    headers = head_of(exchange(STREAM + accepted + b"\r\n"))
+    assert (headers.get("content-encoding") == "gzip") == is_compressed
+    assert "Accept-Encoding" in headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_compressed"),
+    [
+        (b"", False),
+        (DEFLATE, True),
+        (b"Sec-WebSocket-Extensions: permessage-deflate\r\n", True),
+        (b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n", True),
+        # All viewers share what is compressed with the full window.
+        (b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n", False),
+        (b"Sec-WebSocket-Extensions: x-unknown\r\n", False),
+    ],
+)
+def test_who_offers_to_read_compressed_messages_gets_them(offered: bytes, *, is_compressed: bool) -> None:
+    assert ("sec-websocket-extensions" in head_of(exchange(WEBSOCKET + offered + b"\r\n"))) == is_compressed
+
+
+@pytest.mark.parametrize("packet", [STREAM + GZIP, WEBSOCKET + DEFLATE])
+def test_an_operator_can_turn_compression_off(packet: bytes) -> None:
+    answer = exchange(packet + b"\r\n", compression=False)
+    assert head_of(answer).keys().isdisjoint({"content-encoding", "sec-websocket-extensions"})
+    assert b'"id":"s-3"' in answer
+
+
+@in_loop
+async def test_what_a_viewer_sends_compressed_is_read() -> None:
+    with connected() as (server, transport):
+        transport.feed([WEBSOCKET + DEFLATE + b"\r\n"])
+        client = ClientProtocol(parse_uri("ws://x/v1/ws"), state=State.OPEN)
+        client.extensions = list(DeflateWebSocketViewer.extensions)
+        client.send_text(b"ignored" * 100)
+        client.send_ping(b"answer me")
+        before = transport.sent
+        transport.feed(client.data_to_send())
+        client.receive_data(transport.sent.removeprefix(before))
+        assert [event.opcode for event in client.events_received()] == [Opcode.PONG]
         assert len(server.audience) == 1
 
 
