@@ -5,6 +5,7 @@ import gc
 import json
 import signal
 import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -188,19 +189,38 @@ def test_a_new_viewer_gets_a_snapshot_and_each_swarm_by_sse(new_cluster: NewClus
         assert 1_000 <= int(viewer.body.partition(b"retry: ")[2].split()[0]) <= 3_000
 
 
-def test_the_same_by_websocket_with_pings_and_a_close(new_cluster: NewCluster, start: Start) -> None:
+@pytest.mark.parametrize(("compression", "kind"), [(None, "ws"), ("deflate", "ws_deflate")])
+def test_the_same_by_websocket_with_pings_and_a_close(
+    new_cluster: NewCluster, start: Start, compression: str | None, kind: str
+) -> None:
     cluster = new_cluster(1, 2)
     subscriber = start(cluster.name)
-    with connect_websocket(subscriber.url) as viewer:
+    with connect_websocket(subscriber.url, compression=compression) as viewer:
+        assert subscriber.metric(f'viewers{{event="main",kind="{kind}"}}') == 1
         assert model.decode_stream_message(viewer.recv(20)) == model.Snapshot("s-2", 2, {"🔥": 6, "👏": 7})
         cluster.write(3)
         assert model.decode_stream_message(viewer.recv(20)) == swarm("s", 3).for_viewers()
         viewer.send("what a viewer says is ignored")
         assert viewer.ping().wait(20)
     assert viewer.protocol.close_code == 1000
-    wait_until(lambda: subscriber.metric('viewers{event="main",kind="ws"}') == 0)
-    with connect_websocket(f"{subscriber.url}?last_event_id=s-1") as viewer:
+    wait_until(lambda: subscriber.metric(f'viewers{{event="main",kind="{kind}"}}') == 0)
+    with connect_websocket(f"{subscriber.url}?last_event_id=s-1", compression=compression) as viewer:
         assert [model.decode_stream_message(viewer.recv(20)).id for _ in range(2)] == ["s-2", "s-3"]
+
+
+def test_curl_reads_each_compressed_swarm_as_it_comes(new_cluster: NewCluster, start: Start) -> None:
+    cluster = new_cluster(1, 2)
+    subscriber = start(cluster.name)
+    command = ["curl", "--silent", "--no-buffer", "--compressed", f"http://{servers.HOST}:{subscriber.port}/v1/stream"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        try:
+            lines = iter(curl.stdout.readline, "")
+            assert "id: s-2\n" in lines
+            assert subscriber.metric('viewers{event="main",kind="sse_gzip"}') == 1
+            cluster.write(3)
+            assert "id: s-3\n" in lines
+        finally:
+            curl.kill()
 
 
 def test_a_viewer_resumes_by_header_or_query_without_gap_or_repeat(new_cluster: NewCluster, start: Start) -> None:
