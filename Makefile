@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick package test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick package test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha test-alerts coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4, because they share the cores, the ports and the output. These two
 # alone, which `test` runs side by side, share no port.
@@ -154,7 +154,7 @@ test-upgrade: ## Upgrade a running system from BEFORE=REVISION to this checkout,
 	$(set_up) test
 	$(BIN)/python -m pytest --quiet tests/upgrade
 
-test-deploy: setup ## Make twelve hosts, deploy to them, break them and destroy them again
+test-deploy: setup ## Make thirteen hosts, deploy to them, break them and destroy them again
 	$(BIN)/python -m pytest --quiet --timeout 5400 tests/deployment
 
 test-deploy-quick: setup ## The main part of it: a deployment, its units and firewall, a killed unit, moving viewers
@@ -162,6 +162,9 @@ test-deploy-quick: setup ## The main part of it: a deployment, its units and fir
 
 test-ha: setup ## Make the hosts of inventory/ha, cut the power of each in turn under load, and print how long all stood still
 	$(BIN)/python -m pytest --quiet tests/ha
+
+test-alerts: ## On hosts that site.yml has deployed: make faults, see each fire its alert, and print the table; 60 minutes
+	$(BIN)/python -m pytest --quiet --timeout 3600 tests/alerts
 
 clean: ## Remove the state of local runs, but not what was downloaded
 	rm -rf build/demo build/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -101,7 +101,8 @@ def sha256(path: Path) -> str:
 
 
 def _jar_sources(name: str, log_configuration: str) -> tuple[Path, ...]:
-    return (REQUIREMENTS / "jars" / name / "SHA256SUMS", LOGGING / log_configuration)
+    sums = (REQUIREMENTS / "jars" / each / "SHA256SUMS" for each in (name, "monitoring"))
+    return (*sums, LOGGING / log_configuration)
 
 
 def _code(name: str, *others: str) -> Archive:
@@ -201,7 +202,9 @@ def _fill_kafka(folder: Path, target: Target) -> None:  # noqa: ARG001
 
 
 def _fill_server(folder: Path, name: str, log_configuration: Path, as_name: str) -> None:
-    shutil.copytree(JARS / name, folder / "jars", ignore=shutil.ignore_patterns(".*"))
+    # What tells the server's metrics is in a folder of its own: Kafka's class path does without it.
+    for jars, folder_name in ((name, "jars"), ("monitoring", "monitoring")):
+        shutil.copytree(JARS / jars, folder / folder_name, ignore=shutil.ignore_patterns(".*"))
     shutil.copyfile(log_configuration, folder / as_name)
 
 

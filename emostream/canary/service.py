@@ -93,12 +93,15 @@ class _Canary:
                 await asyncio.sleep(self._settings.interval_ms / 1_000)
 
     def _open(self) -> None:
-        """Return when the event is open."""
+        """Return when the event is open. The canary opens it itself if it may."""
         zookeeper, kafka = self._surroundings.zookeeper, self._surroundings.kafka
         while True:
             try:
                 with events.operator(zookeeper, kafka, _OPENING_SECONDS) as operator:
-                    operator.open(self._settings.event, events.EventOptions("Canary", ("default",), listed=False))
+                    known = operator.table().get(self._settings.event)
+                    # On hosts an operator has opened it, which a canary may not.
+                    if known is None or known.state != "open":
+                        operator.open(self._settings.event, events.EventOptions("Canary", ("default",), listed=False))
             except EmoStreamError as error:
                 self.readiness.not_met(_EVENT, str(error))
                 time.sleep(_RETRY_SECONDS)

@@ -49,7 +49,13 @@ def machines(inventory: str) -> dict[str, dict[str, Any]]:
 
 def hosts_of(inventory: str, group: str) -> list[str]:
     """The names of the hosts of a group, such as `kafka`, in a folder of inventory/."""
-    return list(_inventory(inventory)["children"][group]["hosts"])
+    return list(group_of(inventory, group))
+
+
+def group_of(inventory: str, group: str) -> dict[str, Any]:
+    """The variables of each host of a group, by its name, as hosts.yml has them."""
+    content = _inventory(inventory)["children"][group]
+    return {host: {**content.get("vars", {}), **(own or {})} for host, own in content["hosts"].items()}
 
 
 def _inventory(name: str) -> Any:

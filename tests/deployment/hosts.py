@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,10 @@ UNITS = (
     *(Unit(edge, f"emostream-subscriber@{n}", port=10000 + n) for edge in EDGES for n in (1, 2, 3)),
     Unit("loadgen1", "emostream-locust"),
     *(Unit("loadgen1", f"emostream-locust-worker@{n}") for n in (1, 2)),
+    Unit("monitoring1", "emostream-canary", port=8004),
+    Unit("monitoring1", "emostream-prometheus"),
+    Unit("monitoring1", "emostream-alertmanager"),
+    *(Unit(machine, "emostream-node-exporter") for machine in MACHINES),
 )
 
 
@@ -88,12 +92,12 @@ class Hosts:
     by_name: Mapping[str, Host]
 
     @classmethod
-    def of_vagrant(cls, ssh_config: Path) -> "Hosts":
+    def of_vagrant(cls, ssh_config: Path, machines: Iterable[str] = tuple(MACHINES)) -> "Hosts":
         """The machines that Vagrant made. Writes the ssh configuration by which they are reached."""
         ssh_config.write_text(control.succeed(["vagrant", "ssh-config"], seconds=300))
         # Without persistent connections, because these hosts reboot.
         options = f"ssh_config={ssh_config}&sudo=true&controlpersist=0"
-        return cls({name: testinfra.get_host(f"ssh://{name}?{options}") for name in MACHINES})
+        return cls({name: testinfra.get_host(f"ssh://{name}?{options}") for name in machines})
 
     def __getitem__(self, name: str) -> Host:
         return self.by_name[name]

@@ -12,34 +12,40 @@ from tests.deployment.hosts import EDGES, MACHINES, UNITS, Hosts
 pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("system")]
 
 ALL = set(MACHINES)
+MONITORING = "monitoring1"
 PYTHON = {"spark-master1", "ingest1", "registry1", "publisher1", *EDGES}
 # Which hosts reach which port of which host. Nothing else does.
 REACHED_BY: dict[tuple[str, int], set[str]] = {
-    ("zookeeper1", 2181): {"kafka1", *PYTHON},
+    ("zookeeper1", 2181): {"kafka1", MONITORING, *PYTHON},
     ("kafka1", 9092): {"spark-worker1", "loadgen1", *(PYTHON - {"registry1"})},
     ("spark-master1", 7077): {"spark-worker1"},
     ("spark-master1", 7079): {"spark-worker1"},
     ("spark-master1", 7080): {"spark-worker1"},
-    ("spark-master1", 8002): {"registry1"},
-    ("spark-master1", 8080): {"spark-worker1"},
+    ("spark-master1", 8002): {"registry1", MONITORING},
+    ("spark-master1", 8080): {"spark-worker1", MONITORING},
     ("spark-worker1", 7078): {"spark-master1"},
-    ("spark-worker1", 8081): set(),
+    ("spark-worker1", 8081): {MONITORING},
     ("ingest1", 8000): {"gateway1"},
-    ("ingest1", 8010): {"registry1"},
+    ("ingest1", 8010): {"registry1", MONITORING},
     ("registry1", 8001): {"gateway1"},
-    ("registry1", 8011): set(),
-    **{("publisher1", port): {"registry1"} for port in (8003, 8101, 8102, 8103)},
+    ("registry1", 8011): {MONITORING},
+    **{("publisher1", port): {"registry1", MONITORING} for port in (8003, 8101, 8102, 8103)},
     **{(edge, port): ALL for edge in EDGES for port in (9001, 9002, 9003)},
-    **{(edge, port): {"registry1"} for edge in EDGES for port in (10001, 10002, 10003)},
+    **{(edge, port): {"registry1", MONITORING} for edge in EDGES for port in (10001, 10002, 10003)},
     ("gateway1", 80): ALL,
     ("loadgen1", 5557): set(),
     ("loadgen1", 8089): set(),
+    **{(MONITORING, port): set() for port in (8004, 8020, 8021)},
+    # What tells metrics alone.
+    **{port: {MONITORING} for port in (("kafka1", 8023), ("zookeeper1", 8024), ("gateway1", 8025))},
+    **{(host, 8022): {MONITORING} for host in MACHINES},
 }
 # What an operator or a viewer on the control node reaches.
 ADMIN_LISTENERS = {(unit.host, unit.port) for unit in UNITS if unit.port}
 # An operator's commands run on the control node.
 _SERVERS = {("zookeeper1", 2181), ("kafka1", 9092)}
-OPERATORS = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089)} | _SERVERS | ADMIN_LISTENERS
+_PAGES = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089), (MONITORING, 8020), (MONITORING, 8021)}
+OPERATORS = _PAGES | _SERVERS | ADMIN_LISTENERS
 VIEWERS = {("gateway1", 80), *((edge, port) for edge in EDGES for port in (9001, 9002, 9003))}
 _TIMEOUT_SECONDS = 5
 # Prints which of the addresses in its argument accept a connection.

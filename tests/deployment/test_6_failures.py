@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.alerts.alerts import Alerts
+from tests.alerts.faults import FAULTS, System, row_of
 from tests.deployment import control
 from tests.deployment.conftest import Say
-from tests.deployment.hosts import UNITS, Host, Hosts
+from tests.deployment.hosts import MACHINES, UNITS, Host, Hosts
 from tests.integration.viewers import wait_until
 
 pytestmark = pytest.mark.usefixtures("system")
@@ -90,6 +92,13 @@ def test_faults_of_hosts_and_units_lose_and_double_nothing(system: Hosts, say: S
     assert output.count("recovered after") == 4
     left = system.on_each(lambda _, host: host.run("nft list tables | grep chaos; findmnt | grep chaos").stdout)
     assert not any(left.values()), left
+
+
+@pytest.mark.parametrize("alert", ["SubscriberGone", "CanarySilent"])
+def test_a_fault_fires_its_alert_and_no_other(alert: str, system: Hosts, say: Say) -> None:
+    fault = next(fault for fault in FAULTS if fault.alert == alert)
+    watched = System(system, "vagrant", MACHINES, control.tokens("vagrant"))
+    say(row_of(fault, watched, Alerts(watched.prometheus_url)))
 
 
 @pytest.fixture

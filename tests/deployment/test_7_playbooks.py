@@ -19,7 +19,7 @@ def test_restart_needs_to_know_the_tier() -> None:
 
 
 def test_every_other_tier_restarts() -> None:
-    for tier in ("gateway", "ingest", "registry", "publisher", "audit", "aggregator"):
+    for tier in ("gateway", "ingest", "registry", "publisher", "audit", "aggregator", "monitoring"):
         restarted = control.play("playbooks/restart.yml", "--extra-vars", f"tier={tier}", seconds=600)
         assert restarted.status == 0, restarted.output
     verified = control.play("playbooks/verify.yml", seconds=600)

@@ -39,6 +39,10 @@ def _address_of_the_gateways_on_a_host(inventory: Inventory) -> None:
     inventory["vars"] = {"gateway_virtual_address": inventory["hosts"]["spare1"]["ansible_host"]}
 
 
+def _two_hosts_that_watch(inventory: Inventory) -> None:
+    inventory["children"]["monitoring"]["hosts"]["spare1"] = None
+
+
 def _one_address_twice(inventory: Inventory) -> None:
     inventory["hosts"]["spare1"]["ansible_host"] = inventory["hosts"]["emostream1"]["ansible_host"]
 
@@ -137,6 +141,7 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _two_gateways_without_an_address: "2 hosts are in the group gateway. Several need a gateway_virtual_address",
     _one_gateway_with_another_address: "1 hosts are in the group gateway. Several need a gateway_virtual_address",
     _address_of_the_gateways_on_a_host: "spare1 needs an ansible_host that neither another host nor the gateways",
+    _two_hosts_that_watch: "2 hosts are in the group monitoring: each would send every alert",
     _one_address_twice: "spare1 needs an ansible_host that neither another host nor the gateways together have",
     _no_memory: "nor the gateways together have, and memory_mib and cores above 0",
     _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of emostream1",
@@ -243,9 +248,11 @@ def _second_edge_without_cluster1(inventory: Inventory) -> None:
     }
 
 
-def test_gateway_and_load_generator_may_be_left_out(default_inventory: Inventory, tmp_path: Path) -> None:
+def test_gateway_load_generator_and_the_host_that_watches_may_be_left_out(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
     without = copy.deepcopy(default_inventory)
-    del without["children"]["gateway"], without["children"]["loadgen"]
+    del without["children"]["gateway"], without["children"]["loadgen"], without["children"]["monitoring"]
     path = _written(without, tmp_path)
     passed = play("playbooks/inventory.yml", inventory=path, seconds=200)
     assert passed.status == 0, passed.output
@@ -256,10 +263,39 @@ def test_gateway_and_load_generator_may_be_left_out(default_inventory: Inventory
     assert seen["ingest_url"] == f"http://{addresses['ingest1']}:8000"
     assert seen["registry_settings"]["EMOSTREAM_REGISTRY_INGEST_URL"] == seen["ingest_url"]
     assert {"ports": [8001], "hosts": [], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+    # Then nothing tells metrics without a certificate.
+    servers = variables(path, "kafka1", "kafka_metrics_port", "zookeeper_metrics_port", "monitoring_packages")
+    assert servers == {"kafka_metrics_port": 0, "zookeeper_metrics_port": 0, "monitoring_packages": []}
     for playbook in ("load", "chaos"):
         refused = play(f"playbooks/{playbook}.yml", inventory=path, seconds=200)
         assert refused.status == 2, refused.output
         assert "the inventory has none: name one below children.loadgen.hosts" in " ".join(refused.output.split())
+
+
+def test_prometheus_asks_each_unit_of_the_inventory_and_each_host() -> None:
+    seen = variables(INVENTORIES / "vagrant", "monitoring1", "prometheus_targets", "base_masked_units")
+    addresses = [address for target in seen["prometheus_targets"] for address in target["targets"]]
+    assert len(set(addresses)) == len(addresses)
+    names = [(target["labels"]["tier"], target["labels"]["instance"]) for target in seen["prometheus_targets"]]
+    assert len(set(names)) == len(names)
+    by_tier: dict[str, list[dict[str, str]]] = {}
+    for target in seen["prometheus_targets"]:
+        by_tier.setdefault(target["labels"]["tier"], []).append(target["labels"])
+    assert {tier: len(labels) for tier, labels in by_tier.items()} == {
+        **dict.fromkeys(("zookeeper", "kafka", "aggregator", "ingest", "registry", "audit", "gateway", "canary"), 1),
+        "spark": 2,
+        "publisher": 3,
+        "subscriber": 9,
+        "monitoring": 2,
+        "node": 13,
+    }
+    assert {labels["__scheme__"] for labels in by_tier["subscriber"]} == {"https"}
+    assert {labels["cluster"] for labels in by_tier["subscriber"]} == {"cluster1", "cluster2", "cluster3"}
+    assert {labels["__metrics_path__"] for labels in by_tier["spark"]} == {"/metrics/prometheus"}
+    # The packages' own units listen on all addresses.
+    assert set(seen["base_masked_units"]) == {
+        f"prometheus{name}.service" for name in ("", "-alertmanager", "-node-exporter")
+    }
 
 
 def test_several_masters_and_gateways_are_one_address_each() -> None:
