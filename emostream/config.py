@@ -624,6 +624,11 @@ class ClientSettings(Section):
         description="File with a token, read again when that has expired; empty: `EMOSTREAM_TOKENS_SECRET_FILE` signs "
         "one, where it is set.",
     )
+    ca_file: str = Field(
+        "",
+        description="File with the CAs, in the format PEM, whose certificates the servers of viewers may have; empty: "
+        "those of the system.",
+    )
 
 
 # Which sections a tier reads: what `emostream config show|check TIER` covers.

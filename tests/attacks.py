@@ -9,6 +9,7 @@ import ipaddress
 import itertools
 import os
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,15 +23,17 @@ MOST_SECONDS = 120
 
 
 class Target(NamedTuple):
-    """Who is attacked."""
+    """Who is attacked, and with what the server is checked if it speaks TLS."""
 
     host: str
     port: int
+    context: ssl.SSLContext | None = None
 
     def connect(self) -> socket.socket:
         """Raises OSError if nobody accepts, and AssertionError for a host that is not of a test."""
         assert any(ipaddress.ip_address(self.host) in network for network in ALLOWED), self.host
-        return socket.create_connection(self, timeout=TIMEOUT_SECONDS)
+        connection = socket.create_connection((self.host, self.port), timeout=TIMEOUT_SECONDS)
+        return self.context.wrap_socket(connection, server_hostname=self.host) if self.context else connection
 
     def head(self, request: str, *headers: str) -> bytes:
         return "\r\n".join([f"{request} HTTP/1.1", f"Host: {self.host}:{self.port}", *headers, "", ""]).encode()

@@ -1,19 +1,42 @@
 """A keep-alive HTTP connection on asyncio. It handles one request at a time and needs no task."""
 
 import asyncio
+import functools
+import os
 import ssl
 from typing import cast
 
 from emostream.client.errors import NotAnsweredError, NotSentError
 from emostream.client.http1 import Address, MalformedResponseError, Response, ResponseReader, get
+from emostream.errors import ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+# `ca_file` of config.ClientSettings, which this library does without.
+CA_FILE_VARIABLE = "EMOSTREAM_CLIENT_CA_FILE"
+
+
+def server_context() -> ssl.SSLContext:
+    """With what the servers of viewers are checked. Raises ConfigurationError if the file of their CAs cannot be read.
+
+    It is made once: to read the CAs of the system takes longer than a handshake.
+    """
+    return _server_context(os.environ.get(CA_FILE_VARIABLE, ""))
+
+
+@functools.lru_cache(1)
+def _server_context(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{CA_FILE_VARIABLE}={ca_file} is no file with certificates in the format PEM: {error}."
+        ) from error
 
 
 async def fetch(url: str, timeout_seconds: float, context: ssl.SSLContext | None = None) -> Response:
     """Return the answer to a GET. Raises ValueError for what is no URL, and NotSentError or NotAnsweredError.
 
-    A server of an https URL must satisfy `context`, by default the system's CAs.
+    A server of an https URL must satisfy `context`, by default `server_context()`.
     """
     address = Address.of(url)
     return await ask(address, get(address, {"Connection": "close"}), timeout_seconds, context)
@@ -42,7 +65,7 @@ class HttpConnection(asyncio.Protocol):
     async def connect(cls, address: Address, context: ssl.SSLContext | None = None) -> "HttpConnection":
         """Open a connection. Raises NotSentError if no server accepts it in time."""
         loop = asyncio.get_running_loop()
-        secure = (context or True) if address.is_secure else None
+        secure = (context or server_context()) if address.is_secure else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 _, connection = await loop.create_connection(cls, address.host, address.port, ssl=secure)

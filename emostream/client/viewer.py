@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from emostream import model
-from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ask
+from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ask, server_context
 from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Address, Response, post_json
 from emostream.client.session import Kind, Session
@@ -150,7 +150,7 @@ async def watch(
     """
     loop = asyncio.get_running_loop()
     address = stream.address
-    ssl = True if address.is_secure else None
+    ssl = server_context() if address.is_secure else None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             _, connection = await loop.create_connection(

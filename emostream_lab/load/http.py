@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from emostream.client import http1
+from emostream.client.connection import server_context
 from emostream.client.errors import NotAnsweredError, NotSentError
 
 READ_BYTES = 16 << 10
@@ -20,13 +21,15 @@ _KEPT_SECONDS = 2.0
 
 
 def connect(address: http1.Address) -> socket.socket:
-    """Open a TCP connection. Raises NotSentError if nothing answers in time."""
+    """Open a TCP connection, with TLS for https and wss. Raises NotSentError if nothing answers in time."""
+    context = server_context() if address.is_secure else None
     try:
         connection = socket.create_connection((address.host, address.port), timeout=TIMEOUT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # If the handshake fails, this closes the connection.
+        return context.wrap_socket(connection, server_hostname=address.host) if context else connection
     except OSError as error:
         raise NotSentError(f"{address.authority} cannot be reached: {error}") from error
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
 
 
 class Endpoint:

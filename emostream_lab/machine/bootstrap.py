@@ -70,7 +70,9 @@ class Purpose:
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
     "demo-metrics": Purpose(("spark", "dev"), 470, {}, has_prometheus=True),
-    "test": Purpose(("dev",), 660, {"curl": "curl", "node": "nodejs"}, has_prometheus=True),
+    "test": Purpose(
+        ("dev",), 660, {"curl": "curl", "node": "nodejs", "/usr/sbin/haproxy": "haproxy"}, has_prometheus=True
+    ),
     "browser": Purpose(
         ("dev",),
         660,

@@ -54,6 +54,8 @@ class Wanted:
     tier: str
     cluster: str = ""
     hosts: tuple[str, ...] = _HOSTS
+    # It opens no door between hosts: Kafka, ZooKeeper and admin listeners refuse it.
+    is_server_only: bool = False
 
 
 class Authority:
@@ -105,13 +107,19 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def identity(
-        self, tier: str, cluster: str = "", hosts: Sequence[str] = _HOSTS, lifetime: timedelta = _LIFETIME
+        self,
+        tier: str,
+        cluster: str = "",
+        hosts: Sequence[str] = _HOSTS,
+        *,
+        lifetime: timedelta = _LIFETIME,
+        is_server_only: bool = False,
     ) -> bytes:
         """A new private key and its certificate, as PEM, for a process that others find at `hosts`."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_subject(tier, cluster), self._name, key.public_key(), lifetime)
         builder = builder.add_extension(x509.SubjectAlternativeName(map(_alternative, hosts)), critical=False)
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH] + ([] if is_server_only else [ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         return _encoded(key) + self._sign(builder).public_bytes(serialization.Encoding.PEM)
@@ -140,7 +148,9 @@ def keep(directory: Path, wanted: Sequence[Wanted], due: timedelta) -> list[str]
         file = directory / each.file
         if reason := _reason_to_make(authority, file, each, due):
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_identity(file, authority.identity(each.tier, each.cluster, each.hosts))
+            write_identity(
+                file, authority.identity(each.tier, each.cluster, each.hosts, is_server_only=each.is_server_only)
+            )
             made.append(f"{each.file}: {reason}")
     return made
 

@@ -54,7 +54,8 @@ def first_run(hosts: Hosts, say: Say) -> PlaybookRun:  # noqa: ARG001 - they hav
 
 
 @pytest.fixture(scope="session")
-def system(hosts: Hosts, first_run: PlaybookRun) -> Hosts:
+def system(hosts: Hosts, first_run: PlaybookRun) -> Iterator[Hosts]:
     """The hosts, with the whole system running on them."""
     assert first_run.status == 0, first_run.output
-    return hosts
+    with control.trusted("vagrant"):
+        yield hosts

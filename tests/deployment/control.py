@@ -1,5 +1,6 @@
 """What the deployment's tests do from the control node: Vagrant, playbooks, and commands on hosts."""
 
+import contextlib
 import json
 import os
 import ssl
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
 import yaml
 
 from emostream import config
@@ -39,6 +41,15 @@ def operator_context(inventory: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files / "ca.pem")
     context.load_cert_chain(files / "operator.pem")
     return context
+
+
+@contextlib.contextmanager
+def trusted(inventory: str) -> Iterator[None]:
+    """Let our clients trust the CA of an inventory's hosts, once site.yml has made it."""
+    with pytest.MonkeyPatch.context() as patch:
+        file = REPOSITORY / "build" / "secrets" / inventory / "certificates" / "ca.pem"
+        patch.setenv(ClientSettings.variable("ca_file"), str(file))
+        yield
 
 
 def machines(inventory: str) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,7 @@ Host = Any
 """A testinfra host, which is published without types."""
 
 MACHINES = control.machines("vagrant")
-GATEWAY_URL = f"http://{MACHINES['gateway1']['ansible_host']}"
+GATEWAY_URL = f"https://{MACHINES['gateway1']['ansible_host']}"
 EDGES = ("edge1", "edge2", "edge3")
 
 

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from tests.deployment.hosts import MACHINES, UNITS, Hosts, Unit
+from tests.deployment.hosts import EDGES, MACHINES, UNITS, Hosts, Unit
 
 pytestmark = pytest.mark.quick
 
@@ -52,13 +52,14 @@ def test_it_logs_json(system: Hosts, unit: Unit) -> None:
     assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
 
 
-def test_the_gateway_runs_and_starts_at_boot(system: Hosts) -> None:
-    haproxy = system["gateway1"].service("haproxy")
+@pytest.mark.parametrize("name", ["gateway1", *EDGES])
+def test_haproxy_runs_in_a_sandbox_and_starts_at_boot(system: Hosts, name: str) -> None:
+    haproxy = system[name].service("haproxy")
     assert haproxy.is_running
     assert haproxy.is_enabled
-    judged = system["gateway1"].run("systemd-analyze security --no-pager --threshold=30 haproxy.service")
+    judged = system[name].run("systemd-analyze security --no-pager --threshold=30 haproxy.service")
     assert judged.rc == 0, judged.stdout
-    users = system["gateway1"].check_output("ps -o user= -C haproxy").split()
+    users = system[name].check_output("ps -o user= -C haproxy").split()
     assert set(users) == {"haproxy"}
 
 

@@ -30,14 +30,16 @@ REACHED_BY: dict[tuple[str, int], set[str]] = {
     ("registry1", 8001): {"gateway1"},
     ("registry1", 8011): {MONITORING},
     **{("publisher1", port): {"registry1", MONITORING} for port in (8003, 8101, 8102, 8103)},
-    **{(edge, port): ALL for edge in EDGES for port in (9001, 9002, 9003)},
+    **{(edge, 443): ALL for edge in EDGES},
+    **{(edge, port): set() for edge in EDGES for port in (80, 9001, 9002, 9003)},
     **{(edge, port): {"registry1", MONITORING} for edge in EDGES for port in (10001, 10002, 10003)},
-    ("gateway1", 80): ALL,
+    **{("gateway1", port): ALL for port in (80, 443)},
     ("loadgen1", 5557): set(),
     ("loadgen1", 8089): set(),
     **{(MONITORING, port): set() for port in (8004, 8020, 8021)},
     # What tells metrics alone.
-    **{port: {MONITORING} for port in (("kafka1", 8023), ("zookeeper1", 8024), ("gateway1", 8025))},
+    **{port: {MONITORING} for port in (("kafka1", 8023), ("zookeeper1", 8024))},
+    **{(host, 8025): {MONITORING} for host in ("gateway1", *EDGES)},
     **{(host, 8022): {MONITORING} for host in MACHINES},
 }
 # What an operator or a viewer on the control node reaches.
@@ -46,7 +48,7 @@ ADMIN_LISTENERS = {(unit.host, unit.port) for unit in UNITS if unit.port}
 _SERVERS = {("zookeeper1", 2181), ("kafka1", 9092)}
 _PAGES = {("spark-master1", 8080), ("spark-worker1", 8081), ("loadgen1", 8089), (MONITORING, 8020), (MONITORING, 8021)}
 OPERATORS = _PAGES | _SERVERS | ADMIN_LISTENERS
-VIEWERS = {("gateway1", 80), *((edge, port) for edge in EDGES for port in (9001, 9002, 9003))}
+VIEWERS = {("gateway1", 80), *((host, 443) for host in ("gateway1", *EDGES))}
 _TIMEOUT_SECONDS = 5
 # Prints which of the addresses in its argument accept a connection.
 _TRY = f"""
@@ -83,7 +85,7 @@ def test_the_outside_reaches_what_is_for_viewers_and_operators() -> None:
 
 
 def test_a_viewer_can_not_come_in_by_the_providers_network(system: Hosts) -> None:
-    # Each service listens on its host's address in the inventory. Only the gateway listens on all.
+    # Each service listens on its host's address in the inventory. Only HAProxy listens on all.
     listening = system.on_each(
         lambda _, host: host.check_output("ss --tcp --listening --numeric --no-header").splitlines()
     )
@@ -95,7 +97,7 @@ def test_a_viewer_can_not_come_in_by_the_providers_network(system: Hosts) -> Non
             for address in addresses
             if not address.startswith((own, f"[::ffff:{own}]", "127.", "[::ffff:127.", "[::1]"))
         }
-        assert {address.rpartition(":")[2] for address in foreign} <= {"22", "80"}, f"{name}: {foreign}"
+        assert {address.rpartition(":")[2] for address in foreign} <= {"22", "80", "443"}, f"{name}: {foreign}"
 
 
 def _accepts(port: tuple[str, int]) -> bool:

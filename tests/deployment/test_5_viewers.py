@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from emostream import model
+from emostream.client.connection import server_context
+from emostream.client.viewer import Live, Viewer
 from tests.deployment import control
 from tests.deployment.audience import live_subscribers, watching
 from tests.deployment.hosts import EDGES, GATEWAY_URL, MACHINES, Hosts
@@ -24,14 +28,63 @@ REPORTS = control.REPOSITORY / "build" / "load"
 
 
 def _get(path: str) -> str:
-    with urllib.request.urlopen(f"{GATEWAY_URL}{path}", timeout=30) as answer:  # noqa: S310 - of our own gateway
+    with _open(f"{GATEWAY_URL}{path}") as answer:
         return answer.read().decode()
+
+
+def _open(url: str) -> Any:
+    return urllib.request.urlopen(url, timeout=30, context=server_context())  # noqa: S310 - of our own hosts
+
+
+def _connection() -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection(MACHINES["gateway1"]["ansible_host"], timeout=30, context=server_context())
+
+
+def _post(path: str, body: object, token: str = "") -> tuple[int, Any]:
+    connection = _connection()
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    connection.request("POST", path, json.dumps(body), headers)
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    connection.close()
+    return answer.status, content
 
 
 def test_the_gateway_serves_the_page_the_topology_and_the_palette() -> None:
     assert "<title>EmoStream" in _get("/")
     assert "🔥" in _get("/v1/palette")
     assert live_subscribers() == SUBSCRIBERS
+
+
+@pytest.mark.quick
+def test_the_page_comes_by_https_and_http2_and_a_viewer_watches_by_wss() -> None:
+    def answered(url: str) -> list[str]:
+        ca_file = control.REPOSITORY / "build/secrets/vagrant/certificates/ca.pem"
+        told = "%{http_code} %{http_version} %{redirect_url}"
+        command = ["curl", "--silent", "--cacert", ca_file, "--output", "/dev/null", "--write-out", told, url]
+        return control.succeed(command, seconds=60).split()
+
+    gateway, edge = (f"{MACHINES[name]['ansible_host']}" for name in ("gateway1", "edge1"))
+    assert answered(f"{GATEWAY_URL}/") == ["200", "2"]
+    assert answered(f"http://{gateway}/") == ["308", "1.1", f"{GATEWAY_URL}/"]
+    assert answered(f"https://{edge}/subscribers/1/healthz") == ["200", "2"]
+    assert answered(f"https://{edge}/subscribers/9/healthz") == ["404", "2"]
+    assigned = _post("/v1/assignments", {"user_id": "x"})[1]
+    assert re.fullmatch(r"wss://192\.168\.60\.2[123]/subscribers/[123]/v1/ws", assigned["ws_url"])
+
+    async def scenario() -> None:
+        messages = list[model.ViewerMessage]()
+        token = control.tokens("vagrant").source("wss", "watch")
+        viewer = Viewer(GATEWAY_URL, "wss", protocol="ws", token=token, on_message=messages.append)
+        running = asyncio.create_task(viewer.run())
+        async with asyncio.timeout(60):
+            while not messages:  # noqa: ASYNC110 - a viewer has no event to wait for
+                await asyncio.sleep(0.05)
+        assert isinstance(viewer.state, Live)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +97,7 @@ def test_the_gateway_serves_the_page_the_topology_and_the_palette() -> None:
     ],
 )
 def test_the_gateway_knows_the_paths_for_viewers_alone(target: str) -> None:
-    connection = http.client.HTTPConnection(MACHINES["gateway1"]["ansible_host"], timeout=30)
+    connection = _connection()
     connection.request("GET", target)
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("Content-Type")) == (404, "application/problem+json")
@@ -58,30 +111,21 @@ def test_the_gateway_serves_the_tag_for_other_pages() -> None:
 
 
 def test_viewers_need_a_token_and_those_of_the_page_are_guests() -> None:
-    def post(path: str, body: object, token: str = "") -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(MACHINES["gateway1"]["ansible_host"], timeout=30)
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        connection.request("POST", path, json.dumps(body), headers)
-        answer = connection.getresponse()
-        content = json.loads(answer.read())
-        connection.close()
-        return answer.status, content
-
     reaction = {"emoji_type": "🔥", "timestamp": 1}
-    assert post("/v1/reactions", reaction)[0] == 401
-    status, guest = post("/v1/guests", {})
+    assert _post("/v1/reactions", reaction)[0] == 401
+    status, guest = _post("/v1/guests", {})
     assert status == 200
-    assert post("/v1/reactions", reaction, guest["token"])[0] == 202
-    status, assigned = post("/v1/assignments", {"user_id": "x"})
+    assert _post("/v1/reactions", reaction, guest["token"])[0] == 202
+    status, assigned = _post("/v1/assignments", {"user_id": "x"})
     assert status == 200
     with pytest.raises(urllib.error.HTTPError, match="401") as refusal:
-        urllib.request.urlopen(assigned["sse_url"], timeout=30)  # noqa: S310 - of our own subscriber
+        _open(assigned["sse_url"])
     refusal.value.close()
     url = f"{assigned['sse_url']}?access_token={assigned['token']}"
-    with urllib.request.urlopen(url, timeout=30) as stream:  # noqa: S310
+    with _open(url) as stream:
         assert stream.status == 200
     # A guest who sends more than a user may is told when to come again.
-    statuses = [post("/v1/reactions", [reaction] * 20, guest["token"])[0] for _ in range(8)]
+    statuses = [_post("/v1/reactions", [reaction] * 20, guest["token"])[0] for _ in range(8)]
     assert 429 in statuses
 
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import pytest
 
 from emostream_lab import demo
@@ -27,12 +26,12 @@ from tests.conftest import is_back
 from tests.faults.machines import Machine, machines
 from tests.integration.viewers import wait_until
 from tests.pipeline import Pipeline
+from tests.rendering import rendered
 
 pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.timeout(1_200)]
 
 BROKERS = ("kafka1", "kafka2", "kafka3")
 ZOOKEEPERS = ("zookeeper1", "zookeeper2", "zookeeper3")
-ROLES = Path(__file__).parents[2] / "roles"
 KAFKA_PORT, ZOOKEEPER_PORT = 9092, 2181
 # `make test-faults FAULTS=10`, which is for fewer faults, cuts the power of one of each kind.
 VICTIMS = [*BROKERS, "leader", "follower"] if int(os.environ.get("FAULTS", "25")) >= 25 else ["kafka1", "leader"]
@@ -67,14 +66,6 @@ class Ensemble:
 
     servers: Mapping[str, Server]
     pipeline: Pipeline
-
-
-def rendered(template: str, **variables: object) -> str:
-    """A configuration as its role writes it."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
-    environment.filters["comment"] = "# {}".format
-    source = (ROLES / template).read_text()
-    return environment.from_string(source).render(ansible_managed="", **variables) + "\n"
 
 
 def zookeepers(directory: Path, hosts: Sequence[Machine]) -> Iterator[Process]:

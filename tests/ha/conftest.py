@@ -26,9 +26,10 @@ def machines(say: Say) -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="session")
-def system(machines: Machines, say: Say) -> Machines:
+def system(machines: Machines, say: Say) -> Iterator[Machines]:
     """The machines, with the whole system running on them."""
     done = control.play("site.yml", inventory=Path("inventory/ha"), seconds=2_400)
     assert done.status == 0, done.output
     say(f"site.yml on bare hosts: {done.summary}")
-    return machines
+    with control.trusted("ha"):
+        yield machines

@@ -15,7 +15,7 @@ from tests.ha.audience import Audience, Stillness, until
 from tests.ha.power import Machines
 from tests.integration.viewers import wait_until
 
-URL = "http://192.168.60.90"
+URL = "https://192.168.60.90"
 """The virtual address of the gateways."""
 
 ROUNDS = 3

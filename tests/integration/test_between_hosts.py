@@ -174,6 +174,8 @@ def test_no_certificate_is_refused(closed: Closed, door: Door) -> None:
 BAD: dict[str, Callable[[Closed], bytes]] = {
     "expired": lambda closed: closed.authority.identity("operator", lifetime=timedelta(minutes=-1)),
     "of another CA": lambda _: Authority().identity("operator"),
+    # An edge's certificate for viewers is of the same CA, but of servers alone.
+    "for viewers": lambda closed: closed.authority.identity("haproxy", is_server_only=True),
 }
 
 

@@ -305,12 +305,64 @@ def test_several_masters_and_gateways_are_one_address_each() -> None:
         "spark_master_url": "spark://192.168.60.77:7077,192.168.60.78:7077",
         "spark_master_others": ["192.168.60.77"],
         "spark_master_zookeeper_connect": ["192.168.60.71:2181", "192.168.60.72:2181", "192.168.60.73:2181"],
-        "registry_url": "http://192.168.60.90",
-        "ingest_url": "http://192.168.60.90",
+        "registry_url": "https://192.168.60.90",
+        "ingest_url": "https://192.168.60.90",
     }
     alone = variables(INVENTORIES / "vagrant", "spark-master1", *names)
     assert alone["spark_master_url"] == "spark://192.168.60.13:7077"
     assert alone["spark_master_others"] == alone["spark_master_zookeeper_connect"] == []
+
+
+VIEWERS = (
+    *(
+        "registry_url",
+        "subscriber_public_url",
+        "haproxy_certificate_file",
+        "viewers_trusted_file",
+        "viewers_identities",
+    ),
+    *("haproxy_subscribers", "haproxy_max_connections", "base_firewall_rules"),
+)
+
+
+def test_viewers_come_by_tls_to_the_names_that_the_inventory_gives(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
+    named = copy.deepcopy(default_inventory)
+    named["vars"] = {"gateway_public_name": "live.example.com"}
+    named["hosts"]["edge1"]["public_name"] = "edge1.example.com"
+    seen = variables(_written(named, tmp_path), "edge1", *VIEWERS)
+    assert seen["registry_url"] == "https://live.example.com"
+    assert seen["subscriber_public_url"] == "https://edge1.example.com/subscribers"
+    names = {each["file"]: each["hosts"] for each in seen["viewers_identities"]}
+    edge, gateway = (named["hosts"][name]["ansible_host"] for name in ("edge1", "gateway1"))
+    assert names["edge1/haproxy.pem"] == [edge, "edge1", "edge1.example.com"]
+    assert names["gateway1/haproxy.pem"] == [gateway, "gateway1", "live.example.com"]
+    assert seen["haproxy_certificate_file"].endswith("/edge1/haproxy.pem")
+    assert seen["viewers_trusted_file"].endswith("/ca.pem")
+    assert (seen["haproxy_subscribers"], seen["haproxy_max_connections"]) == ({"1": 9001, "2": 9002, "3": 9003}, 3_500)
+    assert {"ports": [443], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+
+
+def test_viewers_come_by_certificates_of_the_operator_or_without_tls(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
+    given = copy.deepcopy(default_inventory)
+    given["vars"] = {"viewers_certificate_file": "/etc/ssl/live.pem"}
+    seen = variables(_written(given, tmp_path), "gateway1", *VIEWERS)
+    assert (seen["haproxy_certificate_file"], seen["viewers_trusted_file"]) == ("/etc/ssl/live.pem", "")
+    assert seen["viewers_identities"] == []
+    given["vars"] = {"viewers_tls": False}
+    seen = variables(_written(given, tmp_path), "edge1", *VIEWERS)
+    assert (seen["haproxy_certificate_file"], seen["viewers_trusted_file"]) == ("", "")
+    assert seen["registry_url"] == f"http://{given['hosts']['gateway1']['ansible_host']}"
+    assert {"ports": [80], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+
+
+def test_an_inventory_decides_whether_viewers_need_a_token(default_inventory: Inventory, tmp_path: Path) -> None:
+    without = copy.deepcopy(default_inventory)
+    without["vars"] = {"viewers_need_tokens": False}
+    assert variables(_written(without, tmp_path), "edge1", "tokens_are_ours") == {"tokens_are_ours": False}
 
 
 def test_a_worker_has_memory_for_the_executors_of_all_aggregators() -> None:

@@ -1,23 +1,29 @@
-"""Two viewers, of whom one vanishes with its machine: the other one alone keeps its seat. For test_viewers_connections.
+"""Two viewers, of whom one vanishes with its machine: the other one alone keeps its seat.
+
+For test_viewers_connections, and for test_haproxy, with HAProxy in front. The arguments are the kind of the stream and,
+for the latter, a folder for HAProxy's files.
 
 Runs in a user and network namespace of its own, where any user may make networks, and raises where that does not hold.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from emostream.subscriber import sockets
 from emostream.subscriber.connection import Handshake
+from tests.integration.haproxy import proxy
 from tests.integration.test_viewers_connections import end, receive, watch
 from tests.unit.subscriber.rig import new_server, publish
 from tests.unit.subscriber.test_server import STREAM, WEBSOCKET, until
@@ -64,21 +70,34 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=30)
 
 
-async def scenario(request: bytes) -> None:
+@contextlib.contextmanager
+def through_haproxy(port: int, folder: Path | None) -> Iterator[tuple[int, str]]:
+    """The port and the prefix for viewers of the subscriber at a port: its own ones if there is no folder."""
+    if folder is None:
+        yield port, ""
+        return
+    variables = {"haproxy_subscribers": {"1": port}, "haproxy_vanished_viewer_timeout_seconds": 2}
+    with proxy(folder, has_tls=False, **variables) as edge:
+        yield edge.http_port, "/subscribers/1"
+
+
+async def scenario(request: bytes, folder: Path | None) -> None:
     machine = Machine()
     _ip("link", "set", "lo", "up")
     server = new_server(heartbeat_ms=200)
     with (
-        socket.create_server((SERVER_ADDRESS, 0)) as listener,
+        socket.create_server(("", 0)) as listener,
+        through_haproxy(listener.getsockname()[1], folder) as (port, prefix),
         machine.socket() as vanishing,
         socket.socket() as staying,
     ):
-        sockets.prepare(listener, **OPTIONS)
+        if folder is None:
+            sockets.prepare(listener, **OPTIONS)
         accepting = await asyncio.get_running_loop().create_server(lambda: Handshake(server), sock=listener)
         sweeping = asyncio.create_task(server.sweep_forever())
         try:
             for connection in (vanishing, staying):
-                await watch(connection, listener.getsockname(), request)
+                await watch(connection, (SERVER_ADDRESS, port), request.replace(b" ", f" {prefix}".encode(), 1))
             assert len(server.audience) == 2
             machine.vanish()
             await until(lambda: len(server.audience) == 1, 60)
@@ -90,4 +109,5 @@ async def scenario(request: bytes) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(scenario({"sse": STREAM, "ws": WEBSOCKET}[sys.argv[1]] + b"\r\n"))
+    kind, *folders = sys.argv[1:]
+    uvloop.run(scenario({"sse": STREAM, "ws": WEBSOCKET}[kind] + b"\r\n", Path(folders[0]) if folders else None))

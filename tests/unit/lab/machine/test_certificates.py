@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from emostream.errors import EmoStreamError
 from emostream.runtime import tls
@@ -27,6 +28,20 @@ def test_a_certificate_is_made_once_and_fits_the_ca(tmp_path: Path) -> None:
     tls.check_files(str(tmp_path / "ca.pem"), str(tmp_path / KAFKA.file))
     for file in ("ca-key.pem", KAFKA.file):
         assert (tmp_path / file).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_for_viewers_is_no_clients(tmp_path: Path) -> None:
+    keep(tmp_path, [Wanted("edge1/haproxy.pem", "haproxy", is_server_only=True), KAFKA], DUE)
+    usages = {
+        file: list(
+            x509.load_pem_x509_certificate((tmp_path / file).read_bytes())
+            .extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+            .value
+        )
+        for file in ("edge1/haproxy.pem", KAFKA.file)
+    }
+    server, client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+    assert usages == {"edge1/haproxy.pem": [server], KAFKA.file: [server, client]}
 
 
 def test_one_for_other_names_is_made_anew(tmp_path: Path) -> None:
