@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick package test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha test-alerts coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick package release test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha test-alerts coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4, because they share the cores, the ports and the output. These two
 # alone, which `test` runs side by side, share no port.
@@ -14,6 +14,8 @@ unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 JOBS ?= 5
+# The Python and the processor of the hosts.
+HOSTS ?= 3.11 x86_64
 # Measuring coverage doubles the work of Python, so `make coverage` alone does it.
 test_python = $(BIN)/python
 coverage: test_python = $(BIN)/coverage run
@@ -60,6 +62,9 @@ help: ## Say what there is
 	@echo '  PARTS=ingest      some of ingest, fanout, aggregator, hops, events, growth; all by default'
 	@echo '  AGAINST=main      measure this checkout and another revision in turn, five times, and print the ratios'
 	@echo
+	@echo 'Settings of make release:'
+	@echo "  HOSTS='3.11 x86_64'  the Python and the processor of the hosts"
+	@echo
 	@echo 'Settings of make test and of its integration tests:'
 	@echo '  JOBS=5            how many tests run at the same time; each takes up to 2 GB'
 	@echo
@@ -101,6 +106,11 @@ package: ## Build the npm package emostream-client into build/, test it, and use
 	@rm -f build/emostream-client-*.tgz
 	@cd clients/javascript && npm pack --silent --pack-destination ../../build
 	@cd clients/javascript && node verify.js ../../build/emostream-client-*.tgz
+
+release: ## List what the deployment installs, with its licences, as an SBOM and as text in build/release
+	$(set_up) test
+	@$(BIN)/python scripts/artifacts.py $(HOSTS)
+	@$(BIN)/python scripts/release.py
 
 setup: ## Ready this machine for `vagrant up` and `ansible-playbook site.yml`
 	$(set_up) test
