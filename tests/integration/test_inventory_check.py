@@ -116,6 +116,14 @@ def _variable_that_is_gone(inventory: Inventory) -> None:
     inventory["children"]["publisher"]["hosts"]["emostream1"]["publisher_clusters"] = ["cluster1"]
 
 
+def _setting_that_follows_from_the_inventory(inventory: Inventory) -> None:
+    inventory["vars"] = {"emostream_settings": {"EMOSTREAM_AGGREGATOR_DRIVER_MEMORY_MIB": 600}}
+
+
+def _address_given_as_a_setting(inventory: Inventory) -> None:
+    inventory["children"]["ingest"]["vars"] = {"emostream_settings": {"EMOSTREAM_INGEST_HOST": "192.0.2.7"}}
+
+
 def _more_heap_than_memory(inventory: Inventory) -> None:
     inventory["children"]["kafka"]["hosts"]["emostream1"]["kafka_heap_mib"] = 2048
 
@@ -160,6 +168,8 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _one_port_of_two_publishers: "The publishers of emostream1 need different ports from 8101 to 8199",
     _no_port_of_a_publisher: "The publishers of emostream1 need different ports from 8101 to 8199",
     _variable_that_is_gone: "emostream1 sets publisher_clusters, which is gone: name each cluster with its port in",
+    _setting_that_follows_from_the_inventory: "which follows from the inventory: set aggregator_driver_heap_mib.",
+    _address_given_as_a_setting: "emostream_settings has EMOSTREAM_INGEST_HOST, which follows from the inventory",
     _more_heap_than_memory: "MiB of its 3072 MiB, but a JVM needs as much again beside its heap",
 }
 
@@ -379,6 +389,30 @@ def test_a_worker_has_memory_for_the_executors_of_all_aggregators() -> None:
     assert int(seen["heap_sum_mib"]) <= 0.6 * seen["memory_mib"]
     # Spark also gives an executor to a successor while it does not know yet that the predecessor is dead.
     assert int(seen["spark_worker_memory_mib"]) >= 3 * executor_mib
+
+
+def test_what_an_inventory_sets_for_all_hosts_or_a_group_outranks_the_defaults(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
+    own = copy.deepcopy(default_inventory)
+    rules = {"kafka": [{"ports": [9092], "networks": ["192.0.2.0/24"]}]}
+    own["vars"] = {
+        "kafka_heap_mib": 300,
+        "kafka_replication_factor": 2,
+        "gateway_name": "live.example.com",
+        "firewall_by_group": rules,
+        "emostream_settings": {"EMOSTREAM_INGEST_LINGER_MS": 7},
+    }
+    own["children"]["spark_worker"]["vars"] = {"spark_worker_cores": 3, "spark_worker_heap_mib": 200}
+    path = _written(own, tmp_path)
+    broker = ("heap_sum_mib", "kafka_replication_factor", "registry_url", "base_firewall_rules", "ingest_settings")
+    seen = variables(path, "kafka1", *broker)
+    assert (seen["heap_sum_mib"], seen["kafka_replication_factor"]) == (300, 2)
+    assert seen["registry_url"] == "https://live.example.com"
+    assert rules["kafka"][0] in seen["base_firewall_rules"]
+    assert seen["ingest_settings"]["EMOSTREAM_INGEST_LINGER_MS"] == 7
+    worker = variables(path, "spark-worker1", "spark_worker_cores", "spark_worker_heap_mib")
+    assert worker == {"spark_worker_cores": 3, "spark_worker_heap_mib": 200}
 
 
 def test_a_large_host_leaves_the_rest_of_its_memory_to_the_page_cache(
