@@ -180,6 +180,25 @@ def verify(
 
 
 @main.command()
+@click.argument("request_id")
+@click.option(
+    "--minutes", type=click.IntRange(1), help="How far to look back, if the id does not begin with the request's time."
+)
+def trace(request_id: str, minutes: int | None) -> None:
+    """Tell which record holds the reactions of a request, and which swarm has counted them; exit 1 where none has.
+
+    REQUEST_ID is the header X-Request-Id of its answer.
+    """
+    import time  # noqa: PLC0415
+
+    from emostream.operate import trace as tracing  # noqa: PLC0415
+
+    start_tier("trace")
+    for line in tracing.trace(config.load(config.KafkaSettings), request_id, time.time_ns() // 1_000_000, minutes):
+        click.echo(line)
+
+
+@main.command()
 @click.option("--host", help="The address to bind.")
 @click.option("--port", type=int, help="The port to bind.")
 @click.option("--admin-port", type=int, help="The port of health and metrics.")

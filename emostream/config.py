@@ -656,6 +656,7 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
     "events": (ZooKeeperSettings, KafkaSettings, TlsSettings, LogSettings),
     "crowd": (ClientSettings, TokensSettings, KafkaSettings, TlsSettings, LogSettings),
     "tokens": (TokensSettings, LogSettings),
+    "trace": (KafkaSettings, TlsSettings, LogSettings),
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
 

@@ -27,6 +27,9 @@ COUNTS_HEADER = "counts"
 # which then counts the reactions to `main` alone.
 EVENT_COUNTS_HEADER = "event-counts"
 
+# This one is the last. It names the requests, as JSON of `Requests`.
+REQUESTS_HEADER = "requests"
+
 MAX_REACTIONS_PER_REQUEST = 1_000
 
 # The code with which a WebSocket is closed when its event has ended: nothing more will come.
@@ -99,6 +102,16 @@ class EventReaction(msgspec.Struct, frozen=True):
     emoji_type: str
     timestamp: int
     event: str
+
+
+class Requests(msgspec.Struct, frozen=True):
+    """The requests whose reactions a record of `reactions` holds.
+
+    `ingest` is the `host:port` of the process that took them. `ids` are theirs, by event.
+    """
+
+    ingest: str
+    ids: dict[str, list[str]]
 
 
 class Window(msgspec.Struct, frozen=True):

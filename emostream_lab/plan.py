@@ -29,8 +29,8 @@ class Measured:
     reactions_per_record: int = 100
     deliveries_per_second: int = 96_000
     """Swarms that a subscriber sends, each to one viewer."""
-    record_bytes_per_reaction: int = 74
-    """Size in the topic `reactions`."""
+    record_bytes_per_reaction: int = 103
+    """Size in the topic `reactions`, with the id of its request."""
     swarm_bytes: int = 1_600
     """Size of a swarm with all 32 emoji, as a viewer gets it."""
 

@@ -25,11 +25,14 @@ from emostream.tokens.gate import Gate, RefusedError, bearer
 RETRY_AFTER_SECONDS = 1
 _RETRY_AFTER = [("Retry-After", str(RETRY_AFTER_SECONDS))]
 
-Submit = Callable[[Batch], asyncio.Future[Outcome] | NotAccepted]
+Submit = Callable[[Batch, str], asyncio.Future[Outcome] | NotAccepted]
 
 
 def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, events: Events, gate: Gate) -> Flask:
-    """The Flask app; `submit` takes a request or refuses it at once. `events` changes on the same thread alone."""
+    """The Flask app; `submit` takes a request with its id, or refuses it at once.
+
+    `events` changes on the same thread alone.
+    """
     app = http.create_app("emostream.ingest", readiness, settings.cors_origins)
     spellings = palette.accepted(settings.palette)
     limits = _limits(settings)
@@ -69,7 +72,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
             wait_seconds = limits.take(user_id, batch.reactions, time.monotonic())
             if wait_seconds:
                 return _refuse_user(batch, wait_seconds, settings.user_burst_reactions)
-        outcome = submit(batch)
+        outcome = submit(batch, http.id_of_request())
         return _answer(batch, outcome) if isinstance(outcome, NotAccepted) else Deferred(_await(batch, outcome))
 
     @app.get("/v1/palette")

@@ -5,6 +5,7 @@ for each record and not for each request.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,9 +67,10 @@ class Committer:
     """Takes requests, sends them in groups, and tells each its outcome. Use it on one event loop only."""
 
     def __init__(
-        self, settings: IngestSettings, kafka: KafkaSettings, readiness: Readiness, accepted: EventCounter
+        self, name: str, settings: IngestSettings, kafka: KafkaSettings, readiness: Readiness, accepted: EventCounter
     ) -> None:
-        """`accepted` counts the reactions that Kafka has acknowledged."""
+        """`name` is the `host:port` of this process; `accepted` counts the reactions that Kafka has acknowledged."""
+        self._name = name
         self._settings = settings
         self._accepted = accepted
         self._kafka = kafka
@@ -98,15 +100,15 @@ class Committer:
         self._refusal = refusal
         self._readiness.not_met("kafka", reason)
 
-    def submit(self, batch: Batch) -> Waiter | NotAccepted:
-        """Take a request, or refuse it at once; the future is done with its outcome within the deadline."""
+    def submit(self, batch: Batch, request: str) -> Waiter | NotAccepted:
+        """Take a request with its id, or refuse it at once; the future is done with its outcome in the deadline."""
         if self._refusal is not None:
             return NotAccepted(self._refusal)
         if self._is_overdue():
             return NotAccepted("Kafka does not acknowledge earlier reactions.")
         waiter: Waiter = self._loop.create_future()
         try:
-            closed = self._groups.add(batch.counts, batch.payload, waiter, batch.event)
+            closed = self._groups.add(request, batch.counts, batch.payload, waiter, batch.event)
         except NoRoomError:
             return NotAccepted("Too many reactions are waiting for Kafka.")
         for group in closed:
@@ -157,7 +159,7 @@ class Committer:
             self._resolve(group, NotAccepted("Kafka was lost before the record was sent."))
             return
         try:
-            future = producer.send(REACTIONS_TOPIC, group.record(), headers=group.headers())
+            future = producer.send(REACTIONS_TOPIC, group.record(), headers=group.headers(self._name))
         except KafkaError as error:
             self._resolve(group, NotAccepted(f"Kafka did not take the record: {error}"))
             self._replace(producer, error)
@@ -179,10 +181,12 @@ class Committer:
         metrics.commit_seconds.observe(self._loop.time() - flight.sent_at)
         for event, reactions in group.reactions.items():
             self._accepted.inc(event, reactions)
+        if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+            log.debug("record written", partition=metadata.partition, offset=metadata.offset, requests=group.requests)
         self._resolve(group, Record(metadata.partition, metadata.offset, metadata.timestamp))
 
     def _failed(self, group: Group[Waiter], producer: Any, error: BaseException) -> None:
-        log.error("record failed", error=repr(error), requests=len(group.waiters), size_bytes=group.size_bytes)
+        log.error("record failed", error=repr(error), requests=group.requests, size_bytes=group.size_bytes)
         # Never "not accepted": once one record is refused for good (as too large, say) the producer fails all others in
         # flight with that same error, those too that the broker has written.
         self._resolve(group, OutcomeUnknown(f"Kafka's acknowledgement failed: {error}"))

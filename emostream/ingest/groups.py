@@ -26,6 +26,8 @@ class Group(Generic[Waiter]):
     """The reactions to `main` by emoji."""
     event_counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """The reactions to other events, by event and emoji."""
+    requests: dict[str, list[str]] = field(default_factory=dict)
+    """The ids of the requests to each event."""
     size_bytes: int = 0
 
     @property
@@ -38,12 +40,15 @@ class Group(Generic[Waiter]):
         """Return the record's value: one JSON list of all reactions."""
         return b"[" + b",".join(self.payloads) + b"]"
 
-    def headers(self) -> list[tuple[str, bytes]]:
-        """Return the record's headers: the count of each emoji in its list, and the same for other events."""
+    def headers(self, ingest: str) -> list[tuple[str, bytes]]:
+        """Return the record's headers: the counts by emoji of its list, and of other events, and who sent it.
+
+        `ingest` names the process that writes the record.
+        """
         found = [(model.COUNTS_HEADER, model.encode(self.counts))]
         if self.event_counts:
             found.append((model.EVENT_COUNTS_HEADER, model.encode(self.event_counts)))
-        return found
+        return [*found, (model.REQUESTS_HEADER, model.encode(model.Requests(ingest, self.requests)))]
 
 
 class Groups(Generic[Waiter]):
@@ -71,8 +76,12 @@ class Groups(Generic[Waiter]):
         """Whether a group waits for more requests."""
         return self._open is not None
 
-    def add(self, counts: model.Counts, payload: bytes, waiter: Waiter, event: str = model.MAIN) -> list[Group[Waiter]]:
+    def add(
+        self, request: str, counts: model.Counts, payload: bytes, waiter: Waiter, event: str = model.MAIN
+    ) -> list[Group[Waiter]]:
         """Add a request to the open group. Returns the groups that are now closed, in the order in which to send them.
+
+        `request` is its id.
 
         `counts` are the counts of the reactions in `payload`, which are all to one event. A request is never split: if
         it does not fit into the open group, it begins the next one. Raises NoRoomError if the request is refused.
@@ -80,9 +89,10 @@ class Groups(Generic[Waiter]):
         if self.is_full:
             raise NoRoomError
         self.requests_in_flight += 1
-        self.bytes_in_flight += len(payload)
+        size_bytes = len(payload) + len(request)
+        self.bytes_in_flight += size_bytes
         closed = []
-        if self._open is not None and self._open.size_bytes + len(payload) > self._max_group_bytes:
+        if self._open is not None and self._open.size_bytes + size_bytes > self._max_group_bytes:
             closed.append(self._open)
             self._open = None
         if self._open is None:
@@ -90,10 +100,11 @@ class Groups(Generic[Waiter]):
         group = self._open
         group.payloads.append(payload)
         group.waiters.append(waiter)
+        group.requests.setdefault(event, []).append(request)
         counted = group.counts if event == model.MAIN else group.event_counts[event]
         for emoji, count in counts.items():
             counted[emoji] += count
-        group.size_bytes += len(payload)
+        group.size_bytes += size_bytes
         if group.size_bytes >= self._max_group_bytes:
             closed.append(group)
             self._open = None

@@ -48,7 +48,7 @@ async def _run(  # noqa: PLR0913, PLR0917 - a parameter for each part
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     readiness = Readiness("kafka", "accepting")
     accepted = EventCounter(metrics.reactions_accepted, settings.max_event_labels)
-    committer = Committer(settings, kafka, readiness, accepted)
+    committer = Committer(listener.name, settings, kafka, readiness, accepted)
     events = Events()
     app = create_app(settings, readiness, committer.submit, events, gate)
     limits = Limits(

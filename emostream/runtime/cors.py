@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection
 
+from emostream.runtime import request_ids
+
 Headers = list[tuple[str, str]]
 
 ANY = "*"
-_EXPOSED = "Retry-After"
+_EXPOSED = f"Retry-After, {request_ids.HEADER}"
 _PREFLIGHT_SECONDS = "86400"
 # What a header's name may consist of (RFC 9110, token). Nothing else of a request gets into an answer.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -38,7 +38,7 @@ from werkzeug.routing import MapAdapter
 from emostream import model
 from emostream.errors import EmoStreamError
 from emostream.model import Status
-from emostream.runtime import cors, logs, tls
+from emostream.runtime import cors, logs, request_ids, tls
 from emostream.runtime.budget import BodyBudget
 from emostream.runtime.readiness import NOT_READY, Readiness
 
@@ -189,7 +189,7 @@ def _new_app(name: str) -> Flask:
 
     @app.errorhandler(Exception)
     def unexpected_error(error: Exception) -> Response:
-        return _failed(request.method, request.path, error)
+        return _failed(request.method, request.path, id_of_request(), error)
 
     return app
 
@@ -206,8 +206,13 @@ def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] 
     return response
 
 
-def _failed(method: str, path: str, error: Exception) -> Response:
-    log.error("request failed", method=method, path=path, exc_info=error)
+def id_of_request() -> str:
+    """The id of the request that a view answers."""
+    return str(request.environ[_REQUEST_ID])
+
+
+def _failed(method: str, path: str, request_id: str, error: Exception) -> Response:
+    log.error("request failed", method=method, path=path, request=request_id, exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed on this request; its log says why.")
 
 
@@ -340,19 +345,20 @@ class RsgiApp:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         began = time.perf_counter()
+        request_id = request_ids.of(scope.headers.get(_REQUEST_ID_HEADER), time.time_ns() // 1_000_000)
         try:
-            response = await self._respond(scope, protocol)
+            response = await self._respond(scope, protocol, request_id)
             _load(response)
         except (_ClientGoneError, ProtocolClosed, ProtocolError):
             _dropped_requests.inc()
             return
         except Exception as error:
-            response = _failed(scope.method, scope.path, error)
+            response = _failed(scope.method, scope.path, request_id, error)
         self._allow_origins(scope, response)
         path = self._label(scope.path)
         _requests.labels(path, response.status_code).inc()
         _request_seconds.labels(path).observe(time.perf_counter() - began)
-        headers = list(response.headers.items())
+        headers = [*response.headers.items(), (request_ids.HEADER, request_id)]
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)
         else:
@@ -363,14 +369,14 @@ class RsgiApp:
             return path
         return next((name for name, pattern in self._patterns.items() if pattern.fullmatch(path)), _OTHER_PATH)
 
-    async def _respond(self, scope: Any, protocol: Any) -> Response:
+    async def _respond(self, scope: Any, protocol: Any, request_id: str) -> Response:
         try:
             body = await self._receive_body(scope, protocol)
         except _RefusedError as error:
             # The traceback holds what has come of the body, which is to go before the client has sent on.
             refusal = error.with_traceback(None)
         else:
-            return await self._dispatch(_environ(scope, body))
+            return await self._dispatch(_environ(scope, body, request_id))
         if refusal.is_sending:
             await _discard(protocol)
         return refusal.response
@@ -459,7 +465,7 @@ async def _discard(pieces: Any) -> None:
                 pass
 
 
-def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
+def _environ(scope: Any, body: io.BytesIO, request_id: str) -> dict[str, Any]:
     """The WSGI environment (PEP 3333) of a request that has been taken in."""
     host, _, port = scope.server.rpartition(":")
     environ = {
@@ -489,9 +495,14 @@ def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
     environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
+    environ[_REQUEST_ID] = request_id
     return environ
 
 
 @functools.lru_cache(256)
 def _variable(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"
+
+
+_REQUEST_ID = _variable(request_ids.HEADER)
+_REQUEST_ID_HEADER = request_ids.HEADER.lower()

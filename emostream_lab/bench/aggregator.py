@@ -17,8 +17,9 @@ from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
 from emostream.ingest.groups import Group
 from emostream.ingest.validation import parse
-from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC, Swarm
+from emostream.model import MAIN, REACTIONS_TOPIC, SWARMS_TOPIC, Swarm
 from emostream.registry import live
+from emostream.runtime import request_ids
 from emostream.runtime.kafka import durable_producer, log_reader
 from emostream.swarms.rules import progress_of, read_record
 from emostream_lab.bench import servers
@@ -142,13 +143,17 @@ def _send_evenly(producer: KafkaProducer, seconds: float) -> int:
 
 
 def _written_by_ingest(reactions: int) -> list[tuple[bytes, list[tuple[str, bytes]]]]:
-    """Return values and headers of some records with this many reactions each, as ingest writes them."""
+    """Return values and headers of some records with this many reactions each, as ingest writes them.
+
+    Each reaction came in a request of its own.
+    """
     spellings = palette.accepted(("default",))
     groups = []
     for body in batches(100, reactions):
         batch = parse(body, spellings)
-        groups.append(Group[None]([batch.payload], counts=Counter(batch.counts)))
-    return [(group.record(), group.headers()) for group in groups]
+        requests = {MAIN: [request_ids.of(None, 1_732_370_000_123) for _ in range(reactions)]}
+        groups.append(Group[None]([batch.payload], counts=Counter(batch.counts), requests=requests))
+    return [(group.record(), group.headers(f"{HOST}:8000")) for group in groups]
 
 
 def _batch_seconds(running: RunningTiers) -> tuple[float, int]:

@@ -37,6 +37,7 @@ def play(kafka: Server, monkeypatch: pytest.MonkeyPatch) -> Play:
     async def run(scene: Callable[[Committer, Readiness], Awaitable[None]]) -> None:
         readiness = Readiness(*CONDITIONS)
         committer = Committer(
+            "127.0.0.1:8000",
             IngestSettings(),
             KafkaSettings(bootstrap_servers=(kafka.address,)),
             readiness,
@@ -58,7 +59,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def submit(committer: Committer) -> Outcome:
-    waiter = committer.submit(BATCH)
+    waiter = committer.submit(BATCH, "a-request")
     return waiter if isinstance(waiter, NotAccepted) else await waiter
 
 

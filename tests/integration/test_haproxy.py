@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -22,7 +23,7 @@ from emostream.config import ClientSettings
 from emostream.errors import ConfigurationError
 from emostream_lab.load import http as load_http
 from emostream_lab.machine.certificates import Authority, write_identity
-from emostream_lab.processes.servers import HOST
+from emostream_lab.processes.servers import HOST, free_port
 from tests.integration import http2
 from tests.integration.haproxy import Fanout, Proxy, proxy, teller
 from tests.integration.viewers import wait_until
@@ -174,6 +175,90 @@ def test_the_gateway_passes_its_paths_on_and_redirects_to_https(edge: Proxy) -> 
     assert f"location: https://{HOST}:{edge.http_port}/v1/palette?x=1" in head
     # keepalived asks so.
     assert curl(edge, "/healthz", scheme="http")[0] == curl(edge, "/healthz")[0] == 200
+
+
+def header(head: str, name: str) -> str:
+    (value,) = re.findall(rf"(?im)^{name}: (.*?)\r?$", head)
+    return str(value)
+
+
+def logged(edge: Proxy, request: str) -> str:
+    """The line of a request in the log."""
+    lines: list[str] = []
+
+    def is_there() -> bool:
+        log = edge.process.log_file.read_text()
+        lines[:] = [line for line in log.splitlines() if line.endswith(f" request={request}")]
+        return bool(lines)
+
+    wait_until(is_there)
+    (line,) = lines
+    return line
+
+
+def test_a_request_gets_an_id_that_the_server_and_the_client_see(edge: Proxy) -> None:
+    now_ms = 1_000 * time.time()
+    _, head, body = curl(edge, "/v1/palette", "--header", "X-Request-Id: mine")
+    request = header(head, "x-request-id")
+    assert json.loads(body)["headers"]["x-request-id"] == request
+    assert re.fullmatch(r"\d{13}-[0-9a-f]{12}", request)
+    assert abs(int(request[:13]) - now_ms) < 60_000
+    assert header(curl(edge, "/v1/palette")[1], "x-request-id") != request
+    # A stream has one too, and a refusal.
+    for path in ("/subscribers/1/v1/stream", "/nothing"):
+        assert header(curl(edge, path, "--max-time", "1")[1], "x-request-id")
+
+
+def test_a_trusted_proxy_may_bring_the_id_of_a_request(folder: Path, fanout: Fanout) -> None:
+    with proxy(folder, haproxy_subscribers={"1": fanout.port}, haproxy_trusted_proxies=[STRANGER]) as edge:
+
+        def answered(sent: str, *options: str) -> str:
+            forwarded = ["--header", "X-Forwarded-For: 203.0.113.7", "--header", f"X-Request-Id: {sent}"]
+            return header(curl(edge, "/subscribers/1/healthz", *forwarded, *options)[1], "x-request-id")
+
+        assert answered("its.Own_id-1", "--interface", STRANGER) == "its.Own_id-1"
+        for sent in ("its own", "a" * 65, "it=s", "🔥"):
+            assert re.fullmatch(r"\d{13}-[0-9a-f]{12}", answered(sent, "--interface", STRANGER)), sent
+        assert answered("its.Own_id-1") != "its.Own_id-1"
+
+
+def test_the_log_has_what_was_refused_or_failed_and_not_what_was_answered(folder: Path, fanout: Fanout) -> None:
+    away = {"haproxy_ingest_servers": [f"{HOST}:{free_port()}"], "haproxy_registry_servers": [f"{HOST}:{free_port()}"]}
+    limit = {"haproxy_requests_per_address": 8}
+    with proxy(folder, haproxy_subscribers={"1": fanout.port}, **away, **limit) as edge:
+        wait_until(lambda: curl(edge, "/v1/palette")[0] == 503)
+        ids = {}
+        for path, status, options in (
+            ("/subscribers/1/healthz?access_token=secret", 200, []),
+            ("/subscribers/1/v1/stream?access_token=secret", 200, ["--max-time", "1"]),
+            ("/wp-login.php?access_token=secret", 404, []),
+            ("/subscribers/1/nothing", 404, []),
+            ("/subscribers/1/v1/ws", 426, []),
+            ("/v1/reactions", 503, ["--request", "POST"]),
+        ):
+            answered, head, _ = curl(edge, path, "--interface", STRANGER, *options)
+            assert answered == status, path
+            ids[path] = header(head, "x-request-id")
+        assert curl(edge, "/", scheme="http")[0] == 308
+        answers = [curl(edge, "/", "--interface", STRANGER) for _ in range(40)]
+        refused = [header(head, "x-request-id") for status, head, _ in answers if status == 429]
+        assert len(refused) > 35
+        assert " viewers/<NOSRV> 429 " in logged(edge, refused[0])
+        assert re.fullmatch(
+            rf".*{STRANGER}:\d+ viewers~ ingest/<NOSRV> 503 S\S* .* POST /v1/reactions request=\S+",
+            logged(edge, ids["/v1/reactions"]),
+        )
+        assert " viewers/<NOSRV> 404 " in logged(edge, ids["/wp-login.php?access_token=secret"])
+        assert " subscriber1/subscriber1 404 " in logged(edge, ids["/subscribers/1/nothing"])
+        assert " 426 " in logged(edge, ids["/subscribers/1/v1/ws"])
+        # A connection that is no TLS.
+        with socket.create_connection((HOST, edge.https_port), timeout=30) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            plain.recv(1)
+        wait_until(lambda: "SSL handshake failure" in edge.process.log_file.read_text())
+        log = edge.process.log_file.read_text()
+        assert log.count(" 429 ") < len(refused), "who goes on and on fills the log"
+        assert not re.search(r" 200 | 308 |secret", log)
 
 
 def test_an_old_version_of_tls_is_refused(edge: Proxy) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Any
 
 import psutil
 import pytest
@@ -326,7 +328,7 @@ def test_a_page_of_an_allowed_origin_may_send_and_another_may_not(port: int) -> 
     assert "Origin" in (allowed.headers.get_all("Vary") or [])
     posted = ask(port, "POST", "/later", b"x", Origin="https://page.example")
     assert posted.getheader("Access-Control-Allow-Origin") == "https://page.example"
-    assert posted.getheader("Access-Control-Expose-Headers") == "Retry-After"
+    assert posted.getheader("Access-Control-Expose-Headers") == "Retry-After, X-Request-Id"
     assert posted.getheader("Vary") == "Origin"
     foreign = ask(port, "OPTIONS", "/later", None, **{**preflight, "Origin": "https://elsewhere.example"})
     assert foreign.getheader("Access-Control-Allow-Origin") is None
@@ -576,3 +578,18 @@ def test_a_problem_carries_its_extension_members() -> None:
         "detail": "No.",
         "event": "final",
     }
+
+
+def test_each_request_has_an_id_in_its_answer_and_in_the_log(port: int) -> None:
+    kept: Any = {"X-Request-Id": "its.Own_id-1"}
+    for method, path, body in (("POST", "/echo", b"x"), ("POST", "/later", b"x"), ("GET", "/nothing", None)):
+        assert ask(port, method, path, body, **kept).getheader("X-Request-Id") == "its.Own_id-1"
+        for sent in ("a b", "a" * 65):
+            answer = ask(port, method, path, body, **{"X-Request-Id": sent})  # type: ignore[arg-type]
+            assert re.fullmatch(r"\d{13}-[0-9a-f]{12}", answer.headers["X-Request-Id"])
+    # What is refused before a view sees it has one too.
+    assert ask(port, "POST", "/echo", b"x" * 2_000, **kept).getheader("X-Request-Id") == "its.Own_id-1"
+    for path in ("/fails", "/fails-later"):
+        with capture_logs() as lines:
+            assert ask(port, "GET", path, **kept).status == 500
+        assert [line["request"] for line in lines] == ["its.Own_id-1"]

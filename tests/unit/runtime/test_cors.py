@@ -16,14 +16,14 @@ ANYBODY = ("*",)
 def test_where_any_origin_is_allowed_the_answer_is_the_same_for_all(origin: str | None) -> None:
     assert cors.headers(ANYBODY, origin) == [
         ("Access-Control-Allow-Origin", "*"),
-        ("Access-Control-Expose-Headers", "Retry-After"),
+        ("Access-Control-Expose-Headers", "Retry-After, X-Request-Id"),
     ]
 
 
 def test_a_listed_origin_is_named_and_may_read_retry_after() -> None:
     assert cors.headers(LISTED, "https://page.example") == [
         ("Access-Control-Allow-Origin", "https://page.example"),
-        ("Access-Control-Expose-Headers", "Retry-After"),
+        ("Access-Control-Expose-Headers", "Retry-After, X-Request-Id"),
         ("Vary", "Origin"),
     ]
 
