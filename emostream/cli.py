@@ -156,6 +156,31 @@ def status(registry_admin_url: str | None, registry_url: str | None) -> None:
         sys.exit(1)
 
 
+@main.command("support-bundle")
+@click.argument("archive", type=click.Path(dir_okay=False))
+@click.option("--registry-admin-url", help="The registry's admin listener.")
+@click.option(
+    "--add", type=click.Path(exists=True, file_okay=False), help="Folder with files to pack too, such as logs."
+)
+@click.option(
+    "--secrets",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder with secrets: none of their lines is packed.",
+)
+def support_bundle(archive: str, registry_admin_url: str | None, add: str | None, secrets: str | None) -> None:
+    """Pack the status, the topology and the metrics of all processes into ARCHIVE, a tar.gz without secrets."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from emostream.operate import bundle  # noqa: PLC0415
+
+    start_tier("status")
+    settings = config.load(config.ClientSettings, registry_admin_url=registry_admin_url)
+    texts = asyncio.run(bundle.look(settings, config.load(config.ClustersSettings).names))
+    texts |= bundle.texts_below(Path(add)) if add else {}
+    bundle.pack(Path(archive), texts, bundle.secrets_below(Path(secrets)) if secrets else ())
+    click.echo(f"{archive} holds {len(texts)} files; look at them before you give it away.")
+
+
 def _event_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
     check_event_id(value)
     return value

@@ -1,6 +1,8 @@
 """The playbooks beside site.yml. Teardown is last, because it removes everything from the hosts."""
 
 import json
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,24 @@ def test_logs_are_collected_from_every_host() -> None:
     assert collected.status == 0, collected.output
     for unit in UNITS:
         assert f"{unit.name}[" in (LOGS / f"{unit.host}.log").read_text()
+
+
+def test_a_support_bundle_has_every_host_and_process_and_no_secret() -> None:
+    packed = control.play("playbooks/support_bundle.yml", seconds=300)
+    assert packed.status == 0, packed.output
+    with tarfile.open(control.REPOSITORY / "build" / "support.tar.gz") as archive:
+        files = {Path(each.name).name: archive.extractfile(each) for each in archive.getmembers()}
+        texts = {name: file.read().decode() for name, file in files.items() if file is not None}
+    for unit in UNITS:
+        assert f"{unit.name}.service" in texts[f"{unit.host}.txt"]
+        assert f"{unit.name}[" in texts[f"{unit.host}.txt"]
+    for tier in ("ingest", "aggregator", "publisher", "subscriber", "registry", "audit"):
+        assert any(name.startswith(f"{tier}-") and "emostream_build_info" in text for name, text in texts.items()), tier
+    whole = "\n".join(texts.values())
+    secrets = [file for file in (control.REPOSITORY / "build" / "secrets" / "vagrant").iterdir() if file.is_file()]
+    assert secrets
+    assert not [file for file in secrets if file.read_text().strip() in whole]
+    assert "PRIVATE KEY" not in whole
 
 
 def test_a_teardown_is_confirmed_first() -> None:
