@@ -23,7 +23,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from emostream.aggregator import metrics, query, session, streaming
 from emostream.aggregator.events import EventKeeper
-from emostream.aggregator.preparation import Preparation, in_background
+from emostream.aggregator.preparation import Preparation
 from emostream.aggregator.streaming import QueryOptions
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError, OutcomeUnknownError
@@ -32,6 +32,7 @@ from emostream.events.steps import Seen
 from emostream.events.store import Follower
 from emostream.model import MAIN, REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
+from emostream.runtime.background import in_background
 from emostream.runtime.coordination import Election, Registration, connect, process_identity
 from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.process import StoppedError, StopSignals
@@ -70,8 +71,7 @@ def run(
         listener = cleanup.enter_context(listen_for_operators(settings))
         identity = process_identity(listener.address)
         cleanup.callback(http.serve_admin("aggregator", readiness, listener.socket).stop)
-        with stop.searching():
-            client = connect(zookeeper)
+        client = stop.unless_set(lambda: connect(zookeeper))
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
@@ -149,15 +149,12 @@ class _Term:
 def _aggregate(
     settings: AggregatorSettings, kafka: KafkaSettings, preparation: Preparation, scratch: Path, term: _Term
 ) -> None:
-    with term.stop.searching():
-        log_of_swarms = SwarmLog(kafka, settings.transaction_timeout_ms)
-    with log_of_swarms as swarms:
-        with term.stop.searching():
-            last, topic = swarms.last(), describe_reactions(kafka)
+    with term.stop.unless_set(lambda: SwarmLog(kafka, settings.transaction_timeout_ms)) as swarms:
+        last, topic = term.stop.unless_set(lambda: (swarms.last(), describe_reactions(kafka)))
         offsets = starting_offsets(last, topic)
         assert last is not None, "starting_offsets refuses an empty log"  # noqa: S101
         log.info("aggregator read the last swarm", swarm=last.id, offsets=offsets)
-        ready = in_background(lambda: preparation.finish(is_work_waiting=offsets != topic.ends))
+        ready = in_background("ready-spark", lambda: preparation.finish(is_work_waiting=offsets != topic.ends))
         if not term.continues_until(ready):
             return
         spark = ready.result()

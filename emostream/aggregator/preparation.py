@@ -1,8 +1,6 @@
 """Starts and warms up Spark before the aggregator is elected, because both take long."""
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -11,6 +9,7 @@ from emostream.aggregator import session
 from emostream.aggregator.warmup import warm_up
 from emostream.config import AggregatorSettings, KafkaSettings, LogSettings
 from emostream.runtime import logs
+from emostream.runtime.background import in_background
 
 _POLL_SECONDS = 0.25
 
@@ -26,7 +25,7 @@ class Preparation:
         self._log_settings = log_settings
         self._scratch = scratch
         self._is_elected = threading.Event()
-        self._begun = in_background(self._begin)
+        self._begun = in_background("spark", self._begin)
 
     def check(self) -> None:
         """Check that Spark works so far. Raises EmoStreamError if Spark did not start, or has ended."""
@@ -55,17 +54,3 @@ class Preparation:
         if not self._is_elected.is_set():
             warm_up(spark, self._settings, self._kafka, self._scratch / "standing-by", until=self._is_elected)
         return spark
-
-
-def in_background(work: Callable[[], SparkSession]) -> Future[SparkSession]:
-    """Do the work in a daemon thread, which does not keep the process alive."""
-    done: Future[SparkSession] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except Exception as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="ready-spark", daemon=True).start()
-    return done

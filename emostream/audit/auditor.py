@@ -3,7 +3,7 @@
 import contextlib
 import threading
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from emostream.audit import metrics
@@ -43,23 +43,26 @@ def run(settings: AuditSettings, kafka: KafkaSettings, zookeeper: ZooKeeperSetti
         # It reads records with events, and follows no table of them.
         content = {"url": listener.url, "admin_url": listener.url, "leader": False, "events": 0}
         Registration(client, f"/services/audit/{listener.name}", identity).update(content)
-        with stop.searching():
-            reader = cleanup.enter_context(log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE))
-            auditor = _Auditor(reader, readiness)
+        auditor = stop.unless_set(lambda: _Auditor(kafka, readiness))
+        cleanup.callback(auditor.close)
         auditor.follow(stop)
 
 
 class _Auditor:
-    def __init__(self, reader: KafkaConsumer, readiness: Readiness) -> None:
-        self._reader = reader
+    def __init__(self, kafka: KafkaSettings, readiness: Readiness) -> None:
+        self._reader = log_reader(kafka.bootstrap_servers, kafka.max_record_bytes, **_AT_LEISURE)
         self._readiness = readiness
-        last = last_record(reader, _SWARMS)
+        last = last_record(self._reader, _SWARMS)
         if last is None:
             raise EmoStreamError(f"{SWARMS_TOPIC} is empty: `emostream topics apply` writes its first record.")
         self._ledger = Ledger(decode_swarm(last.value))
         self._partitions: set[TopicPartition] = set()
         self._swarms_position = last.offset + 1
         self._told = 0
+
+    def close(self) -> None:
+        """End the connections to Kafka."""
+        self._reader.close()
 
     def follow(self, stop: threading.Event) -> None:
         """Read both topics as they grow. Raises EmoStreamError where records were deleted before they were read."""

@@ -1,20 +1,24 @@
 """A server's process: what ends it, how many files it may have open, and how often it collects garbage."""
 
-import contextlib
 import gc
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 from emostream.errors import EmoStreamError
+from emostream.runtime.background import in_background
+
+T = TypeVar("T")
 
 # Files besides clients' connections: the clients of Kafka and ZooKeeper, logs, libraries.
 _OTHER_FILES = 64
+_POLL_SECONDS = 0.05
 
 
-class StoppedError(BaseException):
-    """The process was told to stop while it searched. Only the one that began the search catches it."""
+class StoppedError(Exception):
+    """The process was told to stop while it searched for a server."""
 
 
 class StopSignals(threading.Event):
@@ -22,29 +26,23 @@ class StopSignals(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_searching = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
+            # In another thread, because a signal may interrupt wait() while it holds the lock that set() needs.
+            signal.signal(number, lambda *_: threading.Thread(target=self.set).start())
 
-    def _stop(self) -> None:
-        self.set()
-        if self._is_searching:
-            self._is_searching = False
-            raise StoppedError
+    def unless_set(self, search: Callable[[], T]) -> T:
+        """Return what `search` returns, which may wait for a server for long. It runs in a daemon thread.
 
-    @contextlib.contextmanager
-    def searching(self) -> Iterator[None]:
-        """End this block as soon as the process is told to stop, by StoppedError: it may wait for a server for long.
-
-        What the block had begun is left as it is, so the process must end then.
+        Raises StoppedError as soon as the process is told to stop. The search goes on then, so the process must end.
+        Raises what the search raises.
         """
-        self._is_searching = True
-        try:
-            if self.is_set():
+        if self.is_set():
+            raise StoppedError
+        found = in_background("search", search)
+        while not found.done():
+            if self.wait(_POLL_SECONDS):
                 raise StoppedError
-            yield
-        finally:
-            self._is_searching = False
+        return found.result()
 
 
 def raise_file_limit(variable: str = "", connections: int = 0, more: int = 0) -> None:
