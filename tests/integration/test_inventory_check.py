@@ -295,6 +295,7 @@ def test_prometheus_asks_each_unit_of_the_inventory_and_each_host() -> None:
         **dict.fromkeys(("zookeeper", "kafka", "aggregator", "ingest", "registry", "audit", "gateway", "canary"), 1),
         "spark": 2,
         "publisher": 3,
+        "edge": 3,
         "subscriber": 9,
         "monitoring": 2,
         "node": 13,
