@@ -20,7 +20,7 @@ from emostream_lab.machine.jars import REPOSITORY
 
 OUTPUT = Path("build/bench")
 # Each part is a module with `measure(directory, tell, quick=...)`.
-PARTS = ("ingest", "fanout", "aggregator", "hops", "events", "growth")
+PARTS = ("ingest", "fanout", "compression", "proxy", "aggregator", "hops", "events", "growth")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ class Measured:
     count: int = 0
     times_ms: list[float] = field(default_factory=list)
     server_cpu_seconds: float = 0
+    received_bytes: int = 0
 
     @property
     def p99_ms(self) -> float:

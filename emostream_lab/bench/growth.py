@@ -110,7 +110,7 @@ def _measured_with(tiers: RunningTiers, names: Sequence[str], tell: Tell) -> Ite
 
 
 def _delivered(tiers: RunningTiers, paths: Sequence[str]) -> Measured:
-    viewers = Viewers(tiers.subscriber_port, paths, _VIEWERS_OF_ALL_EVENTS, tiers.pid("subscriber"))
+    viewers = Viewers(tiers.subscriber_port, paths, _VIEWERS_OF_ALL_EVENTS, [tiers.pid("subscriber")])
     try:
         return viewers.read_for(_SECONDS_BY_EVENTS)
     finally:

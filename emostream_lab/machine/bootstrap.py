@@ -30,6 +30,8 @@ LOCK = REPOSITORY / "build" / "set-up.lock"
 # nginx with the module nchan. `make bench` compares our subscribers with it.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+# Users do not have this folder on their PATH.
+HAPROXY = "/usr/sbin/haproxy"
 # The script of axe-core, which finds faults of accessibility in the browser tests.
 AXE = REPOSITORY / "build" / "axe" / "axe_playwright_python" / "axe.min.js"
 # This path is fixed in the module: nginx refuses a setting for another folder as a duplicate.
@@ -70,9 +72,7 @@ class Purpose:
 PURPOSES = {
     "demo": Purpose(("spark", "dev"), 470, {}),
     "demo-metrics": Purpose(("spark", "dev"), 470, {}, has_prometheus=True),
-    "test": Purpose(
-        ("dev",), 660, {"curl": "curl", "node": "nodejs", "/usr/sbin/haproxy": "haproxy"}, has_prometheus=True
-    ),
+    "test": Purpose(("dev",), 660, {"curl": "curl", "node": "nodejs", HAPROXY: "haproxy"}, has_prometheus=True),
     "browser": Purpose(
         ("dev",),
         660,
@@ -81,7 +81,7 @@ PURPOSES = {
         has_axe=True,
         shows_emoji=True,
     ),
-    "bench": Purpose(("dev",), 660, {}, has_nchan=True),
+    "bench": Purpose(("dev",), 660, {HAPROXY: "haproxy"}, has_nchan=True),
     "package": Purpose((), 0, {"node": "nodejs", "npm": "npm"}, has_servers=False),
 }
 

@@ -22,11 +22,11 @@ from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import Place
 from emostream_lab.processes.topology import Layout, Ports
+from emostream_lab.roles import rendered
 from tests.conftest import is_back
 from tests.faults.machines import Machine, machines
 from tests.integration.viewers import wait_until
 from tests.pipeline import Pipeline
-from tests.rendering import rendered
 
 pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.timeout(1_200)]
 

@@ -23,11 +23,12 @@ from emostream.config import ClientSettings
 from emostream.errors import ConfigurationError
 from emostream_lab.load import http as load_http
 from emostream_lab.machine.certificates import Authority, write_identity
+from emostream_lab.processes.haproxy import Proxy, proxy
 from emostream_lab.processes.servers import HOST, free_port
+from emostream_lab.roles import ROLES
 from tests.integration import http2
-from tests.integration.haproxy import Fanout, Proxy, proxy, teller
+from tests.integration.behind_haproxy import Fanout, teller
 from tests.integration.viewers import wait_until
-from tests.rendering import ROLES
 from tests.unit.subscriber.rig import publish
 
 # HAProxy has limits for this address of loopback, and none for 127.0.0.1.

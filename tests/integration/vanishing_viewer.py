@@ -23,7 +23,7 @@ import uvloop
 
 from emostream.subscriber import sockets
 from emostream.subscriber.connection import Handshake
-from tests.integration.haproxy import proxy
+from emostream_lab.processes.haproxy import proxy
 from tests.integration.test_viewers_connections import end, receive, watch
 from tests.unit.subscriber.rig import new_server, publish
 from tests.unit.subscriber.test_server import STREAM, WEBSOCKET, until

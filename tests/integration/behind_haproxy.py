@@ -1,87 +1,21 @@
-"""HAProxy as the role configures it, in front of a subscriber's server and of servers that tell what they are asked."""
+"""Servers that stand behind HAProxy: a subscriber's, and one that tells what it is asked."""
 
 import asyncio
 import json
-import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import uvloop
 
 from emostream.subscriber.connection import Handshake
 from emostream.subscriber.server import Server
-from emostream_lab.processes.process import Process
-from emostream_lab.processes.servers import HOST, free_port
-from tests.rendering import defaults, rendered
+from emostream_lab.processes.servers import HOST
 from tests.unit.subscriber.rig import new_server
 
-PROGRAM = "/usr/sbin/haproxy"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """A running HAProxy: the folder of its certificate, its runtime socket, and where it listens."""
-
-    folder: Path
-    socket: Path
-    https_port: int
-    http_port: int
-    process: Process
-
-    @property
-    def certificate_file(self) -> Path:
-        return self.folder / "viewers.pem"
-
-
-@contextmanager
-def proxy(
-    folder: Path, *, has_tls: bool = True, replacing: Mapping[str, str] = MappingProxyType({}), **variables: object
-) -> Iterator[Proxy]:
-    """HAProxy with these variables of the role. With TLS, its certificate is in the folder, as `viewers.pem`.
-
-    `replacing` maps parts of the configuration to others, such as time-outs that no test can wait for.
-    """
-    https_port, http_port = free_port(), free_port()
-    configuration = rendered(
-        "haproxy/templates/haproxy.cfg.j2",
-        **{
-            **defaults("haproxy"),
-            "haproxy_certificate_file": "viewers.pem" if has_tls else "",
-            "haproxy_https_port": https_port,
-            "haproxy_http_port": http_port,
-            **variables,
-        },
-    )
-    own = folder / f"haproxy-{https_port}"
-    for old, new in {"/etc/haproxy": str(folder), "/run/haproxy": str(own), **replacing}.items():
-        assert old in configuration or not has_tls, old
-        configuration = configuration.replace(old, new)
-    process = Process(
-        "haproxy",
-        [PROGRAM, "-db", "-f", str(own / "haproxy.cfg")],
-        files={own / "haproxy.cfg": configuration},
-        log_file=own / "haproxy.log",
-        probe=lambda: accepts(https_port if has_tls else http_port),
-    )
-    process.start()
-    try:
-        process.wait_ready(30)
-        yield Proxy(folder, own / "runtime.sock", https_port, http_port, process)
-    finally:
-        process.stop()
-
-
-def accepts(port: int) -> bool:
-    """Whether something listens there. Raises OSError if not."""
-    with socket.create_connection((HOST, port), timeout=10):
-        return True
 
 
 class Teller(BaseHTTPRequestHandler):

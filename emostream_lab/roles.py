@@ -1,16 +1,17 @@
-"""Configurations as the roles write them."""
+"""Renders configurations as the roles of the deployment write them, for what runs on this machine."""
 
-from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
-ROLES = Path(__file__).parents[1] / "roles"
+from emostream_lab.machine.jars import REPOSITORY
+
+ROLES = REPOSITORY / "roles"
 
 
 def rendered(template: str, **variables: object) -> str:
-    """A configuration as its role writes it; `template` is its path below roles/."""
+    """Return a configuration as its role writes it; `template` is its path below roles/."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["comment"] = "# {}".format
     source = (ROLES / template).read_text()
@@ -18,6 +19,6 @@ def rendered(template: str, **variables: object) -> str:
 
 
 def defaults(role: str) -> dict[str, Any]:
-    """The defaults of a role's variables."""
+    """Return the defaults of a role's variables."""
     values: dict[str, Any] = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
     return values
