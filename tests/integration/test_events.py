@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -334,3 +336,23 @@ def test_the_verification_fails_if_there_is_more_or_less_than_it_expects(pipelin
     unknown = pipeline.command("verify", "--subscribers", "2", "--timeout", "5", "--event", "unknown")
     assert unknown.returncode == 1
     assert "unknown" in unknown.stderr
+
+
+def test_a_request_is_traced_to_its_swarm_and_a_support_bundle_has_every_process(
+    pipeline: Pipeline, final: str, tmp_path: Path
+) -> None:
+    answer = post(
+        pipeline.layout.ports.ingest, f"/v1/events/{final}/reactions", model.encode([Reaction("u1", "🔥", NOW_MS)])
+    )
+    assert answer.status == 202
+    request = answer.headers["x-request-id"]
+    wait_until(lambda: pipeline.command("trace", request).returncode == 0, PATIENCE_SECONDS)
+    last = last_swarm(kafka_of(pipeline))
+    assert last is not None
+    part = last.parts[final]
+    assert f"counted by swarm {part.stream}-1 of the event {final}, sequence 1," in pipeline.operate("trace", request)
+    pipeline.operate("support-bundle", str(tmp_path / "support.tar.gz"))
+    with tarfile.open(tmp_path / "support.tar.gz") as archive:
+        names = " ".join(archive.getnames())
+    for tier in ("ingest", "aggregator", "publisher", "subscriber", "audit", "registry"):
+        assert f"metrics/{tier}-" in names, names
