@@ -25,6 +25,8 @@ _SKEW_MS = 5_000
 # A request may wait for its body and for Kafka before its record is made.
 _PATIENCE_MS = 30_000
 _TIMEOUT_SECONDS = 600.0
+# So many offsets hold some swarms before a time: each takes two or more.
+_OFFSETS_BEFORE = 10
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,12 @@ def _not_found(settings: KafkaSettings, request: str, since_ms: int, until_ms: i
 def _verdict(reader: KafkaConsumer, found: Found) -> str:
     """Which swarm counts a record. Raises EmoStreamError if none does."""
     record, before, swarm = found.record, None, None
-    for each in _records(reader, SWARMS_TOPIC, record.timestamp - _SKEW_MS, None):
+    for each in _records(reader, SWARMS_TOPIC, record.timestamp - _SKEW_MS, None, _OFFSETS_BEFORE):
         before, swarm = swarm, read_record(each.value)
         if counts(swarm, record.partition, record.offset):
             break
     else:
-        last = "no swarm was written since" if swarm is None else f"the last swarm is {swarm.id}"
+        last = "there is no swarm" if swarm is None else f"the last swarm is {swarm.id}"
         raise EmoStreamError(
             f"not counted yet ({last}): does an aggregator lead? `emostream status` says so. It will be counted."
         )
@@ -130,9 +132,9 @@ def _verdict(reader: KafkaConsumer, found: Found) -> str:
     if reason := _dead_letter(reader, found, is_whole=message is not None):
         raise EmoStreamError(f"set aside as a dead letter by swarm {swarm.id}: {reason}.")
     name, sequence = message or (swarm.id, swarm.sequence)
-    earlier = "" if before is not None else " or an earlier one, which is deleted,"
+    earlier = "" if before is not None else "; or by one before it, which Kafka no longer has"
     window = f"{_text(swarm.window.start)} to {_text(swarm.window.end)}"
-    return f"counted by swarm {name}{earlier} of the event {found.event}, sequence {sequence}, window {window}"
+    return f"counted by swarm {name} of the event {found.event}, sequence {sequence}, window {window}{earlier}"
 
 
 def _dead_letter(reader: KafkaConsumer, found: Found, *, is_whole: bool) -> str | None:
@@ -146,19 +148,23 @@ def _dead_letter(reader: KafkaConsumer, found: Found, *, is_whole: bool) -> str 
     return None
 
 
-def _records(reader: KafkaConsumer, topic: str, since_ms: int, until_ms: int | None) -> Iterator[Any]:
-    """The records of a topic that were written in this time, partition by partition."""
+def _records(
+    reader: KafkaConsumer, topic: str, since_ms: int, until_ms: int | None, offsets_before: int = 0
+) -> Iterator[Any]:
+    """The records of a topic that were written in this time, partition by partition.
+
+    They begin `offsets_before` earlier.
+    """
     numbers = reader.partitions_for_topic(topic)
     if not numbers:
         raise no_topic(topic)
     for number in sorted(numbers):
         partition = TopicPartition(topic, number)
         reader.assign([partition])
-        first = reader.offsets_for_times({partition: max(since_ms, 0)})[partition]
-        if first is None:
-            continue
-        end = reader.end_offsets([partition])[partition]
-        for record in records_until(reader, partition, first.offset, end, _TIMEOUT_SECONDS):
+        found = reader.offsets_for_times({partition: max(since_ms, 0)})[partition]
+        begin, end = reader.beginning_offsets([partition])[partition], reader.end_offsets([partition])[partition]
+        first = (end if found is None else found.offset) - offsets_before
+        for record in records_until(reader, partition, max(begin, first), end, _TIMEOUT_SECONDS):
             if until_ms is not None and record.timestamp > until_ms:
                 break
             yield record

@@ -310,6 +310,7 @@ def test_the_streams_of_an_address_are_counted_over_all_its_connections(edge: Pr
         assert status == 429
         assert "retry-after: 10" in head.lower()
         assert "access-control-allow-origin: *" in head.lower()
+        assert "access-control-expose-headers: retry-after,x-request-id" in head.lower()
         assert json.loads(body)["detail"] == "This address watches too often."
         # Another address has its own.
         assert curl(edge, "/subscribers/1/v1/stream", "--max-time", "1")[0] == 200

@@ -9,14 +9,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
 from emostream import model
 from emostream.config import ClustersSettings, KafkaSettings
 from emostream.model import Swarm
 from emostream.operate import topics
-from emostream.runtime.kafka import durable_producer
+from emostream.runtime.kafka import admin_client, durable_producer, last_record, log_reader
 from emostream.swarms.log import DeadLetter, SwarmLog
-from emostream.swarms.rules import Batch, Changes, Compression, Group, changed_swarm, next_swarm, progress_of
+from emostream.swarms.rules import (
+    Batch,
+    Changes,
+    Compression,
+    Group,
+    changed_swarm,
+    empty_swarm,
+    next_swarm,
+    progress_of,
+)
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from tests.conftest import Server, own_broker
@@ -130,6 +140,16 @@ def test_a_request_is_followed_to_its_record_and_to_the_swarm_that_counts_it(
     ran = run(request)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert f"counted by swarm {swarm.id} of the event main, sequence {swarm.sequence}, window 20" in ran.stdout
+    # Not by one before it.
+    assert ran.stdout.endswith(" UTC\n")
+    # Kafka deletes swarms by size.
+    append(kafka_settings, lambda last: empty_swarm(last, time.time_ns() // 1_000_000, 250))
+    swarms = TopicPartition(model.SWARMS_TOPIC, 0)
+    with log_reader(kafka_settings.bootstrap_servers, 2 << 20) as reader:
+        newest = last_record(reader, swarms)
+    with admin_client(kafka_settings.bootstrap_servers) as admin:
+        admin.delete_records({swarms: newest.offset})
+    assert run(request).stdout.endswith("; or by one before it, which Kafka no longer has\n")
 
 
 def test_an_id_without_a_time_needs_to_know_how_far_to_look_back(
