@@ -78,6 +78,9 @@ class _Canary:
         self._tokens = OwnTokens.load()
         self._sights = Sights(self._clusters, settings.timeout_ms / 1_000)
         self.readiness = Readiness(_EVENT, *self._clusters)
+        # PromQL counts no increase of a series that begins with it.
+        for cluster in self._clusters:
+            metrics.UNSEEN.labels(cluster)
 
     def works(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs side by side until it is cancelled."""

@@ -29,6 +29,8 @@ def test_it_sees_its_reactions_in_each_cluster_until_none_is_taken(pipeline: Pip
     for cluster in pipeline.layout.clusters:
         seen = f'emostream_canary_seen_seconds_count{{cluster="{cluster}"}}'
         wait_until(lambda seen=seen: _metric(canary, seen) >= 3)
+        # It is there before anything is unseen.
+        assert metric(canary.admin_port, f'emostream_canary_unseen_total{{cluster="{cluster}"}}') >= 0
     assert unreadiness(canary.admin_port) == ""
     assert _metric(canary, 'emostream_canary_reactions_total{outcome="accepted"}') >= 3
     pipeline.operate("events", "close", EVENT)
