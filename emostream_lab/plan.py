@@ -33,6 +33,8 @@ class Measured:
     """Size in the topic `reactions`, with the id of its request."""
     swarm_bytes: int = 1_600
     """Size of a swarm with all 32 emoji, as a viewer gets it."""
+    compressed_part: float = 0.49
+    """The part of its bytes that is left when it is compressed."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Plan:
     subscriber_capacity: int
     reactions_mb_per_second: float
     swarms_gbit_per_second: float
+    compressed_gbit_per_second: float
+    """The same if every viewer accepts compression. The hosts are enough if none does."""
 
     @property
     def hosts(self) -> int:
@@ -111,6 +115,7 @@ def plan(audience: Audience, measured: Measured | None = None, assumed: Assumed 
         subscriber_capacity=sizing.subscriber_capacity,
         reactions_mb_per_second=sizing.reactions_mb_per_second,
         swarms_gbit_per_second=sizing.swarms_mb_per_second * 8 / 1_000,
+        compressed_gbit_per_second=sizing.swarms_mb_per_second * sizing.measured.compressed_part * 8 / 1_000,
     )
 
 
@@ -200,7 +205,8 @@ def report(found: Plan) -> str:
         f"EMOSTREAM_INGEST_LINGER_MS={found.linger_ms}",
         f"EMOSTREAM_SUBSCRIBER_CAPACITY={found.subscriber_capacity}",
         f"into Kafka: {found.reactions_mb_per_second:,.0f} MB/s of reactions, before copies",
-        f"to the viewers: {found.swarms_gbit_per_second:,.2f} Gbit/s of swarms, before TLS",
+        f"to the viewers: {found.swarms_gbit_per_second:,.2f} Gbit/s of swarms, "
+        f"or {found.compressed_gbit_per_second:,.2f} compressed, before TLS",
     ]
     return "\n".join(lines)
 
