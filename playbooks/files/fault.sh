@@ -10,6 +10,8 @@
 set -euo pipefail
 
 table=emostream_chaos
+# Ports of SSH, which a fault leaves open.
+ssh_ports=${SSH_PORTS:-22}
 disk=/run/emostream-chaos-disk
 data=$(readlink --canonicalize-missing /var/lib/kafka/data)
 # Free space of the small disk, beyond the data.
@@ -46,10 +48,10 @@ cut_off() {
     # SSH stays open, on every interface.
     if [ "$kind" = inbound ]; then
         nft "table inet $table { chain cut {
-            type filter hook input priority filter; tcp dport 22 accept; iifname \"$interface\" drop; }; }"
+            type filter hook input priority filter; tcp dport { $ssh_ports } accept; iifname \"$interface\" drop; }; }"
     else
         nft "table inet $table { chain cut {
-            type filter hook output priority filter; tcp sport 22 accept; oifname \"$interface\" drop; }; }"
+            type filter hook output priority filter; tcp sport { $ssh_ports } accept; oifname \"$interface\" drop; }; }"
     fi
     sleep "$seconds"
 }

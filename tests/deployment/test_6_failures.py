@@ -43,6 +43,23 @@ def test_a_unit_that_is_killed_comes_back_and_the_system_goes_on(system: Hosts, 
     _verify()
 
 
+def test_a_firewall_that_was_changed_by_hand_is_loaded_again(system: Hosts) -> None:
+    edge = system["edge1"]
+    listed = "nft --stateless list table inet emostream"
+    rules = edge.check_output(listed)
+    # The host's own rules begin with a flush of all.
+    for change in ("restart", "reload", "stop"):
+        edge.check_output(f"systemctl {change} nftables.service")
+        wait_until(lambda: edge.run(listed).stdout == rules, 30)
+    for change in ("nft flush ruleset", "nft add rule inet emostream input tcp dport 9001 accept"):
+        edge.check_output(change)
+        assert edge.run(listed).stdout != rules
+        mended = control.play("playbooks/hosts.yml", seconds=600)
+        assert mended.status == 0, mended.output
+        assert [task.partition("] ")[0] for task in mended.changed] == ["[edge1"], mended.changed
+        assert edge.check_output(listed) == rules
+
+
 def test_all_units_come_back_when_all_are_killed_at_once(system: Hosts, say: Say) -> None:
     before = system.units()
     started = time.monotonic()

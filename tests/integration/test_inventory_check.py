@@ -43,6 +43,18 @@ def _two_hosts_that_watch(inventory: Inventory) -> None:
     inventory["children"]["monitoring"]["hosts"]["spare1"] = None
 
 
+def _nothing_as_operator_networks(inventory: Inventory) -> None:
+    inventory["vars"] = {"operator_networks": None}
+
+
+def _no_list_of_operator_networks(inventory: Inventory) -> None:
+    inventory["vars"] = {"operator_networks": "192.0.2.0/24"}
+
+
+def _name_as_operator_network(inventory: Inventory) -> None:
+    inventory["vars"] = {"operator_networks": ["office.example.com"]}
+
+
 def _one_address_twice(inventory: Inventory) -> None:
     inventory["hosts"]["spare1"]["ansible_host"] = inventory["hosts"]["emostream1"]["ansible_host"]
 
@@ -150,6 +162,9 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _one_gateway_with_another_address: "1 hosts are in the group gateway. Several need a gateway_virtual_address",
     _address_of_the_gateways_on_a_host: "spare1 needs an ansible_host that neither another host nor the gateways",
     _two_hosts_that_watch: "2 hosts are in the group monitoring: each would send every alert",
+    _nothing_as_operator_networks: "operator_networks is None: make it a list of addresses and networks",
+    _no_list_of_operator_networks: "operator_networks is 192.0.2.0/24: make it a list of addresses and networks",
+    _name_as_operator_network: "operator_networks is ['office.example.com']: make it a list of addresses and networks",
     _one_address_twice: "spare1 needs an ansible_host that neither another host nor the gateways together have",
     _no_memory: "nor the gateways together have, and memory_mib and cores above 0",
     _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of emostream1",
@@ -272,7 +287,7 @@ def test_gateway_load_generator_and_the_host_that_watches_may_be_left_out(
     assert seen["registry_url"] == f"http://{addresses['registry1']}:8001"
     assert seen["ingest_url"] == f"http://{addresses['ingest1']}:8000"
     assert seen["registry_settings"]["EMOSTREAM_REGISTRY_INGEST_URL"] == seen["ingest_url"]
-    assert {"ports": [8001], "hosts": [], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+    assert {"ports": [8001], "hosts": [], "networks": ANYWHERE} in seen["base_firewall_rules"]
     # Then nothing tells metrics without a certificate.
     servers = variables(path, "kafka1", "kafka_metrics_port", "zookeeper_metrics_port", "monitoring_packages")
     assert servers == {"kafka_metrics_port": 0, "zookeeper_metrics_port": 0, "monitoring_packages": []}
@@ -324,6 +339,19 @@ def test_several_masters_and_gateways_are_one_address_each() -> None:
     assert alone["spark_master_others"] == alone["spark_master_zookeeper_connect"] == []
 
 
+def test_the_firewall_leaves_ssh_open_where_the_inventory_says_that_it_is(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
+    moved = copy.deepcopy(default_inventory)
+    moved["vars"] = {"ansible_port": 2222, "operator_networks": []}
+    seen = variables(_written(moved, tmp_path), "loadgen1", "base_ssh_ports", "base_firewall_rules")
+    assert seen["base_ssh_ports"] == [2222]
+    # Nobody may open Locust's page.
+    assert {"ports": [8089], "networks": []} in seen["base_firewall_rules"]
+    assert variables(INVENTORIES / "vagrant", "loadgen1", "base_ssh_ports") == {"base_ssh_ports": [22]}
+
+
+ANYWHERE = ["0.0.0.0/0", "::/0"]
 VIEWERS = (
     *(
         "registry_url",
@@ -352,7 +380,7 @@ def test_viewers_come_by_tls_to_the_names_that_the_inventory_gives(
     assert seen["haproxy_certificate_file"].endswith("/edge1/haproxy.pem")
     assert seen["viewers_trusted_file"].endswith("/ca.pem")
     assert (seen["haproxy_subscribers"], seen["haproxy_max_connections"]) == ({"1": 9001, "2": 9002, "3": 9003}, 3_500)
-    assert {"ports": [443], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+    assert {"ports": [443], "networks": ANYWHERE} in seen["base_firewall_rules"]
 
 
 def test_viewers_come_by_certificates_of_the_operator_or_without_tls(
@@ -367,7 +395,7 @@ def test_viewers_come_by_certificates_of_the_operator_or_without_tls(
     seen = variables(_written(given, tmp_path), "edge1", *VIEWERS)
     assert (seen["haproxy_certificate_file"], seen["viewers_trusted_file"]) == ("", "")
     assert seen["registry_url"] == f"http://{given['hosts']['gateway1']['ansible_host']}"
-    assert {"ports": [80], "networks": ["0.0.0.0/0"]} in seen["base_firewall_rules"]
+    assert {"ports": [80], "networks": ANYWHERE} in seen["base_firewall_rules"]
 
 
 def test_an_inventory_decides_whether_viewers_need_a_token(default_inventory: Inventory, tmp_path: Path) -> None:
