@@ -59,6 +59,10 @@ def _one_address_twice(inventory: Inventory) -> None:
     inventory["hosts"]["spare1"]["ansible_host"] = inventory["hosts"]["emostream1"]["ansible_host"]
 
 
+def _name_as_address(inventory: Inventory) -> None:
+    inventory["hosts"]["spare1"]["ansible_host"] = "spare1.example.com"
+
+
 def _no_memory(inventory: Inventory) -> None:
     del inventory["hosts"]["spare1"]["memory_mib"]
 
@@ -160,13 +164,14 @@ REMEDIES: dict[Callable[[Inventory], None], str] = {
     _even_ensemble: "an even ensemble survives no more losses than one host less. Name an odd number",
     _two_gateways_without_an_address: "2 hosts are in the group gateway. Several need a gateway_virtual_address",
     _one_gateway_with_another_address: "1 hosts are in the group gateway. Several need a gateway_virtual_address",
-    _address_of_the_gateways_on_a_host: "spare1 needs an ansible_host that neither another host nor the gateways",
+    _address_of_the_gateways_on_a_host: "spare1 needs an IPv4 address that neither another host nor the gateways",
     _two_hosts_that_watch: "2 hosts are in the group monitoring: each would send every alert",
-    _nothing_as_operator_networks: "operator_networks is None: make it a list of addresses and networks",
+    _nothing_as_operator_networks: "operator_networks is empty: make it a list of addresses and networks",
     _no_list_of_operator_networks: "operator_networks is 192.0.2.0/24: make it a list of addresses and networks",
     _name_as_operator_network: "operator_networks is ['office.example.com']: make it a list of addresses and networks",
-    _one_address_twice: "spare1 needs an ansible_host that neither another host nor the gateways together have",
-    _no_memory: "nor the gateways together have, and memory_mib and cores above 0",
+    _one_address_twice: "spare1 needs an IPv4 address that neither another host nor the gateways together have",
+    _name_as_address: "(it has spare1.example.com), and memory_mib",
+    _no_memory: "and memory_mib and cores above 0, in hosts.yml",
     _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of emostream1",
     _port_of_another_by_default: "correct subscriber_instances and subscriber_capacity of emostream1",
     _port_of_an_admin_listener: "correct subscriber_instances and subscriber_capacity of emostream1",
@@ -362,6 +367,26 @@ VIEWERS = (
     ),
     *("haproxy_subscribers", "haproxy_max_connections", "base_firewall_rules"),
 )
+
+
+def test_services_use_the_address_that_the_inventory_gives_and_ansible_logs_in_at_another(
+    default_inventory: Inventory, tmp_path: Path
+) -> None:
+    behind = copy.deepcopy(default_inventory)
+    for name in ("kafka1", "edge1", "gateway1"):
+        host = behind["hosts"][name]
+        host["emostream_address"] = host["ansible_host"].replace("192.0.2.", "10.0.0.")
+        host["ansible_host"] = f"{name}.example.com"
+    path = _written(behind, tmp_path)
+    assert play("playbooks/inventory.yml", inventory=path, seconds=200).status == 0
+    kafka, edge, gateway = (behind["hosts"][name]["emostream_address"] for name in ("kafka1", "edge1", "gateway1"))
+    names = ("kafka_address", "kafka_bootstrap_servers", "registry_url", "tls_identities", "prometheus_targets")
+    seen = variables(path, "kafka1", *names)
+    assert (seen["kafka_address"], seen["kafka_bootstrap_servers"]) == (kafka, [f"{kafka}:9092"])
+    assert seen["registry_url"] == f"https://{gateway}"
+    assert {tuple(each["hosts"]) for each in seen["tls_identities"] if each["tier"] == "kafka"} == {(kafka, "kafka1")}
+    assert [f"{edge}:10001"] in [target["targets"] for target in seen["prometheus_targets"]]
+    assert "example.com" not in str(seen)
 
 
 def test_viewers_come_by_tls_to_the_names_that_the_inventory_gives(

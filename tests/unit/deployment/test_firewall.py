@@ -5,9 +5,9 @@ from typing import Any
 from emostream_lab.roles import defaults, rendered
 
 HOSTS = {
-    "kafka1": {"ansible_host": "192.0.2.12"},
-    "ingest1": {"ansible_host": "192.0.2.15"},
-    "edge1": {"ansible_host": "2001:db8::31"},
+    "kafka1": {"emostream_address": "192.0.2.12"},
+    "ingest1": {"emostream_address": "192.0.2.15"},
+    "edge1": {"emostream_address": "2001:db8::31"},
 }
 
 
