@@ -7,7 +7,7 @@ import pytest
 
 from tests.deployment.control import INVENTORIES, machines, run
 
-NAMES = sorted(path.name for path in INVENTORIES.iterdir())
+NAMES = sorted(path.parents[2].name for path in INVENTORIES.glob("*/group_vars/all/vagrant.yml"))
 
 
 def _asked(inventory: str, provider: str) -> dict[str, dict[str, Any]]:
@@ -65,8 +65,9 @@ def test_lxc_hosts_keep_hardware_addresses_of_their_own() -> None:
     assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
 
 
-def test_an_unknown_inventory_is_named_with_those_that_there_are() -> None:
-    done = run(["vagrant", "status"], seconds=120, environment={"EMOSTREAM_INVENTORY": "nowhere"})
+@pytest.mark.parametrize("name", ["nowhere", "example"])
+def test_an_inventory_of_other_machines_is_refused_with_those_that_there_are(name: str) -> None:
+    done = run(["vagrant", "status"], seconds=120, environment={"EMOSTREAM_INVENTORY": name})
     assert done.returncode != 0
-    assert "There is no inventory/nowhere/hosts.yml: set EMOSTREAM_INVENTORY to one of" in done.stdout
-    assert all(name in done.stdout for name in NAMES)
+    assert f"Vagrant makes no machines of inventory/{name}: set EMOSTREAM_INVENTORY to one of" in done.stdout
+    assert all(known in done.stdout for known in NAMES)

@@ -1,6 +1,7 @@
 """A wrong inventory is refused before anything is changed, with its remedy. The project's inventories pass."""
 
 import copy
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -255,6 +256,25 @@ def test_the_projects_inventories_pass(name: str) -> None:
     assert (WARNING in passed.output) == (name != "ha"), passed.output
 
 
+def test_the_example_is_of_machines_that_have_names_and_another_port_of_ssh() -> None:
+    example = INVENTORIES / "example"
+    assert play("site.yml", "--syntax-check", inventory=example, seconds=200).status == 0
+    names = (
+        "ansible_host",
+        "subscriber_public_url",
+        "kafka_bootstrap_servers",
+        "base_ssh_ports",
+        "haproxy_max_connections",
+    )
+    assert variables(example, "edge1", *names) == {
+        "ansible_host": "edge1.internal.example.com",
+        "subscriber_public_url": "https://edge1.example.com/subscribers",
+        "kafka_bootstrap_servers": ["10.0.0.11:9092"],
+        "base_ssh_ports": [2222],
+        "haproxy_max_connections": 10_500,
+    }
+
+
 def test_hosts_whose_death_takes_a_whole_tier_or_cluster_are_named(tmp_path: Path) -> None:
     inventory = _inventory("ha")
     del inventory["children"]["ingest"]["hosts"]["ha-front2"]
@@ -498,6 +518,16 @@ def _on_this_machine(inventory: Inventory, tmp_path: Path) -> Path:
         folder.mkdir()
         host["identity_files"] = {"kafka": str(folder / "meta.properties"), "zookeeper": str(folder / "myid")}
     return _written(inventory, tmp_path)
+
+
+def test_a_host_with_an_unknown_distribution_is_refused(this_machine: Path) -> None:
+    known = json.dumps({"supported_distributions": ["Slackware 15"]})
+    refused = play("playbooks/hosts.yml", "--extra-vars", known, inventory=this_machine, seconds=200)
+    assert refused.status == 2, refused.output
+    assert "the packages of Slackware 15 alone. Install one of these" in " ".join(refused.output.split()), (
+        refused.output
+    )
+    assert "Make the archives for the hosts" not in refused.output
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ def _inventory(name: str) -> dict[str, Any]:
 
 
 def test_every_inventory_is_known_here() -> None:
-    assert {path.name for path in (REPOSITORY / "inventory").iterdir()} == set(MAX_MEMORY_MIB)
+    # That of one's own machines is a pattern, and Vagrant makes none of it.
+    assert {path.name for path in (REPOSITORY / "inventory").iterdir()} == {*MAX_MEMORY_MIB, "example"}
 
 
 @pytest.mark.parametrize("name", MAX_MEMORY_MIB)
