@@ -376,6 +376,21 @@ def test_the_firewall_leaves_ssh_open_where_the_inventory_says_that_it_is(
     assert variables(INVENTORIES / "vagrant", "loadgen1", "base_ssh_ports") == {"base_ssh_ports": [22]}
 
 
+def test_the_kernel_of_a_host_is_told_what_its_services_need(default_inventory: Inventory, tmp_path: Path) -> None:
+    path = _written(default_inventory, tmp_path)
+    assert variables(path, "kafka1", "base_sysctls") == {
+        "base_sysctls": {"vm.swappiness": 1, "vm.max_map_count": 262144}
+    }
+    large = copy.deepcopy(default_inventory)
+    large["vars"] = {"subscriber_capacity": 100_000}
+    seen = variables(_written(large, tmp_path), "edge1", "base_sysctls")["base_sysctls"]
+    # A viewer's connection to HAProxy, and HAProxy's to the subscriber, which has two ends on this host.
+    assert seen["net.netfilter.nf_conntrack_max"] == 4 * 300_500
+    first, last = map(int, seen["net.ipv4.ip_local_port_range"].split())
+    assert first > 10_999, "a service listens there"
+    assert last == 65_535
+
+
 ANYWHERE = ["0.0.0.0/0", "::/0"]
 VIEWERS = (
     *(
