@@ -20,6 +20,8 @@ from tests.unit.tokens.signing import signed
 
 STREAM, WEBSOCKET = "/subscribers/1/v1/stream", "/subscribers/1/v1/ws"
 MOST_GROWTH_MIB = 128
+# By the settings of the deployment.
+BURST_OF_A_USER, REACTIONS_PER_SECOND_OF_A_USER = 100, 20
 # What an attack reaches, by host.
 UNITS = {
     "gateway1": ["haproxy"],
@@ -100,6 +102,10 @@ def _attacked(system: Hosts) -> Iterator[None]:
     assert max(grown.values()) <= MOST_GROWTH_MIB, grown
 
 
+# Python leaves a socket open whose peer resets it before the handshake begins.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
+
 @pytest.fixture(autouse=True)
 def unhindered(system: Hosts) -> Iterator[None]:  # noqa: ARG001 - our clients trust its CA
     """The limits of the control node's address are over, before and after an attack."""
@@ -117,14 +123,18 @@ def unhindered(system: Hosts) -> Iterator[None]:  # noqa: ARG001 - our clients t
 
 def test_replayed_and_forged_tokens_get_nothing(system: Hosts) -> None:
     reaction = model.encode(model.Reaction("x", "🔥", 1))
+    ten = model.encode([model.Reaction("x", "🔥", 1)] * 10)
     bad = [_token(exp=time.time() - 3_600), _token(aud="elsewhere"), "eyJhbGciOiJub25lIn0.e30.", "x" * 3_000]
     with _attacked(system):
         forged = attacks.with_tokens(_target("gateway1"), "POST /v1/reactions", bad * 50, reaction)
-        replayed = attacks.with_tokens(_target("gateway1"), "POST /v1/reactions", [_token()] * 300, reaction)
+        began = time.monotonic()
+        replayed = attacks.with_tokens(_target("gateway1"), "POST /v1/reactions", [_token()] * 300, ten)
+        seconds = time.monotonic() - began
         watched = attacks.with_tokens(_target("edge1"), f"GET {STREAM}", bad * 50, b"")
     assert set(forged) == set(watched) == {401}
+    # A good token may be shown again and again, but its user has a limit.
     assert set(replayed) == {202, 429}
-    assert replayed[202] < 250
+    assert 10 * replayed[202] <= BURST_OF_A_USER + REACTIONS_PER_SECOND_OF_A_USER * seconds
 
 
 def test_bad_frames_and_pings_end_or_slow_their_own_connection_alone(system: Hosts) -> None:
