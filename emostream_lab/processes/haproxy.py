@@ -1,6 +1,7 @@
 """Runs HAProxy as its role configures it, on free ports of this machine."""
 
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,21 +52,23 @@ def proxy(
         raise ValueError(f"the role's haproxy.cfg does not contain {missing}")
     folder = folder.absolute()
     own = folder / f"haproxy-{https_port}"
-    for old, new in {"/etc/haproxy": str(folder), "/run/haproxy": str(own), **replacing}.items():
-        configuration = configuration.replace(old, new)
-    process = Process(
-        "haproxy",
-        [HAPROXY, "-db", "-f", str(own / "haproxy.cfg")],
-        files={own / "haproxy.cfg": configuration},
-        log_file=own / "haproxy.log",
-        probe=lambda: accepts(https_port if has_tls else http_port),
-    )
-    process.start()
-    try:
-        process.wait_ready(30)
-        yield Proxy(folder, own / "runtime.sock", https_port, http_port, process)
-    finally:
-        process.stop()
+    # In the folder of a test, the path of a socket may be longer than the 97 characters that HAProxy takes.
+    with tempfile.TemporaryDirectory(prefix="haproxy-") as run:
+        for old, new in {"/etc/haproxy": str(folder), "/run/haproxy": run, **replacing}.items():
+            configuration = configuration.replace(old, new)
+        process = Process(
+            "haproxy",
+            [HAPROXY, "-db", "-f", str(own / "haproxy.cfg")],
+            files={own / "haproxy.cfg": configuration},
+            log_file=own / "haproxy.log",
+            probe=lambda: accepts(https_port if has_tls else http_port),
+        )
+        process.start()
+        try:
+            process.wait_ready(30)
+            yield Proxy(folder, Path(run) / "runtime.sock", https_port, http_port, process)
+        finally:
+            process.stop()
 
 
 def accepts(port: int) -> bool:
