@@ -22,7 +22,7 @@ from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import Place
 from emostream_lab.processes.topology import Layout, Ports
-from emostream_lab.roles import rendered
+from emostream_lab.roles import defaults, rendered
 from tests.conftest import is_back
 from tests.faults.machines import Machine, machines
 from tests.integration.viewers import wait_until
@@ -76,10 +76,12 @@ def zookeepers(directory: Path, hosts: Sequence[Machine]) -> Iterator[Process]:
         (data / "myid").write_text(str(number))
         properties = rendered(
             "zookeeper/templates/zoo.cfg.j2",
-            zookeeper_address=machine.address,
-            zookeeper_client_port=ZOOKEEPER_PORT,
-            zookeeper_servers={number: host.address for number, host in enumerate(hosts, start=1)},
-            zookeeper_has_tls=False,
+            **{
+                **defaults("zookeeper"),
+                "zookeeper_address": machine.address,
+                "zookeeper_client_port": ZOOKEEPER_PORT,
+                "zookeeper_servers": {number: host.address for number, host in enumerate(hosts, start=1)},
+            },
         )
         # The last line wins.
         yield servers.zookeeper_of(f"{properties}dataDir={data}\n", place)
@@ -90,14 +92,16 @@ def brokers(directory: Path, hosts: Sequence[Machine], zookeeper_connect: Sequen
         place = Place(directory / name, KAFKA_PORT, machine.address, machine.command)
         properties = rendered(
             "kafka/templates/server.properties.j2",
-            kafka_address=machine.address,
-            kafka_port=KAFKA_PORT,
-            kafka_broker_id=number,
-            kafka_zookeeper_connect=zookeeper_connect,
-            kafka_replication_factor=3,
-            kafka_min_insync_replicas=2,
-            kafka_has_tls=False,
-            __kafka_protocol="PLAINTEXT",
+            **{
+                **defaults("kafka"),
+                "kafka_address": machine.address,
+                "kafka_port": KAFKA_PORT,
+                "kafka_broker_id": number,
+                "kafka_zookeeper_connect": zookeeper_connect,
+                "kafka_replication_factor": 3,
+                "kafka_min_insync_replicas": 2,
+                "__kafka_protocol": "PLAINTEXT",
+            },
         )
         yield servers.kafka_of(f"{properties}log.dirs={place.directory / 'data'}\n", place, number)
 
