@@ -28,8 +28,8 @@ MEDIA = Path(__file__).parent.parent / "docs" / "media"
 SCREEN = (1280, 800)
 PROJECTOR = (1600, 900)
 PHONE = (390, 844)
-FILM_WIDTH = 800
-MIN_FRAME_SECONDS = 1 / 15
+FILM_WIDTH = 640
+MIN_FRAME_SECONDS = 1 / 8
 TAPS = ("🔥", "🎉", "😍", "🔥", "👏")
 
 
@@ -83,7 +83,7 @@ class Film:
         self._connection.send(json.dumps({"id": number, "method": method, "params": params}))
 
     def save(self, path: Path) -> None:
-        """Write an animated WebP that repeats. Frames above 15 per second are left out."""
+        """Write an animated WebP that repeats. Frames above 8 per second are left out."""
         kept: list[tuple[float, bytes]] = []
         for at, data in self._frames:
             if not kept or at - kept[-1][0] >= MIN_FRAME_SECONDS:
@@ -91,7 +91,7 @@ class Film:
         times = [at for at, _ in kept]
         durations = [int(1000 * (after - before)) for before, after in itertools.pairwise(times)] + [1_000]
         first, *others = [_shrunk(data) for _, data in kept]
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=50, method=4)
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=40, method=4)
         print(f"{path}: {len(kept)} frames of {len(self._frames)}, {path.stat().st_size >> 10} KiB")
 
 
