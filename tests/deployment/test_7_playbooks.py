@@ -83,7 +83,7 @@ def test_a_teardown_is_confirmed_first() -> None:
 def test_a_teardown_leaves_nothing_behind(system: Hosts) -> None:
     done = control.play("playbooks/teardown.yml", "--extra-vars", "confirm=yes", seconds=600)
     assert done.status == 0, done.output
-    find = "find /etc/systemd/system /etc/emostream /opt/emostream /var/lib -maxdepth 2 -name '*emostream*'"
+    find = "find /etc /opt /run /var/lib -xdev -name '*emostream*' -o -path '/etc/haproxy/*.pem'; nft list tables"
     left = system.on_each(lambda _, host: host.run(find).stdout.split())
     assert not any(left.values()), left
     listed = "systemctl list-units --plain --no-legend 'emostream-*' 'spark-*' kafka.service zookeeper.service"
