@@ -5,25 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from emostream_lab.bench import fanout, machine
-from emostream_lab.bench.fanout import STREAM, WEBSOCKET, Load, Round
-from emostream_lab.bench.figures import Figure, Findings, per_cpu_second
+from emostream_lab.bench.fanout import NAMES, STREAM, Load, Round
+from emostream_lab.bench.figures import Figure, Findings
 from emostream_lab.bench.servers import Tell
 
 # The emoji of each swarm, and the share of the bytes that may be left.
 MOST_BYTES = {32: 0.5, 5: 0.7}
 _PART = "compression"
-_NAMES = {STREAM: "SSE", WEBSOCKET: "WebSocket"}
 _PLAIN, _COMPRESSED, _NCHAN = "EmoStream", "EmoStream, compressed", "nchan"
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     """Measure swarms of 32 and of 5 emoji, by SSE and by WebSocket. A quick run measures SSE and 32 emoji."""
     load = Load(500, 3, rounds=1) if quick else Load(2_000, 5, rounds=3)
-    kinds = [STREAM] if quick else list(_NAMES)
+    kinds = [STREAM] if quick else list(NAMES)
     figures: list[Figure] = []
     for emoji in [32] if quick else MOST_BYTES:
         for kind, rounds in _of_swarms(directory / f"{emoji}-emoji", emoji, kinds, tell, load):
-            figures += _figures(f"{_NAMES[kind]}, {emoji} emoji", MOST_BYTES[emoji], rounds, quick=quick)
+            figures += _figures(f"{NAMES[kind]}, {emoji} emoji", MOST_BYTES[emoji], rounds, quick=quick)
     return Findings(figures=figures)
 
 
@@ -44,7 +43,7 @@ def _of_swarms(
 
 def _figures(kind: str, most_bytes: float, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
     size = {name: _bytes_per_delivery(each) for name, each in rounds.items()}
-    rate = {name: per_cpu_second([round_.deliveries for round_ in each]) for name, each in rounds.items()}
+    rate = fanout.deliveries_per_cpu_second(rounds)
     saved = Figure(
         part=_PART,
         name=f"{kind}: bytes, by those without",

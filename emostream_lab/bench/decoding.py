@@ -3,9 +3,10 @@
 import zlib
 from collections.abc import Generator
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.streams import StreamReader
+
+from emostream.subscriber.connection import DeflateWebSocketViewer
 
 
 class Plain:
@@ -41,12 +42,7 @@ class Deflated:
 
     def _parse(self) -> Generator[bytes | None, None, None]:
         """Yield the text of each message, and None when more must be read first."""
-        inflating = PerMessageDeflate(
-            remote_no_context_takeover=True,
-            local_no_context_takeover=True,
-            remote_max_window_bits=zlib.MAX_WBITS,
-            local_max_window_bits=zlib.MAX_WBITS,
-        )
+        read, extensions = self._reader.read_exact, DeflateWebSocketViewer.extensions
         while True:
-            frame = yield from Frame.parse(self._reader.read_exact, mask=False, extensions=[inflating])
+            frame = yield from Frame.parse(read, mask=False, extensions=extensions)
             yield bytes(frame.data)

@@ -22,6 +22,7 @@ ROUNDS = 2
 _PART = "fan-out"
 _BARE_LOOP = "by the bare loop of send"
 STREAM, WEBSOCKET = "/v1/stream", "/v1/ws"
+NAMES = {STREAM: "SSE", WEBSOCKET: "WebSocket"}
 # With small buffers and a short timeout, a stalled viewer reaches its limit within seconds, not minutes.
 _IMPATIENT = {
     "EMOSTREAM_SUBSCRIBER_MAX_VIEWER_BUFFER_BYTES": "4096",
@@ -67,7 +68,7 @@ class Round:
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     """Measure with 5,000 viewers. A quick run has 1,500 viewers on SSE only, and none of them stalls."""
     load = Load(1_500, 3, rounds=1) if quick else Load(5_000, 8, ROUNDS)
-    kinds = {STREAM: "SSE"} if quick else {STREAM: "SSE", WEBSOCKET: "WebSocket"}
+    kinds = [STREAM] if quick else list(NAMES)
     figures: list[Figure] = []
     with machine.load_on_its_own_cores() as cores:
         with (
@@ -78,8 +79,8 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
             for server in (by_nchan, bare):
                 server.pin(cores.server)
             rounds = {kind: beside(kind, (ours(tiers), by_nchan, bare), tell, load) for kind in kinds}
-        for kind, name in kinds.items():
-            found = list(_figures(name, rounds[kind]))
+        for kind in kinds:
+            found = list(_figures(NAMES[kind], rounds[kind]))
             # A single short round varies by more than the distance between the bare loop and its bound.
             figures += [each.unjudged() if quick and each.name.endswith(_BARE_LOOP) else each for each in found]
         figures += _audience_figures([each for kind in kinds for each in rounds[kind]["EmoStream"]], load.viewers)
@@ -163,8 +164,13 @@ def _watch(server: Server, kind: str, load: Load, stalled: int = 0, settle_secon
         time.sleep(0.5)
 
 
+def deliveries_per_cpu_second(rounds: Mapping[str, Sequence[Round]]) -> dict[str, float]:
+    """Return what each server delivered in all of its rounds, by its name."""
+    return {name: per_cpu_second([round_.deliveries for round_ in each]) for name, each in rounds.items()}
+
+
 def _figures(kind: str, rounds: dict[str, list[Round]]) -> Iterator[Figure]:
-    rates = {name: per_cpu_second([round_.deliveries for round_ in each]) for name, each in rounds.items()}
+    rates = deliveries_per_cpu_second(rounds)
     emostream, by_nchan, bare = rates.values()
     yield _figure(f"{kind}, by nchan", emostream / by_nchan, "×", at_least=1.3)
     yield _figure(f"{kind}, {_BARE_LOOP}", emostream / bare, "×", at_least=0.85)

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from emostream_lab.bench import fanout, machine
-from emostream_lab.bench.fanout import STREAM, WEBSOCKET, Load, Round, Server
-from emostream_lab.bench.figures import Figure, Findings, per_cpu_second
+from emostream_lab.bench.fanout import NAMES, STREAM, Load, Round, Server
+from emostream_lab.bench.figures import Figure, Findings
 from emostream_lab.bench.servers import Tell
 from emostream_lab.machine.certificates import Authority, write_identity
 from emostream_lab.processes.haproxy import proxy
 
 _PART = "HAProxy"
-_NAMES = {STREAM: "SSE", WEBSOCKET: "WebSocket"}
 _DIRECTLY = "directly"
 
 
@@ -30,9 +29,9 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
         fanout.running_subscriber(directory / "subscriber", tell, cores.server) as tiers,
         _in_front_of(fanout.ours(tiers), directory, cores.server) as ways,
     ):
-        rounds = {kind: fanout.beside(kind, ways, tell, load) for kind in ([STREAM] if quick else _NAMES)}
+        rounds = {kind: fanout.beside(kind, ways, tell, load) for kind in ([STREAM] if quick else NAMES)}
     for kind, of_kind in rounds.items():
-        figures += _figures(_NAMES[kind], of_kind)
+        figures += _figures(NAMES[kind], of_kind)
     figures += _memory_figures(rounds[STREAM], load.viewers)
     return Findings(figures=figures)
 
@@ -57,7 +56,7 @@ def _in_front_of(subscriber: Server, directory: Path, core: int) -> Iterator[Seq
 
 
 def _figures(kind: str, rounds: dict[str, list[Round]]) -> Iterator[Figure]:
-    rates = {name: per_cpu_second([round_.deliveries for round_ in each]) for name, each in rounds.items()}
+    rates = fanout.deliveries_per_cpu_second(rounds)
     for name, rate in rates.items():
         note = f"{rate / rates[_DIRECTLY]:.2f} × of directly"
         yield Figure(part=_PART, name=f"{kind} {name}", value=rate, unit="deliveries/CPU-s", note=note)
