@@ -49,7 +49,7 @@ class Archive:
 
     def fingerprint(self, target: Target) -> str:
         digest = hashlib.sha256(f"{target}".encode())
-        for path in (Path(__file__), *self.sources):
+        for path in (Path(__file__).resolve(), *self.sources):
             digest.update(f"{path.relative_to(REPOSITORY)}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:12]
 
