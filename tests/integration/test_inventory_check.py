@@ -3,7 +3,7 @@
 import copy
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,8 @@ from tests.deployment.control import INVENTORIES, play, variables
 Inventory = dict[str, Any]
 
 
-def _no_broker(inventory: Inventory) -> None:
+def _no_broker_and_no_group_of_publishers(inventory: Inventory) -> None:
     inventory["children"]["kafka"]["hosts"] = {}
-
-
-def _no_group_of_publishers(inventory: Inventory) -> None:
     del inventory["children"]["publisher"]
 
 
@@ -44,154 +41,94 @@ def _two_hosts_that_watch(inventory: Inventory) -> None:
     inventory["children"]["monitoring"]["hosts"]["spare1"] = None
 
 
-def _nothing_as_operator_networks(inventory: Inventory) -> None:
-    inventory["vars"] = {"operator_networks": None}
-
-
-def _no_list_of_operator_networks(inventory: Inventory) -> None:
-    inventory["vars"] = {"operator_networks": "192.0.2.0/24"}
-
-
-def _name_as_operator_network(inventory: Inventory) -> None:
-    inventory["vars"] = {"operator_networks": ["office.example.com"]}
-
-
-def _one_address_twice(inventory: Inventory) -> None:
-    inventory["hosts"]["spare1"]["ansible_host"] = inventory["hosts"]["emostream1"]["ansible_host"]
-
-
-def _name_as_address(inventory: Inventory) -> None:
-    inventory["hosts"]["spare1"]["ansible_host"] = "spare1.example.com"
-
-
-def _no_memory(inventory: Inventory) -> None:
-    del inventory["hosts"]["spare1"]["memory_mib"]
-
-
-def _one_port_given_twice(inventory: Inventory) -> None:
-    instances = _subscribers(inventory)
-    instances["1"]["port"] = instances["2"]["port"] = 9101
-
-
-def _port_of_another_by_default(inventory: Inventory) -> None:
-    _subscribers(inventory)["2"]["port"] = 9001
-
-
-def _port_of_an_admin_listener(inventory: Inventory) -> None:
-    _subscribers(inventory)["2"]["port"] = 10001
-
-
-def _no_cluster(inventory: Inventory) -> None:
-    del _subscribers(inventory)["2"]["cluster"]
-
-
-def _no_subscriber_on_an_edge(inventory: Inventory) -> None:
-    _subscribers(inventory).clear()
-
-
-def _no_capacity(inventory: Inventory) -> None:
-    inventory["vars"] = {"subscriber_capacity": 0}
-
-
-def _no_capacity_of_one(inventory: Inventory) -> None:
-    _subscribers(inventory)["2"]["capacity"] = 0
-
-
-def _no_id_of_a_broker(inventory: Inventory) -> None:
-    inventory["children"]["kafka"]["hosts"]["emostream1"] = None
-
-
-def _one_id_of_two_brokers(inventory: Inventory) -> None:
-    inventory["children"]["kafka"]["hosts"]["spare1"] = {"kafka_broker_id": 1}
-
-
-def _no_id_of_a_zookeeper(inventory: Inventory) -> None:
-    inventory["children"]["zookeeper"]["hosts"]["emostream1"] = None
-
-
-def _id_that_zookeeper_does_not_take(inventory: Inventory) -> None:
-    inventory["children"]["zookeeper"]["hosts"]["emostream1"] = {"zookeeper_id": 256}
-
-
-def _cluster_without_publisher(inventory: Inventory) -> None:
-    del _publishers(inventory)["cluster2"]
-
-
-def _publisher_without_cluster(inventory: Inventory) -> None:
-    _publishers(inventory)["cluster4"] = {"port": 8104}
-
-
-def _one_port_of_two_publishers(inventory: Inventory) -> None:
-    _publishers(inventory)["cluster2"]["port"] = 8101
-
-
-def _no_port_of_a_publisher(inventory: Inventory) -> None:
-    del _publishers(inventory)["cluster2"]["port"]
-
-
 def _variable_that_is_gone(inventory: Inventory) -> None:
     inventory["children"]["publisher"]["hosts"]["emostream1"]["publisher_clusters"] = ["cluster1"]
 
 
-def _setting_that_follows_from_the_inventory(inventory: Inventory) -> None:
+def _settings_that_follow_from_the_inventory(inventory: Inventory) -> None:
     inventory["vars"] = {"emostream_settings": {"EMOSTREAM_AGGREGATOR_DRIVER_MEMORY_MIB": 600}}
-
-
-def _address_given_as_a_setting(inventory: Inventory) -> None:
     inventory["children"]["ingest"]["vars"] = {"emostream_settings": {"EMOSTREAM_INGEST_HOST": "192.0.2.7"}}
+
+
+def _clusters_that_are_not_the_subscribers(inventory: Inventory) -> None:
+    instances = inventory["children"]["publisher"]["hosts"]["emostream1"]["publisher_instances"]
+    del instances["cluster2"]
+    instances["cluster4"] = {"port": 8104}
 
 
 def _more_heap_than_memory(inventory: Inventory) -> None:
     inventory["children"]["kafka"]["hosts"]["emostream1"]["kafka_heap_mib"] = 2048
 
 
-def _publishers(inventory: Inventory) -> dict[str, dict[str, Any]]:
-    instances: dict[str, dict[str, Any]] = inventory["children"]["publisher"]["hosts"]["emostream1"][
-        "publisher_instances"
-    ]
-    return instances
-
-
-def _subscribers(inventory: Inventory) -> dict[str, dict[str, Any]]:
-    instances: dict[str, dict[str, Any]] = inventory["children"]["subscriber"]["hosts"]["emostream1"][
-        "subscriber_instances"
-    ]
-    return instances
-
-
-REMEDIES: dict[Callable[[Inventory], None], str] = {
-    _no_broker: "The group kafka of the inventory has no host: name at least one",
-    _no_group_of_publishers: "The group publisher of the inventory has no host: name at least one",
-    _even_ensemble: "an even ensemble survives no more losses than one host less. Name an odd number",
-    _two_gateways_without_an_address: "2 hosts are in the group gateway. Several need a gateway_virtual_address",
-    _one_gateway_with_another_address: "1 hosts are in the group gateway. Several need a gateway_virtual_address",
-    _address_of_the_gateways_on_a_host: "spare1 needs an IPv4 address that neither another host nor the gateways",
-    _two_hosts_that_watch: "2 hosts are in the group monitoring: each would send every alert",
-    _nothing_as_operator_networks: "operator_networks is empty: make it a list of addresses and networks",
-    _no_list_of_operator_networks: "operator_networks is 192.0.2.0/24: make it a list of addresses and networks",
-    _name_as_operator_network: "operator_networks is ['office.example.com']: make it a list of addresses and networks",
-    _one_address_twice: "spare1 needs an IPv4 address that neither another host nor the gateways together have",
-    _name_as_address: "(it has spare1.example.com), and memory_mib",
-    _no_memory: "and memory_mib and cores above 0, in hosts.yml",
-    _one_port_given_twice: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _port_of_another_by_default: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _port_of_an_admin_listener: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _no_cluster: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _no_subscriber_on_an_edge: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _no_capacity: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _no_capacity_of_one: "correct subscriber_instances and subscriber_capacity of emostream1",
-    _no_id_of_a_broker: "emostream1 needs a kafka_broker_id from 0 to 1000 that no other broker has",
-    _one_id_of_two_brokers: "emostream1 needs a kafka_broker_id from 0 to 1000 that no other broker has",
-    _no_id_of_a_zookeeper: "emostream1 needs a zookeeper_id from 1 to 255 that no other ZooKeeper has",
-    _id_that_zookeeper_does_not_take: "emostream1 needs a zookeeper_id from 1 to 255",
-    _cluster_without_publisher: "No publisher serves cluster2: correct publisher_instances",
-    _publisher_without_cluster: "No subscriber is in cluster4: correct publisher_instances",
-    _one_port_of_two_publishers: "The publishers of emostream1 need different ports from 8101 to 8199",
-    _no_port_of_a_publisher: "The publishers of emostream1 need different ports from 8101 to 8199",
-    _variable_that_is_gone: "emostream1 sets publisher_clusters, which is gone: name each cluster with its port in",
-    _setting_that_follows_from_the_inventory: "which follows from the inventory: set aggregator_driver_heap_mib.",
-    _address_given_as_a_setting: "emostream_settings has EMOSTREAM_INGEST_HOST, which follows from the inventory",
-    _more_heap_than_memory: "MiB of its 3072 MiB, but a JVM needs as much again beside its heap",
+# What a wrong inventory is refused with.
+REMEDIES: dict[Callable[[Inventory], None], list[str]] = {
+    _no_broker_and_no_group_of_publishers: [
+        "The group kafka of the inventory has no host: name at least one",
+        "The group publisher of the inventory has no host: name at least one",
+    ],
+    _even_ensemble: ["an even ensemble survives no more losses than one host less. Name an odd number"],
+    _two_gateways_without_an_address: ["2 hosts are in the group gateway. Several need a gateway_virtual_address"],
+    _one_gateway_with_another_address: ["1 hosts are in the group gateway. Several need a gateway_virtual_address"],
+    _address_of_the_gateways_on_a_host: ["spare1 needs an IPv4 address that neither another host nor the gateways"],
+    _two_hosts_that_watch: ["2 hosts are in the group monitoring: each would send every alert"],
+    _variable_that_is_gone: ["emostream1 sets publisher_clusters, which is gone: name each cluster with its port in"],
+    _settings_that_follow_from_the_inventory: [
+        "EMOSTREAM_AGGREGATOR_DRIVER_MEMORY_MIB, which follows from the inventory: set aggregator_driver_heap_mib.",
+        "emostream_settings has EMOSTREAM_INGEST_HOST, which follows from the inventory",
+    ],
+    _clusters_that_are_not_the_subscribers: [
+        "No publisher serves cluster2. No subscriber is in cluster4: correct publisher_instances"
+    ],
+}
+# What is wrong with a host, and how it is told. One inventory has a host of each kind of fault, since Ansible starts
+# slowly: one check looks at all of them, and names each.
+HOST = "needs an IPv4 address that neither another host nor the gateways together have"
+NETWORKS = "make it a list of addresses and networks"
+SUBSCRIBERS = "correct subscriber_instances and subscriber_capacity of"
+PUBLISHERS = "need different ports from 8101 to 8199"
+BROKER = "needs a kafka_broker_id from 0 to 1000 that no other broker has"
+ZOOKEEPER = "needs a zookeeper_id from 1 to 255 that no other ZooKeeper has"
+WRONG_HOSTS: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "all": [
+        ({"ansible_host": "192.0.2.1"}, f"{{host}} {HOST}"),
+        ({"ansible_host": "spare.example.com"}, f"{{host}} {HOST} (it has spare.example.com), and memory_mib"),
+        ({"memory_mib": None}, f"{{host}} {HOST}"),
+        ({"cores": 0}, f"{{host}} {HOST}"),
+    ],
+    "operator_networks": [
+        ({"operator_networks": None}, f"operator_networks is empty: {NETWORKS}"),
+        ({"operator_networks": "192.0.2.0/24"}, f"operator_networks is 192.0.2.0/24: {NETWORKS}"),
+        ({"operator_networks": ["office.example.com"]}, f"operator_networks is ['office.example.com']: {NETWORKS}"),
+    ],
+    "subscriber": [
+        ({"subscriber_instances": instances, **more}, f"{SUBSCRIBERS} {{host}}")
+        for instances, more in (
+            # One port twice, one that is another's by default, and one that is another's for operators.
+            ({"1": {"cluster": "cluster1", "port": 9101}, "2": {"cluster": "cluster2", "port": 9101}}, {}),
+            ({"1": {"cluster": "cluster1"}, "2": {"cluster": "cluster2", "port": 9001}}, {}),
+            ({"1": {"cluster": "cluster1"}, "2": {"cluster": "cluster2", "port": 10001}}, {}),
+            ({"1": {"cluster": "cluster1"}, "2": {}}, {}),
+            ({}, {}),
+            ({"1": {"cluster": "cluster1"}}, {"subscriber_capacity": 0}),
+            ({"1": {"cluster": "cluster1"}, "2": {"cluster": "cluster2", "capacity": 0}}, {}),
+        )
+    ],
+    "kafka": [
+        ({}, f"{{host}} {BROKER}"),
+        ({"kafka_broker_id": 1}, f"{{host}} {BROKER}"),
+        ({"kafka_broker_id": 1001}, f"{{host}} {BROKER}"),
+    ],
+    "zookeeper": [({}, f"{{host}} {ZOOKEEPER}"), ({"zookeeper_id": 256}, f"{{host}} {ZOOKEEPER}")],
+    "publisher": [
+        (
+            {"publisher_instances": {"cluster1": {"port": 8101}, "cluster2": {"port": 8101}}},
+            f"The publishers of {{host}} {PUBLISHERS}",
+        ),
+        (
+            {"publisher_instances": {"cluster1": {"port": 8101}, "cluster2": {}}},
+            f"The publishers of {{host}} {PUBLISHERS}",
+        ),
+    ],
 }
 
 
@@ -226,24 +163,42 @@ def _with_unused_addresses(inventory: Inventory) -> Inventory:
     return inventory
 
 
+def _refused(inventory: Inventory, folder: Path, remedies: Iterable[str], playbook: str = "inventory") -> str:
+    """The output of a playbook that names each of these remedies, and fails."""
+    refused = play(f"playbooks/{playbook}.yml", inventory=_written(inventory, folder), seconds=200)
+    assert refused.status == 2, refused.output
+    said = " ".join(refused.output.split())
+    assert [remedy for remedy in remedies if remedy not in said] == [], refused.output
+    return refused.output
+
+
 @pytest.mark.parametrize("spoil", REMEDIES, ids=lambda spoil: spoil.__name__.strip("_"))
 def test_a_wrong_inventory_is_refused_with_its_remedy(
     smallest: Inventory, spoil: Callable[[Inventory], None], tmp_path: Path
 ) -> None:
     wrong = copy.deepcopy(smallest)
     spoil(wrong)
-    refused = play("playbooks/inventory.yml", inventory=_written(wrong, tmp_path), seconds=200)
-    assert refused.status == 2, refused.output
-    assert REMEDIES[spoil] in " ".join(refused.output.split()), refused.output
+    _refused(wrong, tmp_path, REMEDIES[spoil])
+
+
+@pytest.mark.parametrize("group", WRONG_HOSTS)
+def test_each_wrong_host_is_refused_with_its_remedy(smallest: Inventory, group: str, tmp_path: Path) -> None:
+    wrong = copy.deepcopy(smallest)
+    remedies = []
+    for number, (entry, remedy) in enumerate(WRONG_HOSTS[group], 2):
+        host = f"spare{number}"
+        wrong["hosts"][host] = {**wrong["hosts"]["spare1"], "ansible_host": f"192.0.2.{number + 1}"}
+        entries = wrong["children"][group]["hosts"] if group in wrong["children"] else wrong["hosts"]
+        entries[host] = {**(entries.get(host) or {}), **entry}
+        remedies.append(remedy.format(host=host))
+    _refused(wrong, tmp_path, remedies)
 
 
 def test_a_wrong_inventory_is_refused_before_a_host_is_asked(smallest: Inventory, tmp_path: Path) -> None:
     wrong = copy.deepcopy(smallest)
     _more_heap_than_memory(wrong)
-    refused = play("site.yml", inventory=_written(wrong, tmp_path), seconds=200)
-    assert refused.status == 2, refused.output
-    assert REMEDIES[_more_heap_than_memory] in " ".join(refused.output.split()), refused.output
-    assert "Look at the hosts" not in refused.output, "it went on to the hosts"
+    remedy = "MiB of its 3072 MiB, but a JVM needs as much again beside its heap"
+    assert "Look at the hosts" not in _refused(wrong, tmp_path, [remedy], "../site"), "it went on to the hosts"
 
 
 WARNING = "WARNING: while one of these hosts is down"
