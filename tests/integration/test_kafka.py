@@ -132,6 +132,7 @@ def _commit(producer: KafkaProducer, value: bytes) -> None:
     producer.commit_transaction()
 
 
+@pytest.mark.faults
 def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_started_again(tmp_path: Path) -> None:
     zookeeper_port, port = servers.free_port(), servers.free_port()
     with (
@@ -156,7 +157,7 @@ def _lost_its_session_while_loading(broker: Server, zookeeper: Server) -> bool:
     process.stop()
     process.start()
     # It answers, and ZooKeeper must tell it how many partitions there are before it can load their state.
-    wait_until(lambda: _accepts(broker.port), 60)
+    wait_until(lambda: _accepts(broker.port), 60, every_seconds=0.01)
     with _stopped(zookeeper.process):
         # Longer than its session, which is known to have ended only when ZooKeeper goes on.
         time.sleep(10)

@@ -42,6 +42,8 @@ def test_it_is_killed_at_any_moment_and_every_reaction_is_counted_once(log: Log,
     log.check()
 
 
+# Each `make test` has the next test, and the one of a stand-by.
+@pytest.mark.faults
 def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, start: Start) -> None:
     frozen = start()
     log.send("🔥")
