@@ -19,7 +19,7 @@ def wait_until(
     condition: Callable[[], object],
     seconds: float = TIMEOUT_SECONDS,
     describe: Callable[[], object] = str,
-    every_seconds: float = 0.02,
+    every_seconds: float = 0.05,
 ) -> None:
     """Return once the condition holds; fail, showing `describe()`, if it does not in time."""
     deadline = time.monotonic() + seconds

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +38,8 @@ from tests.integration.viewers import wait_until
 
 # Spark starts slowly on a busy machine.
 TIMEOUT_SECONDS = 240
+# Each look at the topics connects to the broker anew. More of them would take the processor from Spark.
+LOOK_SECONDS = 0.25
 CLUSTERS = ClustersSettings(names=("cluster1",))
 
 
@@ -88,7 +91,7 @@ class Log:
 
     def check(self) -> list[Swarm]:
         """Wait until all is counted; then each reaction is in exactly one swarm of one unbroken stream."""
-        wait_until(self.is_counted, TIMEOUT_SECONDS, lambda: (self.swarms()[-1], self.ends()))
+        wait_until(self.is_counted, TIMEOUT_SECONDS, lambda: (self.swarms()[-1], self.ends()), LOOK_SECONDS)
         swarms = self.swarms()
         counted: Counter[str] = Counter()
         for swarm in swarms:
@@ -103,6 +106,13 @@ class Log:
 
 @pytest.fixture
 def log(broker: Server) -> Iterator[Log]:
+    with new_log(broker) as log:
+        yield log
+
+
+@contextmanager
+def new_log(broker: Server) -> Iterator[Log]:
+    """Empty topics."""
     settings = KafkaSettings(bootstrap_servers=(broker.address,))
     delete(settings, REACTIONS_TOPIC, DEAD_LETTER_TOPIC, SWARMS_TOPIC)
     topics.apply(settings, CLUSTERS)
@@ -138,7 +148,8 @@ class Aggregator:
         return self.process.is_ready() and metric(self.port, "emostream_aggregator_leader") == 1
 
     def wait_until_it_leads(self) -> None:
-        wait_until(lambda: self.leads() or not self.process.is_running(), TIMEOUT_SECONDS, self.process.log_tail)
+        process = self.process
+        wait_until(lambda: self.leads() or not process.is_running(), TIMEOUT_SECONDS, process.log_tail, LOOK_SECONDS)
         assert self.process.is_running(), self.process.log_tail()
 
     def family(self) -> list[psutil.Process]:
@@ -171,6 +182,13 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
 
     They are stopped at the end.
     """
+    with starting(broker, zookeeper, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting(broker: Server, zookeeper: Server, directory: Path) -> Iterator[Start]:
+    """Give the function that the fixture `start` is. The folder holds what the aggregators write."""
     started: list[Aggregator] = []
 
     def start(kafka: str = broker.address, **settings: object) -> Aggregator:
@@ -181,7 +199,7 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
             "executor_compiler": "quick",
             "trigger_ms": 250,
             "admin_port": port,
-            "work_dir": tmp_path / name,
+            "work_dir": directory / name,
             **settings,
         }
         process = Process(
@@ -195,13 +213,15 @@ def start(broker: Server, zookeeper: Server, tmp_path: Path) -> Iterator[Start]:
                 "EMOSTREAM_AGGREGATOR_CLASS_ARCHIVE": str(class_archives.path("spark")),
                 **{f"EMOSTREAM_AGGREGATOR_{key.upper()}": str(value) for key, value in values.items()},
             },
-            log_file=tmp_path / f"{name}.log",
+            log_file=directory / f"{name}.log",
             probe=lambda: not unreadiness(port),
         )
         process.start()
         started.append(Aggregator(process, port, Path(str(values["work_dir"]))))
         return started[-1]
 
-    yield start
-    for aggregator in started:
-        aggregator.process.stop(60)
+    try:
+        yield start
+    finally:
+        for aggregator in started:
+            aggregator.process.stop(60)

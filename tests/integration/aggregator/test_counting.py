@@ -1,5 +1,8 @@
 """Every reaction is counted once; what is no reaction is set aside and told."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 from kafka import TopicPartition
 
@@ -18,15 +21,53 @@ from emostream.operate import topics
 from emostream.runtime.kafka import admin_client, durable_producer
 from emostream.swarms.rules import RECOVERY_COMMAND, progress_of
 from emostream_lab.chaos.junk import JUNK, ODD
-from tests.integration.aggregator.conftest import CLUSTERS, TIMEOUT_SECONDS, Aggregator, Log, Start, delete
+from tests.conftest import Server
+from tests.integration.aggregator.conftest import (
+    CLUSTERS,
+    LOOK_SECONDS,
+    TIMEOUT_SECONDS,
+    Aggregator,
+    Log,
+    Start,
+    delete,
+    new_log,
+    starting,
+)
 from tests.integration.asking import metric
 from tests.integration.viewers import wait_until
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 
-def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, start: Start) -> None:
-    aggregator = start()
+@dataclass
+class Counting:
+    """An aggregator that counts what is written to the log."""
+
+    log: Log
+    aggregator: Aggregator
+
+
+@pytest.fixture(scope="module")
+def counting(broker: Server, zookeeper: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    """One aggregator for the tests that need no other settings, because Spark starts slowly. They come first."""
+    directory = tmp_path_factory.mktemp("counting")
+    with new_log(broker) as log, starting(broker, zookeeper, directory) as start:
+        aggregator = start()
+        aggregator.wait_until_it_leads()
+        yield Counting(log, aggregator)
+
+
+def test_records_of_the_warm_up_are_not_counted(counting: Counting) -> None:
+    log = counting.log
+    assert len(log.swarms()) == 1
+    assert not sum(log.ends().values())
+    made_up = log.ends(WARMUP_TOPIC)
+    assert len(made_up) == len(log.ends())
+    assert all(made_up.values())
+
+
+def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(counting: Counting) -> None:
+    log, aggregator = counting.log, counting.aggregator
     log.send(*"🔥🔥👏")
     for value in JUNK:
         log.send_raw(value)
@@ -51,22 +92,12 @@ def test_reactions_are_counted_and_what_is_none_is_set_aside_whole(log: Log, sta
     log.send_raw(b"[]")
     assert log.check()[-1].reactions == 0
     wait_until(lambda: metric(aggregator.port, "emostream_aggregator_lag_records") == 0)
-    aggregator.process.terminate()
-    assert aggregator.end() == 0
     assert not log.check()[-1].reactions
 
 
-def test_records_of_the_warm_up_are_not_counted(log: Log, start: Start) -> None:
-    start().wait_until_it_leads()
-    assert len(log.swarms()) == 1
-    assert not sum(log.ends().values())
-    made_up = log.ends(WARMUP_TOPIC)
-    assert len(made_up) == len(log.ends())
-    assert all(made_up.values())
-
-
-def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log: Log, start: Start) -> None:
-    aggregator = start()
+def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(counting: Counting) -> None:
+    log = counting.log
+    dead_letters = progress_of(log.swarms()[-1]).dead_letters
     one_reaction = encode([Reaction("u", "🔥", 1)])
     # The counts differ from the list on purpose.
     log.send_raw(one_reaction, [(COUNTS_HEADER, '{"👏": 3, "🎉": 1}'.encode())])
@@ -86,9 +117,14 @@ def test_counts_beside_a_list_are_taken_for_it_and_nonsense_beside_it_is_not(log
     log.send_raw(one_reaction, [(COUNTS_HEADER, '{"🔥": 1}'.encode())])
     log.sent["🔥"] += 1
     log.send_raw(b"junk", [(COUNTS_HEADER, '{"🔥": 0}'.encode())])
-    assert progress_of(log.check()[-1]).dead_letters == 1
-    aggregator.process.terminate()
-    assert aggregator.end() == 0
+    assert progress_of(log.check()[-1]).dead_letters == dead_letters + 1
+
+
+def test_it_ends_when_it_is_told_to(counting: Counting) -> None:
+    swarms = counting.log.check()
+    counting.aggregator.process.terminate()
+    assert counting.aggregator.end() == 0
+    assert counting.log.check() == swarms
 
 
 def test_an_outage_is_caught_up_with_in_steps_and_new_partitions_are_found(log: Log, start: Start) -> None:
@@ -129,7 +165,7 @@ def test_it_refuses_to_start_where_going_on_would_lose_reactions(log: Log, start
     log.sent.clear()
     log.send("🔥")
     start()
-    wait_until(log.is_counted, TIMEOUT_SECONDS)
+    wait_until(log.is_counted, TIMEOUT_SECONDS, every_seconds=LOOK_SECONDS)
     assert log.swarms()[-1].counts == {"🔥": 1}
 
 
