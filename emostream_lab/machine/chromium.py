@@ -48,6 +48,11 @@ class Browser(webdriver.Chrome):
         """Run a script in each page of the current tab before the page's own scripts."""
         self.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
+    def forget_site(self) -> None:
+        """Delete what the site of the current page has stored."""
+        origin = self.execute_script("return location.origin")
+        self.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         """Set the size of the screen, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile}

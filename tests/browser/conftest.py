@@ -31,20 +31,28 @@ def new_browser(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
         yield start
 
 
-@pytest.fixture
-def browser(new_browser: Callable[[], Browser]) -> Browser:
-    """A browser on a desktop-sized screen."""
-    started = new_browser()
-    started.resize(1280, 800)
-    return started
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser that the tests of a file share, because a new one takes seconds. Each opens its page anew."""
     started = Browser(tmp_path_factory.mktemp("shared"))
     yield started
     started.quit()
+
+
+@pytest.fixture
+def browser(shared: Browser) -> Iterator[Browser]:
+    """A new tab on a desktop-sized screen, of a browser that has stored nothing for the sites of the test."""
+    first = shared.current_window_handle
+    shared.switch_to.new_window("tab")
+    shared.complaints()
+    shared.resize(1280, 800)
+    yield shared
+    for tab in shared.window_handles:
+        if tab != first:
+            shared.switch_to.window(tab)
+            shared.forget_site()
+            shared.close()
+    shared.switch_to.window(first)
 
 
 @pytest.fixture

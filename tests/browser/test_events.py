@@ -1,7 +1,7 @@
 """The page where several events are open: a viewer chooses one, reacts to it, and sees its end."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from selenium.webdriver import Keys
@@ -148,7 +148,10 @@ def test_an_address_of_no_open_event_says_so_and_offers_the_others(browser: Brow
 
 
 @pytest.mark.usefixtures("events")
-def test_an_event_is_chosen_on_a_phone_with_a_browser_of_2021(browser: Browser, pipeline: Pipeline) -> None:
+def test_an_event_is_chosen_on_a_phone_with_a_browser_of_2021(
+    new_browser: Callable[[], Browser], pipeline: Pipeline
+) -> None:
+    browser = new_browser()
     browser.resize(360, 740, mobile=True)
     browser.run_before_pages(OLD_BROWSER)
     open_event(browser, pipeline, "")
