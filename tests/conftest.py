@@ -29,6 +29,11 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
+# How many faults `make test-faults` makes. With fewer than all it leaves out tests that take long and seldom fail.
+ALL_FAULTS = 25
+FAULTS = int(os.environ.get("FAULTS", ALL_FAULTS))
+with_all_faults = pytest.mark.skipif(FAULTS < ALL_FAULTS, reason="`make test-faults` without FAULTS runs it")
+
 # The files that start Spark. Those of a group run one after the other, so no more than three run at the same time:
 # a fourth gains nothing on two cores. The files that use the fixture `pipeline` are in one group, and so share it.
 SPARK_GROUPS = {

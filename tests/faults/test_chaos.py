@@ -1,6 +1,5 @@
 """Tests that no reaction is lost or counted twice, and that every process recovers, after bursts of faults."""
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -8,9 +7,9 @@ import pytest
 
 from emostream_lab.chaos import run
 from emostream_lab.chaos.report import Report
+from tests.conftest import FAULTS
 
 SEED = 1
-FAULTS = int(os.environ.get("FAULTS", "25"))
 
 
 @pytest.mark.faults

@@ -3,7 +3,6 @@
 The servers run as the roles configure them, each on a machine of its own.
 """
 
-import os
 import re
 import signal
 import socket
@@ -25,7 +24,7 @@ from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import Place
 from emostream_lab.processes.topology import Layout, Ports
 from emostream_lab.roles import defaults, rendered
-from tests.conftest import is_back
+from tests.conftest import ALL_FAULTS, FAULTS, is_back
 from tests.faults.machines import Machine, machines
 from tests.integration.viewers import wait_until
 from tests.pipeline import Pipeline
@@ -36,7 +35,7 @@ BROKERS = ("kafka1", "kafka2", "kafka3")
 ZOOKEEPERS = ("zookeeper1", "zookeeper2", "zookeeper3")
 KAFKA_PORT, ZOOKEEPER_PORT = 9092, 2181
 # `make test-faults FAULTS=10`, which is for fewer faults, cuts the power of one of each kind.
-VICTIMS = [*BROKERS, "leader", "follower"] if int(os.environ.get("FAULTS", "25")) >= 25 else ["kafka1", "leader"]
+VICTIMS = [*BROKERS, "leader", "follower"] if FAULTS >= ALL_FAULTS else ["kafka1", "leader"]
 CROWD = DemoOptions(reactions_per_second=100, viewers=10)
 WATCHED = ("accepted", "delivered")
 # Both flow again when neither has been interrupted for so long: until then every time-out on the way is over.

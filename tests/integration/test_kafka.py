@@ -19,7 +19,7 @@ from emostream.config import KafkaSettings
 from emostream.runtime.kafka import abandon, durable_producer, last_record, log_reader, transactional_producer
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
-from tests.conftest import Server, own_broker, running
+from tests.conftest import Server, own_broker, running, with_all_faults
 from tests.integration.silence import silent_address
 from tests.integration.viewers import wait_until
 
@@ -133,6 +133,7 @@ def _commit(producer: KafkaProducer, value: bytes) -> None:
 
 
 @pytest.mark.faults
+@with_all_faults
 def test_a_broker_whose_session_ends_while_it_loads_is_not_ready_until_it_is_started_again(tmp_path: Path) -> None:
     zookeeper_port, port = servers.free_port(), servers.free_port()
     with (

@@ -17,6 +17,7 @@ from emostream.errors import OutcomeUnknownError
 from emostream.swarms.log import SwarmLog
 from emostream.swarms.rules import stream_of
 from emostream_lab.processes import servers
+from tests.conftest import with_all_faults
 from tests.integration.aggregator.conftest import TIMEOUT_SECONDS, Aggregator, Log, Start, is_alive
 from tests.integration.asking import metric
 from tests.integration.viewers import wait_until
@@ -44,6 +45,7 @@ def test_it_is_killed_at_any_moment_and_every_reaction_is_counted_once(log: Log,
 
 # Each `make test` has the next test, and the one of a stand-by.
 @pytest.mark.faults
+@with_all_faults
 def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, start: Start) -> None:
     frozen = start()
     log.send("🔥")
