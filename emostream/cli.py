@@ -491,7 +491,10 @@ def broker_await(address: str, broker_id: int, data: str, timeout_seconds: int, 
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         raise click.BadParameter(f"{address} is not host:port.", param_hint="--address")
-    broker.wait_until_ready(host, int(port), broker_id, Path(data), timeout_seconds, pid)
+    try:
+        broker.wait_until_ready(host, int(port), broker_id, Path(data), timeout_seconds, pid)
+    except broker.BrokerError as error:
+        raise EmoStreamError(str(error)) from None
 
 
 @main.command()

@@ -149,7 +149,7 @@ def kafka(  # noqa: PLR0913 - each has a name at the call
         "log.segment.bytes": 128 << 20,
         **(_kafka_tls(certificates) if certificates else {}),
     }
-    return kafka_of(_properties(properties), Place(directory, port, metrics_port=metrics_port), broker_id)
+    return kafka_of(_properties(properties), Place(directory, port, metrics_port=metrics_port))
 
 
 def _kafka_tls(certificates: Files) -> dict[str, object]:
@@ -172,7 +172,7 @@ def _kafka_tls(certificates: Files) -> dict[str, object]:
     }
 
 
-def kafka_of(properties: str, place: Place, broker_id: int) -> Process:
+def kafka_of(properties: str, place: Place) -> Process:
     """Return a broker with these properties, which name its id, its address, and the folder `data` of its own."""
     data = place.directory / "data"
     configuration = place.directory.absolute() / "server.properties"
@@ -183,9 +183,7 @@ def kafka_of(properties: str, place: Place, broker_id: int) -> Process:
         "kafka.Kafka",
         str(configuration),
     )
-    return _server(
-        place, command, configuration, properties, lambda: broker.is_ready(place.host, place.port, broker_id, data)
-    )
+    return _server(place, command, configuration, properties, lambda: broker.is_ready(place.host, place.port, data))
 
 
 def _server(

@@ -11,10 +11,13 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from emostream import cli
 from emostream.config import KafkaSettings
 from emostream.model import REACTIONS_TOPIC, SWARMS_TOPIC
+from emostream.operate import broker as broker_of_host
 from emostream.runtime.kafka import admin_client, durable_producer
 from emostream.swarms.log import describe_reactions, last_swarm
 from emostream.swarms.rules import progress_of
+from emostream_lab.processes import servers
 from tests.conftest import Server, running_broker, running_zookeeper
+from tests.integration.viewers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,26 @@ def copies(settings: KafkaSettings) -> dict[str, list[set[int]]]:
     return {each["name"]: [set(partition["isr_nodes"]) for partition in each["partitions"]] for each in described}
 
 
+def _restart_when_in_sync(server: Server, settings: KafkaSettings) -> None:
+    """Stop broker 3 as a roll does, start it, and wait until the next one may be stopped."""
+
+    def known() -> broker_of_host.Metadata:
+        return broker_of_host.metadata(servers.HOST, server.port)
+
+    broker_of_host.wait_until_in_sync(known, 3, 60)
+    found = known()
+    assert (found.brokers, found.controller, found.failing) == ({1, 2, 3}, 1, set())
+    assert {each.name for each in found.partitions} >= {f"{REACTIONS_TOPIC}/0", f"{SWARMS_TOPIC}/0"}
+    server.process.stop()
+    first = int(settings.bootstrap_servers[0].rpartition(":")[2])
+    wait_until(lambda: f"{SWARMS_TOPIC}/0" in broker_of_host.metadata(servers.HOST, first).lacking(), 30)
+    with pytest.raises(broker_of_host.BrokerError, match="under-replicated"):
+        broker_of_host.wait_until_in_sync(lambda: broker_of_host.metadata(servers.HOST, first), 1, 0)
+    server.process.start()
+    broker_of_host.wait_until_in_sync(known, 3, 120)
+    assert known().lacking() == []
+
+
 def test_copies_spread_over_new_brokers_and_leave_one_that_goes(
     settings: KafkaSettings, directory: Path, own_zookeeper: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +170,7 @@ def test_copies_spread_over_new_brokers_and_leave_one_that_goes(
     alone = apply()
     assert alone.exit_code == 1
     assert "3 copies need as many brokers, but 1 are up and stay" in alone.output
-    with running_broker(directory, own_zookeeper, 2), running_broker(directory, own_zookeeper, 3):
+    with running_broker(directory, own_zookeeper, 2), running_broker(directory, own_zookeeper, 3) as third:
         monkeypatch.setenv("EMOSTREAM_KAFKA_MIN_INSYNC_REPLICAS", "2")
         spread = apply()
         assert spread.exit_code == 0, spread.output
@@ -167,3 +190,4 @@ def test_copies_spread_over_new_brokers_and_leave_one_that_goes(
             topic: {frozenset({2, 3})} for topic in TOPICS
         }
         assert last_swarm(settings) == before
+        _restart_when_in_sync(third, settings)
