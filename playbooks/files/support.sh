@@ -35,6 +35,7 @@ section df --human-readable --local
 section timedatectl --no-pager
 section readlink /opt/emostream/base/current /opt/emostream/app/current /opt/emostream/lab/current \
     /opt/emostream/spark/current /opt/emostream/kafka/current /opt/emostream/zookeeper/current /opt/emostream/loadgen/current
+section find /opt/emostream -mindepth 2 -maxdepth 2
 section dpkg-query --show 'openjdk-*-jre-headless' haproxy keepalived 'prometheus*' python3 systemd
 section systemctl --failed --no-pager
 section systemctl list-units --all --plain --no-legend --no-pager "$@"

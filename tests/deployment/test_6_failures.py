@@ -121,7 +121,7 @@ def test_a_fault_fires_its_alert_and_no_other(alert: str, system: Hosts, say: Sa
 @pytest.fixture
 def damaged_archive() -> Iterator[Path]:
     """An archive of the control node with one byte added."""
-    path = next(ARTIFACTS.glob("app-*.tar"))
+    path = ARTIFACTS / json.loads((ARTIFACTS / "manifest.json").read_text())["app"]["file"]
     size = path.stat().st_size
     with path.open("ab") as archive:
         archive.write(b"!")
@@ -204,3 +204,22 @@ def _cut_off_after(task: str) -> None:
         os.killpg(run.pid, signal.SIGKILL)
     run.wait(60)
     assert came_to_it, f"site.yml ended without {task}"
+
+
+def test_a_setting_that_does_not_start_changes_one_host_and_the_viewers_of_the_others_stay(system: Hosts) -> None:
+    before = system.units()
+    # sshd has this port.
+    taken = json.dumps({"emostream_settings": {"EMOSTREAM_SUBSCRIBER_ADMIN_PORT": "22"}})
+    stopped = control.play("playbooks/subscriber.yml", "--extra-vars", taken, seconds=600)
+    after = system.units()
+    finished = control.play("playbooks/subscriber.yml", seconds=600)
+    assert stopped.status == 2, stopped.output
+    output = " ".join(stopped.output.split())
+    assert "emostream-subscriber@ on edge1" in output
+    assert ":22 cannot be bound" in output
+    # The first host is the canary, and its first instance too.
+    assert {str(unit) for unit in before if after[unit].pid != before[unit].pid} == {"edge1:emostream-subscriber@1"}
+    assert {name.partition("] ")[0] for name in stopped.changed} == {"[edge1"}, stopped.changed
+    assert finished.status == 0, finished.output
+    assert {name.partition("] ")[0] for name in finished.changed} == {"[edge1"}, finished.changed
+    assert system.lacking() == []

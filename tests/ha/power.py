@@ -11,11 +11,13 @@ _UP_SECONDS = 600
 # As a broker, which may do everything in Kafka.
 _IDENTITY = "EMOSTREAM_TLS_CA_FILE=/etc/emostream/ca.pem EMOSTREAM_TLS_IDENTITY_FILE=/etc/emostream/kafka.pem"
 _LACKING = """
-import sys
-from kafka import KafkaAdminClient
-from emostream.runtime import tls
-topics = KafkaAdminClient(bootstrap_servers=sys.argv[1], **tls.kafka_client_options()).describe_topics()
-print(sum(len(part["isr_nodes"]) < len(part["replica_nodes"]) for topic in topics for part in topic["partitions"]))
+import contextlib, sys
+sys.path.append("/etc/emostream")
+import broker
+for host in sys.argv[1:]:
+    with contextlib.suppress(OSError):
+        print(len(broker.metadata(host, 9092).lacking()))
+        break
 """
 
 
@@ -58,9 +60,8 @@ class Machines:
     def under_replicated(self) -> int:
         """How many partitions lack a replica, as any broker tells."""
         hosts = control.hosts_of(self.inventory, "kafka")
-        brokers = ",".join(f"{self.address(host)}:9092" for host in hosts)
-        python = f"{_IDENTITY} /opt/emostream/base/current/bin/python"
-        return int(self.run(hosts[0], f"{python} -c '{_LACKING}' {brokers}"))
+        brokers = " ".join(self.address(host) for host in hosts)
+        return int(self.run(hosts[0], f"{_IDENTITY} python3 -c '{_LACKING}' {brokers}"))
 
     def run(self, host: str, command: str) -> str:
         """The output of a shell command that succeeds on a host, as root."""

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import json
 import re
+import runpy
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -352,6 +353,41 @@ def test_a_new_certificate_ends_no_stream(folder: Path, edge: Proxy, authority: 
         assert serial() != before
     status = subprocess.run(["pgrep", "-P", str(edge.process.pid)], capture_output=True, check=False, timeout=60)
     assert status.stdout == b""
+
+
+def test_a_server_that_is_taken_out_gets_no_request_until_it_is_put_back(folder: Path) -> None:
+    script = ROLES.parent / "playbooks" / "files" / "set_server.py"
+    stats: Callable[[str, str], dict[str, dict[str, str]]] = runpy.run_path(str(script))["servers"]
+    with (
+        teller() as one,
+        teller() as other,
+        proxy(folder, has_tls=False, haproxy_ingest_servers=[one, other], haproxy_registry_servers=[one]) as gateway,
+    ):
+
+        def put(server: str, state: str) -> None:
+            command = [sys.executable, str(script), str(gateway.socket), f"ingest/{server}", state]
+            subprocess.run(command, check=True, timeout=60)
+
+        def status(server: str) -> str:
+            return stats(str(gateway.socket), "ingest")[server]["status"]
+
+        def requests_of(server: str) -> int:
+            for _ in range(4):
+                assert curl(gateway, "/v1/palette", scheme="http")[0] == 200
+            return int(stats(str(gateway.socket), "ingest")[server]["stot"])
+
+        wait_until(lambda: status(one) == status(other) == "UP")
+        put(one, "drain")
+        assert status(one) == "DRAIN"
+        assert requests_of(one) == 0
+        put(one, "ready")
+        wait_until(lambda: status(one) == "UP")
+        assert requests_of(one) > 0
+        put(other, "drain")
+        # The last one stays: it says itself that it stops. One that HAProxy does not know gets nothing anyway.
+        put(one, "drain")
+        put("192.0.2.1:8000", "drain")
+        assert status(one) == "UP"
 
 
 def test_our_asyncio_viewer_watches_through_tls(edge: Proxy) -> None:
