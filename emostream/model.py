@@ -20,6 +20,11 @@ DEAD_LETTER_TOPIC = "reactions.dead-letter"
 WARMUP_TOPIC = "reactions.warm-up"
 SWARMS_TOPIC = "swarms"
 
+# The format of the records of `reactions`, `swarms` and the clusters' topics: which one is written, and up to which one
+# is read. A release begins to read a new one, and the next release to write it: so hosts can go back by one release.
+LOG_FORMAT_WRITTEN = 1
+LOG_FORMAT_READ = 1
+
 # This header of a record of `reactions` holds the count of each emoji in the record's list, as JSON. With it, the
 # aggregator does not have to parse the list. The header is optional.
 COUNTS_HEADER = "counts"

@@ -4,13 +4,15 @@ Run it as `scripts/artifacts.py PYTHON PROCESSOR` with the values of the hosts, 
 standard library and uv only. sha256 sums pin the contents: packages in requirements/*.txt, jars in
 requirements/jars/*/SHA256SUMS. The name of an archive contains the sum of its sources. So an existing archive is kept,
 and a changed one gets a new name on the hosts. manifest.json is written last and lists the newest archives with their
-own sums.
+own sums, and the formats of records that our code reads and writes. The archives of releases to which hosts may go back
+(scripts/releases.py) stay.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,10 +22,12 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ARTIFACTS = REPOSITORY / "build" / "artifacts"
 JARS = REPOSITORY / "build" / "jars"
+RELEASES = REPOSITORY / "build" / "releases"
 REQUIREMENTS = REPOSITORY / "requirements"
 LOGGING = REPOSITORY / "emostream_lab" / "processes" / "logging"
 # Our own packages, by archive. Each is also a command, with - for _. Load generators get both.
@@ -85,8 +89,27 @@ def make_all(target: Target) -> bool:
         if entry.get("release") != release:
             entry = {"release": release, "file": path.name, "sha256": sha256(path)}
         manifest[archive.name] = entry
+    manifest["app"]["log_formats"] = log_formats()
     _write_last(manifest_path, json.dumps(manifest, indent=2))
+    _remove_others(manifest)
     return changed
+
+
+def log_formats() -> dict[str, int]:
+    """Return the formats of records: up to which one our code reads (`read`), and which one it writes (`written`)."""
+    model = (REPOSITORY / PACKAGES["app"] / "model.py").read_text()
+    return {
+        name.lower(): int(number) for name, number in re.findall(r"^LOG_FORMAT_(\w+) = (\d+)$", model, re.MULTILINE)
+    }
+
+
+def _remove_others(manifest: dict[str, dict[str, Any]]) -> None:
+    """Remove the archives that neither this manifest names nor that of a release to which hosts may go back."""
+    kept = [manifest, *(json.loads(path.read_text()) for path in RELEASES.glob("*/*.json"))]
+    files = {entry["file"] for each in kept for entry in each.values()}
+    for path in ARTIFACTS.glob("*.tar"):
+        if path.name not in files:
+            path.unlink()
 
 
 def wrong_sums() -> list[str]:
@@ -133,7 +156,7 @@ def _requirements(name: str, jars: str = "", code: Sequence[str] = ("app",)) -> 
         _install(name, site, target)
         (site / "emostream.pth").write_text("".join(f"/opt/emostream/{archive}/current\n" for archive in code))
         if jars:
-            shutil.copytree(JARS / jars, folder / "jars", ignore=shutil.ignore_patterns(".*"))
+            _copy_jars(jars, folder / "jars")
         _make_environment(folder, [PACKAGES[archive] for archive in code])
         _compile(folder, target)
 
@@ -204,14 +227,24 @@ def _fill_kafka(folder: Path, target: Target) -> None:  # noqa: ARG001
 def _fill_server(folder: Path, name: str, log_configuration: Path, as_name: str) -> None:
     # What tells the server's metrics is in a folder of its own: Kafka's class path does without it.
     for jars, folder_name in ((name, "jars"), ("monitoring", "monitoring")):
-        shutil.copytree(JARS / jars, folder / folder_name, ignore=shutil.ignore_patterns(".*"))
+        _copy_jars(jars, folder / folder_name)
     shutil.copyfile(log_configuration, folder / as_name)
+
+
+def _copy_jars(name: str, folder: Path) -> None:
+    """Copy a set of jars. Before they are fetched anew, they may be of another version than the sums."""
+    lines = (REQUIREMENTS / "jars" / name / "SHA256SUMS").read_text().splitlines()
+    pinned = {file: pinned_sum for pinned_sum, file in (line.split() for line in lines)}
+    if {path.name: sha256(path) for path in (JARS / name).glob("*.jar")} != pinned:
+        sys.exit(
+            f"artifacts: build/jars/{name} is not what requirements/jars/{name}/SHA256SUMS says: run "
+            "`python -m emostream_lab.machine.jars`."
+        )
+    shutil.copytree(JARS / name, folder, ignore=shutil.ignore_patterns(".*"))
 
 
 def _make(archive: Archive, target: Target, path: Path) -> None:
     print(f"artifacts: making {path.name} ...", flush=True)
-    for older in ARTIFACTS.glob(f"{archive.name}-*.tar"):
-        older.unlink()
     with tempfile.TemporaryDirectory(dir=ARTIFACTS) as scratch:
         folder = Path(scratch) / "content"
         folder.mkdir()

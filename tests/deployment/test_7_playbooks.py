@@ -1,12 +1,17 @@
 """The playbooks beside site.yml. Teardown is last, because it removes everything from the hosts."""
 
+import asyncio
 import json
 import tarfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deployment import control
+from tests.deployment.audience import watching
+from tests.deployment.conftest import Say
 from tests.deployment.hosts import UNITS, Hosts
 
 pytestmark = pytest.mark.usefixtures("system")
@@ -47,6 +52,57 @@ def test_an_instance_that_leaves_the_inventory_leaves_its_host_and_nothing_else_
     assert back.status == 0, back.output
     after = {str(unit): status.pid for unit, status in system.units().items()}
     assert {unit for unit in before if before[unit] != after[unit]} == {f"edge3:{gone}"}
+
+
+@pytest.fixture
+def next_release() -> Iterator[None]:
+    """The checkout has another release of our code, which does the same."""
+    changed = control.REPOSITORY / "emostream" / "palette.py"
+    content = changed.read_text()
+    changed.write_text(f"{content}# {time.time_ns()}\n")
+    yield
+    changed.write_text(content)
+
+
+def _releases(hosts: Hosts) -> dict[str, str]:
+    """The release of our code that each unit of ours names, by host and unit."""
+    show = (
+        "grep --with-filename --only-matching 'PYTHONPATH=/opt/emostream/app/[0-9a-f]*' /etc/systemd/system/*.service"
+    )
+    shown = hosts.on_each(lambda _, host: host.run(show).stdout.split())
+    lines = [f"{host} {line}" for host, lines in shown.items() for line in lines]
+    return {line.partition(":")[0]: line.rpartition("/")[2] for line in lines}
+
+
+@pytest.mark.usefixtures("next_release")
+def test_an_upgrade_and_a_rollback_lose_and_double_nothing(system: Hosts, say: Say) -> None:
+    noted = control.play("playbooks/note.yml", seconds=120)
+    assert noted.status == 0, noted.output
+    before = _releases(system)
+    upgraded = control.play("playbooks/upgrade.yml", seconds=1_800)
+    say(f"playbooks/upgrade.yml: {upgraded.summary}")
+    assert upgraded.status == 0, upgraded.output
+    assert "Every accepted reaction was counted exactly once, and seen by every viewer." in " ".join(
+        upgraded.output.split()
+    )
+    after = _releases(system)
+    assert before.keys() == after.keys()
+    assert not set(before.values()) & set(after.values())
+    # Nothing of it has another release.
+    [broker] = [unit for unit in UNITS if unit.name == "kafka"]
+    broker_pid = system.units()[broker].pid
+
+    async def go_back() -> None:
+        async with watching(may_wait=True):
+            back = await asyncio.to_thread(control.play, "playbooks/rollback.yml", seconds=1_200)
+            say(f"playbooks/rollback.yml: {back.summary}")
+            assert back.status == 0, back.output
+            assert not any("Make the archives" in task.name for task in back.tasks)
+
+    asyncio.run(go_back())
+    assert _releases(system) == before
+    assert system.units()[broker].pid == broker_pid
+    assert system.lacking() == []
 
 
 def test_logs_are_collected_from_every_host() -> None:
