@@ -136,9 +136,10 @@ def faults(seed: int, count: int, kinds: str, units: BinaryIO) -> None:
 
 @main.command()
 @click.option("--due-days", type=click.IntRange(0), default=30, help="Also renew what is valid for less than this.")
+@click.option("--check", is_flag=True, help="Make none: they are of a CA of your own. Say what is wrong with them.")
 @click.argument("directory", type=click.Path(file_okay=False))
 @click.argument("wanted", type=click.File("rb"), default="-")
-def certificates(due_days: int, directory: str, wanted: BinaryIO) -> None:
+def certificates(due_days: int, directory: str, wanted: BinaryIO, check: bool) -> None:
     """Keep a CA and certificates in DIRECTORY; the last line is `changed=N`.
 
     WANTED is a JSON list: [{"file": "host1/kafka.pem", "tier": "kafka", "cluster": "", "hosts": ["10.0.0.1"]}].
@@ -150,7 +151,12 @@ def certificates(due_days: int, directory: str, wanted: BinaryIO) -> None:
     from emostream_lab.machine import certificates as files  # noqa: PLC0415
 
     listed = msgspec.json.decode(wanted.read(), type=list[files.Wanted])
-    tell_changes(files.keep(Path(directory), listed, timedelta(days=due_days)), check=False)
+    if check:
+        files.check(Path(directory), listed)
+        made = []
+    else:
+        made = files.keep(Path(directory), listed, timedelta(days=due_days))
+    tell_changes(made, check=False)
 
 
 @main.command()

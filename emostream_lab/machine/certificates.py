@@ -155,14 +155,42 @@ def keep(directory: Path, wanted: Sequence[Wanted], due: timedelta) -> list[str]
     return made
 
 
+def check(directory: Path, wanted: Sequence[Wanted]) -> None:
+    """Check certificates that this program did not make: raises EmoStreamError with what is wrong with each of them."""
+    faults = [f"{each.file}: {fault}" for each in wanted if (fault := _fault(directory, each))]
+    if faults:
+        raise EmoStreamError("\n".join([f"the certificates in {directory} do not do:", *faults]))
+
+
+def _fault(directory: Path, wanted: Wanted) -> str:
+    file = directory / wanted.file
+    try:
+        tls.check_files(str(directory / "ca.pem"), str(file))
+    except ValueError as error:
+        return str(error)
+    found = x509.load_pem_x509_certificate(file.read_bytes())
+    subject = _subject(wanted.tier, wanted.cluster)
+    if not wanted.is_server_only and found.subject != subject:
+        return f"its subject is {found.subject.rfc4514_string()}, and has to be {subject.rfc4514_string()} alone"
+    missing = [host for host in wanted.hosts if _alternative(host) not in _alternatives(found)]
+    return f"it is not for {', '.join(missing)}" if missing else ""
+
+
+def _alternatives(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
 def _reason_to_make(authority: Authority, file: Path, wanted: Wanted, due: timedelta) -> str:
     if not file.exists():
         return "made"
     found = x509.load_pem_x509_certificate(file.read_bytes())
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if not authority.has_issued(found):
         return "made anew by this CA"
-    if found.subject != _subject(wanted.tier, wanted.cluster) or list(names) != list(map(_alternative, wanted.hosts)):
+    names = list(map(_alternative, wanted.hosts))
+    if found.subject != _subject(wanted.tier, wanted.cluster) or _alternatives(found) != names:
         return "made anew for other names"
     return "renewed" if found.not_valid_after_utc - datetime.now(UTC) < due else ""
 

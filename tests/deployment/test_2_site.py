@@ -1,5 +1,7 @@
 """site.yml deploys a verified system on bare hosts in one run, and a second run changes nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.deployment import control
@@ -54,3 +56,11 @@ def test_a_tag_works_alone_without_facts_of_earlier_runs() -> None:
     assert one_tier.status == 0, one_tier.output
     assert one_tier.changed == []
     assert any("registry" in task.name for task in one_tier.tasks)
+
+
+@pytest.mark.usefixtures("system")
+def test_another_control_node_makes_no_ca_of_its_own(tmp_path: Path) -> None:
+    refused = control.play("site.yml", "--tags", "always", "--extra-vars", f"tls_folder={tmp_path}", seconds=600)
+    assert refused.status != 0
+    assert "another control node deployed it" in " ".join(refused.output.split())
+    assert list(tmp_path.iterdir()) == []

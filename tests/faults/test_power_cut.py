@@ -8,15 +8,17 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from emostream_lab import demo
 from emostream_lab.account import figures
 from emostream_lab.demo import DemoOptions
+from emostream_lab.machine.jars import REPOSITORY
 from emostream_lab.processes import servers
 from emostream_lab.processes.process import Process
 from emostream_lab.processes.servers import Place
@@ -105,10 +107,25 @@ def brokers(directory: Path, hosts: Sequence[Machine], zookeeper_connect: Sequen
         yield servers.kafka_of(f"{properties}log.dirs={place.directory / 'data'}\n", place)
 
 
+@contextmanager
+def probing() -> Iterator[None]:
+    """Let the kernel of this machine probe connections as that of a host with Java does, for Spark."""
+    group_vars = yaml.safe_load((REPOSITORY / "playbooks" / "group_vars" / "all" / "kernel.yml").read_text())
+    files = {Path("/proc/sys", *name.split(".")): value for name, value in group_vars["kernel_of_java"].items()}
+    before = {file: file.read_text() for file in files}
+    try:
+        for file, value in files.items():
+            file.write_text(str(value))
+        yield
+    finally:
+        for file, value in before.items():
+            file.write_text(value)
+
+
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
     directory = tmp_path_factory.mktemp("power")
-    with machines(len(ZOOKEEPERS + BROKERS)) as hosts, ExitStack() as cleanup:
+    with probing(), machines(len(ZOOKEEPERS + BROKERS)) as hosts, ExitStack() as cleanup:
         zookeeper_hosts, broker_hosts = hosts[: len(ZOOKEEPERS)], hosts[len(ZOOKEEPERS) :]
         connect = [f"{host.address}:{ZOOKEEPER_PORT}" for host in zookeeper_hosts]
         bootstrap = [f"{host.address}:{KAFKA_PORT}" for host in broker_hosts]

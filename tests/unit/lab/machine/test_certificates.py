@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from emostream.errors import EmoStreamError
 from emostream.runtime import tls
 from emostream_lab import cli
-from emostream_lab.machine.certificates import Authority, Wanted, keep, write_identity
+from emostream_lab.machine.certificates import Authority, Wanted, check, keep, write_identity
 
 DUE = timedelta(days=30)
 KAFKA = Wanted("host1/kafka.pem", "kafka", hosts=("10.0.0.1", "kafka1"))
@@ -78,3 +78,37 @@ def test_the_command_says_what_it_made(tmp_path: Path) -> None:
     wanted = json.dumps([{"file": "a.pem", "tier": "ingest", "hosts": ["10.0.0.1"]}])
     ran = CliRunner().invoke(cli.main, ["certificates", str(tmp_path)], input=wanted)
     assert ran.output == "a.pem: made\nchanged=1\n"
+
+
+def test_own_certificates_are_only_checked(tmp_path: Path) -> None:
+    authority = Authority("Another")
+    (tmp_path / "host1").mkdir()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate())
+    write_identity(tmp_path / KAFKA.file, authority.identity("kafka", hosts=(*KAFKA.hosts, "kafka.example")))
+    wanted = json.dumps([{"file": KAFKA.file, "tier": "kafka", "hosts": KAFKA.hosts}])
+    before = sorted(tmp_path.rglob("*"))
+    ran = CliRunner().invoke(cli.main, ["certificates", "--check", str(tmp_path)], input=wanted)
+    assert (ran.exit_code, ran.output) == (0, "changed=0\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fault"),
+    [
+        (Wanted("host2/kafka.pem", "kafka"), "host2/kafka.pem: .* cannot be read"),
+        (Wanted(KAFKA.file, "ingest", hosts=KAFKA.hosts), "its subject is CN=kafka, and has to be CN=ingest alone"),
+        (Wanted(KAFKA.file, "kafka", "cluster1", KAFKA.hosts), "has to be CN=kafka,OU=cluster1 alone"),
+        (Wanted(KAFKA.file, "kafka", hosts=("10.0.0.1", "10.0.0.9")), "it is not for 10.0.0.9"),
+    ],
+)
+def test_what_is_wrong_with_own_certificates_is_said(tmp_path: Path, wanted: Wanted, fault: str) -> None:
+    keep(tmp_path, [KAFKA], DUE)
+    with pytest.raises(EmoStreamError, match=fault):
+        check(tmp_path, [KAFKA, wanted])
+
+
+def test_own_certificates_of_another_ca_are_refused(tmp_path: Path) -> None:
+    keep(tmp_path, [KAFKA], DUE)
+    write_identity(tmp_path / KAFKA.file, Authority().identity("kafka", hosts=KAFKA.hosts))
+    with pytest.raises(EmoStreamError, match="the certificate is of another CA"):
+        check(tmp_path, [KAFKA])
