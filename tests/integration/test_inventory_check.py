@@ -333,9 +333,15 @@ def test_the_firewall_leaves_ssh_open_where_the_inventory_says_that_it_is(
 
 def test_the_kernel_of_a_host_is_told_what_its_services_need(default_inventory: Inventory, tmp_path: Path) -> None:
     path = _written(default_inventory, tmp_path)
-    assert variables(path, "kafka1", "base_sysctls") == {
-        "base_sysctls": {"vm.swappiness": 1, "vm.max_map_count": 262144}
+    of_java = {
+        "net.ipv4.tcp_keepalive_time": 1,
+        "net.ipv4.tcp_keepalive_intvl": 1,
+        "net.ipv4.tcp_keepalive_probes": 3,
     }
+    assert variables(path, "kafka1", "base_sysctls") == {
+        "base_sysctls": {"vm.swappiness": 1, "vm.max_map_count": 262144, **of_java}
+    }
+    assert variables(path, "spark-worker1", "base_sysctls") == {"base_sysctls": of_java}
     large = copy.deepcopy(default_inventory)
     large["vars"] = {"subscriber_capacity": 100_000}
     seen = variables(_written(large, tmp_path), "edge1", "base_sysctls")["base_sysctls"]
