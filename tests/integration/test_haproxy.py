@@ -34,6 +34,8 @@ from tests.unit.subscriber.rig import publish
 
 # HAProxy has limits for this address of loopback, and none for 127.0.0.1.
 STRANGER = "127.0.0.2"
+# What the role and the playbooks run at a HAProxy.
+RUNTIME = ROLES / "haproxy" / "files" / "runtime.py"
 
 
 @pytest.fixture(scope="module")
@@ -335,8 +337,7 @@ def test_an_address_that_asks_or_connects_too_often_is_refused(folder: Path, fan
 
 def test_a_new_certificate_ends_no_stream(folder: Path, edge: Proxy, authority: Authority) -> None:
     def put() -> str:
-        script = ROLES / "haproxy" / "files" / "put_certificate.py"
-        command = [sys.executable, str(script), str(edge.socket), str(edge.certificate_file)]
+        command = [sys.executable, str(RUNTIME), str(edge.socket), "put-certificate", str(edge.certificate_file)]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
     def serial() -> str:
@@ -356,8 +357,7 @@ def test_a_new_certificate_ends_no_stream(folder: Path, edge: Proxy, authority: 
 
 
 def test_a_server_that_is_taken_out_gets_no_request_until_it_is_put_back(folder: Path) -> None:
-    script = ROLES.parent / "playbooks" / "files" / "set_server.py"
-    stats: Callable[[str, str], dict[str, dict[str, str]]] = runpy.run_path(str(script))["servers"]
+    stats: Callable[[str, str], dict[str, dict[str, str]]] = runpy.run_path(str(RUNTIME))["servers"]
     with (
         teller() as one,
         teller() as other,
@@ -365,7 +365,7 @@ def test_a_server_that_is_taken_out_gets_no_request_until_it_is_put_back(folder:
     ):
 
         def put(server: str, state: str) -> None:
-            command = [sys.executable, str(script), str(gateway.socket), f"ingest/{server}", state]
+            command = [sys.executable, str(RUNTIME), str(gateway.socket), state, f"ingest/{server}"]
             subprocess.run(command, check=True, timeout=60)
 
         def status(server: str) -> str:

@@ -1,15 +1,26 @@
-"""Takes a server out of the running HAProxy, or puts it back: set_server.py SOCKET BACKEND/SERVER drain|ready.
+"""Changes the running HAProxy through its runtime socket.
 
-`drain` returns when no request is at the server any more. Its new ones go to the others, unless there is no other. What
-HAProxy does not know, or a HAProxy that does not run, sends it nothing anyway.
+    runtime.py SOCKET put-certificate FILE
+    runtime.py SOCKET drain BACKEND/SERVER
+    runtime.py SOCKET ready BACKEND/SERVER
+
+`put-certificate` gives it the certificate of a file, and prints `changed`, unless it has that one already. A reload
+would do as well, but it leaves an old process behind for as long as its streams live.
+
+`drain` takes a server out, and returns when no request is at the server any more. Its new ones go to the others, unless
+there is no other. `ready` puts it back. What HAProxy does not know, or a HAProxy that does not run, sends it nothing
+anyway.
 """
 
 import contextlib
 import csv
+import hashlib
 import socket
+import ssl
 import sys
 import time
 
+_CERTIFICATE_BEGIN, _CERTIFICATE_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _CHECKED_SECONDS = 5
 # Longer than HAProxy waits for an answer.
 _DRAIN_SECONDS = 20
@@ -56,7 +67,23 @@ def drain(path: str, backend: str, server: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def main(path: str, name: str, state: str) -> None:
+def put_certificate(path: str, file: str) -> None:
+    # An empty line would end what is sent.
+    with open(file, encoding="ascii") as opened:
+        content = "".join(line for line in opened if line.strip())
+    first = content[content.index(_CERTIFICATE_BEGIN) : content.index(_CERTIFICATE_END) + len(_CERTIFICATE_END)]
+    fingerprint = hashlib.sha1(ssl.PEM_cert_to_DER_cert(first), usedforsecurity=False).hexdigest().upper()
+    if fingerprint in say(path, f"show ssl cert {file}"):
+        return
+    say(path, f"set ssl cert {file} <<\n{content}")
+    answer = say(path, f"commit ssl cert {file}")
+    if "Success!" not in answer:
+        say(path, f"abort ssl cert {file}")
+        sys.exit(f"HAProxy does not take {file}: {answer}")
+    print("changed")
+
+
+def set_state(path: str, state: str, name: str) -> None:
     backend, _, server = name.partition("/")
     # Not there, or nobody listens.
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
@@ -66,6 +93,13 @@ def main(path: str, name: str, state: str) -> None:
             drain(path, backend, server)
         else:
             say(path, f"set server {name} state ready")
+
+
+def main(path: str, command: str, operand: str) -> None:
+    if command == "put-certificate":
+        put_certificate(path, operand)
+    else:
+        set_state(path, command, operand)
 
 
 if __name__ == "__main__":
