@@ -41,8 +41,19 @@ def test_a_play_that_leaves_what_runs_is_followed_by_one_that_restarts_it(tier: 
         assert rolling["serial"] == 1
         assert f"groups.{UNITS.get(role, f'emostream_{role}')}_rolls" in rolling["hosts"]
         assert role in [each["role"] for each in rolling.get("roles", [])] + [
-            task["vars"]["rolled_role"] for task in rolling.get("tasks", [])
+            step["ansible.builtin.include_role"]["name"]
+            for task in rolling.get("tasks", [])
+            for step in task["block"]
+            if "ansible.builtin.include_role" in step
         ]
+
+
+@pytest.mark.parametrize("playbook", ["ingest", "registry", "restart"])
+def test_the_gateways_ask_a_host_again_after_its_restart_also_if_that_failed(playbook: str) -> None:
+    [block] = [task for play in _plays(playbook) for task in play.get("tasks", []) if "block" in task]
+    first, last = block["block"][0]["vars"], block["always"][-1]["vars"]
+    assert (first["gateways_command"], last["gateways_command"]) == ("drain", "ready")
+    assert first["gateways_tier"] == last["gateways_tier"]
 
 
 def test_no_unit_names_a_link_that_moves() -> None:
@@ -52,7 +63,10 @@ def test_no_unit_names_a_link_that_moves() -> None:
     assert naming == {"release"}
 
 
-@pytest.mark.parametrize(("tier", "unit"), [("zookeeper", "zookeeper"), ("kafka", "kafka"), ("spark", "spark_master")])
+@pytest.mark.parametrize(
+    ("tier", "unit"),
+    [("zookeeper", "zookeeper"), ("kafka", "kafka"), ("spark", "spark_master"), ("aggregator", "emostream_aggregator")],
+)
 def test_the_leader_is_the_last_of_those_that_are_restarted(tier: str, unit: str) -> None:
     environment = NativeEnvironment()
     environment.filters["difference"] = lambda these, others: [each for each in these if each not in others]
