@@ -1,13 +1,15 @@
 """The hosts of an inventory as machines with a power cord. On LXC alone."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.deployment import control
 
 _UP_SECONDS = 600
+# As patterns of systemctl. A pattern without a unit shows nothing.
+_UNITS = "'emostream-*.service' 'kafka*' 'zookeeper*' 'spark-*' 'haproxy*' 'keepalived*'"
 # As a broker, which may do everything in Kafka.
 _IDENTITY = "EMOSTREAM_TLS_CA_FILE=/etc/emostream/ca.pem EMOSTREAM_TLS_IDENTITY_FILE=/etc/emostream/kafka.pem"
 _LACKING = """
@@ -53,6 +55,22 @@ class Machines:
         )
         failed = self.run(host, "systemctl list-units --failed --plain --no-legend '*emostream*' 'kafka*' 'zookeeper*'")
         assert not failed, f"{host} is {started.stdout.strip()}: {failed}"
+
+    def replace(self, host: str) -> None:
+        """Cut the power of a host, and put a bare machine at its name and address."""
+        self.cut_power(host)
+        self._vagrant("destroy", "--force", host, seconds=300)
+        self._vagrant("up", host, seconds=600)
+
+    def starts(self, hosts: Iterable[str]) -> dict[tuple[str, str], str]:
+        """A token of the last start of each of our units, by host and unit. Another start has another token."""
+        there = {}
+        for host in hosts:
+            for block in self.run(host, f"systemctl show --property=Id,InvocationID {_UNITS}").split("\n\n"):
+                shown = dict(line.split("=", 1) for line in block.splitlines())
+                if shown:
+                    there[host, shown["Id"]] = shown["InvocationID"]
+        return there
 
     def address(self, host: str) -> str:
         return str(self.by_name[host]["ansible_host"])

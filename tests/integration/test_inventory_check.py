@@ -253,6 +253,21 @@ def _second_edge_without_cluster1(inventory: Inventory) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("inventory", "arguments", "told"),
+    [
+        ("ha", [], "Say which host leaves: -e host=NAME, one of ha-zookeeper1, "),
+        ("ha", ["-e", "host=nobody"], "Say which host leaves: -e host=NAME, one of ha-zookeeper1, "),
+        ("vagrant", ["-e", "host=zookeeper1"], "Without zookeeper1 nobody is zookeeper. Name another host there"),
+        ("vagrant", ["-e", "host=publisher1"], "Without publisher1 nobody is publisher of cluster1, publisher of"),
+    ],
+)
+def test_a_host_that_nobody_stands_in_for_is_not_removed(inventory: str, arguments: list[str], told: str) -> None:
+    done = play("playbooks/remove.yml", *arguments, inventory=INVENTORIES / inventory, seconds=120)
+    assert done.status != 0
+    assert told in " ".join(done.output.split())
+
+
 def test_gateway_load_generator_and_the_host_that_watches_may_be_left_out(
     default_inventory: Inventory, tmp_path: Path
 ) -> None:
