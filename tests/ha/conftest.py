@@ -1,4 +1,7 @@
-"""The machines of inventory/ha: created, deployed to once, and destroyed at the end. Only LXC can cut their power."""
+"""The machines of inventory/ha, deployed to once. Only LXC can cut their power.
+
+They are destroyed at the end, unless they existed before.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +18,16 @@ Say = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def machines(say: Say) -> Iterator[Machines]:
-    """The machines, up and bare."""
+    """The machines, up."""
     there = Machines.of("ha")
+    existed = control.created_machines("ha")
     try:
         seconds = there.create()
         say(f"vagrant up: {seconds:.0f} s")
         yield there
     finally:
-        there.destroy()
+        if not existed:
+            there.destroy()
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +35,6 @@ def system(machines: Machines, say: Say) -> Iterator[Machines]:
     """The machines, with the whole system running on them."""
     done = control.play("site.yml", inventory=Path("inventory/ha"), seconds=2_400)
     assert done.status == 0, done.output
-    say(f"site.yml on bare hosts: {done.summary}")
+    say(f"site.yml: {done.summary}")
     with control.trusted("ha"):
         yield machines
