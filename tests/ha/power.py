@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.deployment import control
+from tests.integration.viewers import wait_until
 
 _UP_SECONDS = 600
 # As patterns of systemctl. A pattern without a unit shows nothing.
@@ -50,11 +51,15 @@ class Machines:
     def power_on(self, host: str) -> None:
         """Start a host, and return when all its units are ready."""
         control.succeed(["lxc-start", "--name", host], seconds=60)
-        started = control.run(
-            ["lxc-attach", "--name", host, "--", "systemctl", "is-system-running", "--wait"], seconds=_UP_SECONDS
+        ask = ["lxc-attach", "--name", host, "--", "systemctl", "is-system-running", "--wait"]
+        # At first systemd does not answer.
+        wait_until(
+            lambda: control.run(ask, seconds=_UP_SECONDS).stdout.strip() in {"running", "degraded"},
+            _UP_SECONDS,
+            every_seconds=1,
         )
         failed = self.run(host, "systemctl list-units --failed --plain --no-legend '*emostream*' 'kafka*' 'zookeeper*'")
-        assert not failed, f"{host} is {started.stdout.strip()}: {failed}"
+        assert not failed, f"{host}: {failed}"
 
     def replace(self, host: str) -> None:
         """Cut the power of a host, and put a bare machine at its name and address."""
