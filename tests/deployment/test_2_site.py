@@ -43,6 +43,16 @@ def test_a_second_run_changes_nothing(say: Say) -> None:
     assert second.changed == []
 
 
+@pytest.mark.quick
+@pytest.mark.usefixtures("hosts")
+def test_vagrant_up_changes_no_machine_that_runs() -> None:
+    # What LXC starts it with the next time.
+    config = Path("/var/lib/lxc/kafka1/config")
+    before = config.read_text()
+    control.succeed(["vagrant", "up", "kafka1"], seconds=120)
+    assert config.read_text() == before
+
+
 @pytest.mark.usefixtures("system")
 def test_check_mode_finds_nothing_to_change_in_a_system_that_runs() -> None:
     checked = control.play("site.yml", "--check", seconds=1_200)
