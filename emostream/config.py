@@ -215,6 +215,12 @@ class KafkaSettings(Section):
         ge=60_000,
         description="Age at which `reactions` are deleted; a longer outage of the aggregator loses some.",
     )
+    reactions_retention_bytes: int = Field(
+        4 << 30,
+        ge=1 << 20,
+        description="Size above which a partition of `reactions` loses its oldest records, so that no disk is full. It "
+        "must hold what comes while the aggregator is away.",
+    )
     swarms_retention_bytes: int = Field(
         1 << 30,
         ge=1 << 20,

@@ -164,14 +164,20 @@ def _wanted(settings: KafkaSettings, name: str) -> Topic:
 
 def _retention(settings: KafkaSettings, name: str) -> dict[str, int]:
     if name == REACTIONS_TOPIC:
-        return {"retention.ms": settings.reactions_retention_ms, "retention.bytes": -1}
+        size = _bounded(settings, settings.reactions_retention_bytes)
+        return {"retention.ms": settings.reactions_retention_ms, **size}
     if name == DEAD_LETTER_TOPIC:
         return {"retention.ms": _DEAD_LETTER_RETENTION_MS, "retention.bytes": _DEAD_LETTER_RETENTION_BYTES}
     if name == WARMUP_TOPIC:
         return {"retention.ms": _WARMUP_RETENTION_MS, "segment.ms": _WARMUP_RETENTION_MS}
-    # Their last record is state: kept by size, never by age. Whole segments go, so they must be smaller than the rest.
-    segment_bytes = min(max(settings.swarms_retention_bytes // 8, settings.max_record_bytes), 1 << 30)
-    return {"retention.ms": -1, "retention.bytes": settings.swarms_retention_bytes, "segment.bytes": segment_bytes}
+    # Their last record is state: kept by size, never by age.
+    return {"retention.ms": -1, **_bounded(settings, settings.swarms_retention_bytes)}
+
+
+def _bounded(settings: KafkaSettings, retention_bytes: int) -> dict[str, int]:
+    """What bounds a partition. Whole segments go, so they must be smaller than the rest."""
+    segment_bytes = min(max(retention_bytes // 8, settings.max_record_bytes), 1 << 30)
+    return {"retention.bytes": retention_bytes, "segment.bytes": segment_bytes}
 
 
 def topics_by_brokers(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[Sequence[str], list[str]]:

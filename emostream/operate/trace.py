@@ -112,7 +112,8 @@ def _not_found(settings: KafkaSettings, request: str, since_ms: int, until_ms: i
         )
     return EmoStreamError(
         f"no record of {REACTIONS_TOPIC} from {_text(since_ms)} to {_text(until_ms)} names {request}. It was refused, "
-        f"or it reached no ingest: `journalctl -u haproxy --grep {request}` on the gateways says so."
+        f"or it reached no ingest: `journalctl -u haproxy --grep {request}` on the gateways says so. Or there were "
+        "so many records since then that Kafka deleted it (EMOSTREAM_KAFKA_REACTIONS_RETENTION_BYTES)."
     )
 
 

@@ -259,7 +259,7 @@ def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int
                 f"{REACTIONS_TOPIC} partition {partition} begins at offset {topic.beginnings[partition]}, but only "
                 f"those before {offset} are counted: retention deleted {topic.beginnings[partition] - offset} records "
                 "while no aggregator ran. To continue without them in a new stream, run "
-                f"`{RECOVERY_COMMAND}`; a longer EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS avoids this."
+                f"`{RECOVERY_COMMAND}`; higher EMOSTREAM_KAFKA_REACTIONS_RETENTION_MS and _BYTES avoid this."
             )
         if offset > topic.ends[partition]:
             raise EmoStreamError(

@@ -47,9 +47,10 @@ def test_an_acknowledged_record_is_never_given_up() -> None:
 
 @pytest.mark.parametrize("retention_bytes", [1 << 20, 1 << 30, 1 << 40])
 def test_a_segment_holds_any_record_and_several_make_up_what_is_kept(retention_bytes: int) -> None:
-    settings = KafkaSettings(swarms_retention_bytes=retention_bytes)
-    (topic,) = wanted_topics(settings, [SWARMS_TOPIC])
-    assert settings.max_record_bytes <= int(topic.configs["segment.bytes"]) < 1 << 31
+    settings = KafkaSettings(swarms_retention_bytes=retention_bytes, reactions_retention_bytes=retention_bytes)
+    for topic in wanted_topics(settings, [SWARMS_TOPIC, REACTIONS_TOPIC]):
+        assert topic.configs["retention.bytes"] == str(retention_bytes)
+        assert settings.max_record_bytes <= int(topic.configs["segment.bytes"]) < 1 << 31
 
 
 def test_a_missing_topic_is_made() -> None:
