@@ -4,6 +4,7 @@ Times are integer milliseconds since the epoch, UTC. A reader ignores fields tha
 The descriptions of fields are for the OpenAPI documents.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -215,6 +216,46 @@ class Swarm(msgspec.Struct, frozen=True, tag="swarm"):
         return msgspec.structs.replace(self, totals=totals, progress=msgspec.UNSET, events=msgspec.UNSET)
 
 
+class CompactSwarm(msgspec.Struct, frozen=True, tag="swarm", omit_defaults=True):
+    """A swarm without what a viewer can derive, for a viewer that asks for it (`?form=compact`).
+
+    The sequence is that of the id, and `reactions` are the sum of `counts`. The totals are those before the swarm plus
+    `counts`: a viewer knows them, because it gets every swarm in order. The number of an emoji in `swarm` is left out
+    where it is the count divided by 1,000 and rounded up, which is the default rule.
+    """
+
+    id: str
+    window: Window
+    counts: Counts
+    swarm: Counts = {}
+
+    @classmethod
+    def of(cls, swarm: Swarm) -> "CompactSwarm":
+        """Leave out what `expand` derives."""
+        shown = {emoji: number for emoji, number in swarm.swarm.items() if number != _shown(swarm.counts[emoji])}
+        return cls(swarm.id, swarm.window, swarm.counts, shown)
+
+    def expand(self, totals: Counts) -> Swarm:
+        """Return the whole swarm. `totals` are those before it. Raises ValueError if the id is malformed."""
+        position = parse_message_id(self.id)
+        if position is None:
+            raise ValueError(f"{self.id!r} is no id of a message")
+        return Swarm(
+            id=self.id,
+            sequence=position[1],
+            window=self.window,
+            reactions=sum(self.counts.values()),
+            counts=self.counts,
+            swarm={emoji: self.swarm.get(emoji, _shown(count)) for emoji, count in self.counts.items()},
+            totals={emoji: totals.get(emoji, 0) + count for emoji, count in self.counts.items()},
+        )
+
+
+def _shown(count: int) -> int:
+    """What `swarm` holds for a count by the default rule. Part of the compact form, so it never changes."""
+    return math.ceil(count / 1_000)
+
+
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     """The first message to a new viewer: all totals as of `sequence`. The swarms after it follow."""
 
@@ -271,9 +312,9 @@ class AssignmentRequest(msgspec.Struct, frozen=True):
 
 
 _STREAM_QUERY = (
-    " The query takes `last_event_id=<id>`, to resume after that message, and `heartbeats=1`: "
-    'then `{"type":"hello","heartbeat_ms":3000}` comes before the first message, and `{"type":"heartbeat"}` after each '
-    "silence of that time, in place of a comment or a ping."
+    " The query takes `last_event_id=<id>`, to resume after that message; `form=compact`, for swarms without what a "
+    'viewer can derive; and `heartbeats=1`: then `{"type":"hello","heartbeat_ms":3000}` comes before the first '
+    'message, and `{"type":"heartbeat"}` after each silence of that time, in place of a comment or a ping.'
 )
 
 
@@ -358,8 +399,12 @@ SignOfLife = Hello | Heartbeat
 
 StreamMessage = ViewerMessage | SignOfLife
 
+CompactMessage = CompactSwarm | Snapshot | Reset | End | Goodbye | SignOfLife
+"""The same in the compact form. Only swarms differ."""
+
 _encoder = msgspec.json.Encoder()
 _stream_message_decoder: msgspec.json.Decoder[StreamMessage] = msgspec.json.Decoder(StreamMessage)
+_compact_message_decoder: msgspec.json.Decoder[CompactMessage] = msgspec.json.Decoder(CompactMessage)
 _swarm_decoder = msgspec.json.Decoder(Swarm)
 
 
@@ -413,6 +458,12 @@ def decode_swarm(value: bytes) -> Swarm:
 def decode_stream_message(data: bytes | str) -> StreamMessage:
     """Decode one SSE `data:` or WebSocket frame to a viewer. Raises msgspec.DecodeError if it is not a message."""
     return _stream_message_decoder.decode(data)
+
+
+@with_one_error
+def decode_compact_message(data: bytes | str) -> CompactMessage:
+    """Decode the same of a stream in the compact form, or of a subscriber that does not know that form."""
+    return _compact_message_decoder.decode(data)
 
 
 def new_stream_id(now_ms: int, previous: str | None = None) -> str:

@@ -28,15 +28,19 @@ from emostream.client.streams import SseStream, Stream, WebSocketStream
 from emostream.client.watcher import Continuity, Watcher
 
 Kind = Literal["sse", "ws"]
+Form = Literal["full", "compact"]
 
 
 class Session:
     """The state of one viewer of an event. `draw` returns uniform random numbers from 0 to 1."""
 
-    def __init__(self, user_id: str, kind: Kind, draw: Callable[[], float], event: str = model.MAIN) -> None:
+    def __init__(
+        self, user_id: str, kind: Kind, draw: Callable[[], float], event: str = model.MAIN, form: Form = "full"
+    ) -> None:
         """Raises EmoStreamError if `event` is no id of an event."""
         model.check_event_id(event)
         self.watcher = Watcher()
+        self._totals = (lambda: self.watcher.totals) if form == "compact" else None
         self.assignment: model.Assignment | None = None
         """The subscriber of the current connection. None until the registry has answered."""
         self._stream: Stream | None = None
@@ -81,9 +85,9 @@ class Session:
             if self._kind == "ws":
                 retry_seconds = self._reconnect.websocket_retry_seconds()
                 resume_id = self.watcher.resume_id
-                self._stream = WebSocketStream(assignment.ws_url, resume_id, retry_seconds, token=self.token)
+                self._stream = WebSocketStream(assignment.ws_url, resume_id, retry_seconds, self.token, self._totals)
             else:
-                self._stream = SseStream(assignment.sse_url, self.watcher.resume_id, self.token)
+                self._stream = SseStream(assignment.sse_url, self.watcher.resume_id, self.token, self._totals)
         except (ValueError, InvalidURI) as error:
             raise StreamLostError(str(error)) from error
         return self._stream

@@ -5,7 +5,7 @@ Use both kinds of stream in the same way: send `request()`, pass each received p
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Protocol, get_args
 
@@ -29,6 +29,9 @@ _SILENCE_TIMEOUT_SECONDS = 45.0
 # Before the first byte. A subscriber answers at once.
 _START_TIMEOUT_SECONDS = 10.0
 _GRACE_SECONDS = 2.0
+
+Totals = Callable[[], model.Counts]
+"""Returns the totals that the viewer has. It is called for each swarm, once the viewer has taken the one before."""
 
 
 class Stream(Protocol):
@@ -68,7 +71,8 @@ class Stream(Protocol):
 class _Messages:
     """Decodes messages. It passes those for the viewer on, and handles `hello` and `heartbeat` itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, totals: Totals | None) -> None:
+        self._totals = totals
         self.silence_timeout_seconds = _START_TIMEOUT_SECONDS
         self._has_begun = False
 
@@ -84,8 +88,8 @@ class _Messages:
         Raises StreamLostError if the message is malformed.
         """
         try:
-            message = _decode(data)
-        except msgspec.DecodeError as error:
+            message = self._decode(data)
+        except (msgspec.DecodeError, ValueError) as error:
             if _type_of(data) in {*_KNOWN_TYPES, None}:
                 raise StreamLostError(f"the subscriber sent what is no message: {error}") from error
             return
@@ -95,20 +99,29 @@ class _Messages:
         elif not isinstance(message, model.Heartbeat):
             yield message
 
+    def _decode(self, data: bytes) -> model.StreamMessage:
+        if self._totals is None:
+            return _decode(data)
+        message = _decode_compact(data)
+        return message.expand(self._totals()) if isinstance(message, model.CompactSwarm) else message
+
 
 class SseStream:
     """A stream of server-sent events from `url`. It resumes after `last_id`, which is None for a new viewer.
 
-    `token` is the viewer's, if it needs one.
+    `token` is the viewer's, if it needs one. With `totals`, the stream comes in the compact form; the messages are the
+    same.
     """
 
-    def __init__(self, url: str, last_id: str | None = None, token: str | None = None) -> None:
-        self.address = Address.of(_with_query(url, "heartbeats=1"))
+    def __init__(
+        self, url: str, last_id: str | None = None, token: str | None = None, totals: Totals | None = None
+    ) -> None:
+        self.address = Address.of(_stream_url(url, totals))
         self._last_id = last_id
         self._token = token
         self._reader = ResponseReader()
         self._events = sse.Parser()
-        self._messages = _Messages()
+        self._messages = _Messages(totals)
 
     @property
     def silence_timeout_seconds(self) -> float:
@@ -150,15 +163,20 @@ class SseStream:
 class WebSocketStream:
     """A stream of WebSocket text frames from `url`. It resumes after `last_id`, which is None for a new viewer.
 
-    The protocol has no word for the wait after a loss, so the caller chooses `retry_seconds`. `token` is the viewer's,
-    if it needs one.
+    The protocol has no word for the wait after a loss, so the caller chooses `retry_seconds`. `token` and `totals` are
+    those of an `SseStream`.
     """
 
     def __init__(
-        self, url: str, last_id: str | None = None, retry_seconds: float | None = None, token: str | None = None
+        self,
+        url: str,
+        last_id: str | None = None,
+        retry_seconds: float | None = None,
+        token: str | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self.retry_seconds = retry_seconds
-        url = _with_query(url, "heartbeats=1")
+        url = _stream_url(url, totals)
         if last_id is not None:
             url = _with_query(url, f"last_event_id={last_id}")
         self.address = Address.of(url)
@@ -166,7 +184,7 @@ class WebSocketStream:
         self._protocol = ClientProtocol(parse_uri(url), max_size=sse.MAX_EVENT_BYTES)
         # The parts of an incomplete message. The protocol bounds their size by `max_size`.
         self._fragments: list[bytes] = []
-        self._messages = _Messages()
+        self._messages = _Messages(totals)
 
     @property
     def silence_timeout_seconds(self) -> float:
@@ -222,6 +240,11 @@ def _response(answer: WebSocketResponse) -> Response:
     return Response(answer.status_code, headers, bytes(answer.body or b""), keeps_alive=False)
 
 
+def _stream_url(url: str, totals: Totals | None) -> str:
+    url = _with_query(url, "heartbeats=1")
+    return url if totals is None else _with_query(url, "form=compact")
+
+
 def _with_query(url: str, parameter: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{parameter}"
 
@@ -229,6 +252,7 @@ def _with_query(url: str, parameter: str) -> str:
 # All viewers of a process get the same swarm at almost the same time. Without this cache, a simulated audience would
 # spend most of its time decoding it again for each viewer.
 _decode = functools.lru_cache(maxsize=16)(model.decode_stream_message)
+_decode_compact = functools.lru_cache(maxsize=16)(model.decode_compact_message)
 
 
 def _type_of(data: bytes) -> str | None:

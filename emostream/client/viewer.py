@@ -10,7 +10,7 @@ from emostream import model
 from emostream.client.connection import CONNECT_TIMEOUT_SECONDS, ask, server_context
 from emostream.client.errors import NoAnswerError, StreamLostError
 from emostream.client.http1 import Address, Response, post_json
-from emostream.client.session import Kind, Session
+from emostream.client.session import Form, Kind, Session
 from emostream.client.streams import Stream
 from emostream.client.token import TokenSource, newest
 from emostream.client.watcher import Continuity
@@ -62,6 +62,9 @@ class Viewer:
 
     `token` is the viewer's, where the service wants one, or an asynchronous function that returns it. The function is
     called again once the token has expired or was refused. If it raises an error, the viewer tries again later.
+
+    With the `form` "compact" the subscriber sends less than half of the bytes. The messages are the same: the viewer
+    derives the rest, and so it does not notice if the subscriber's totals do not fit its counts.
     """
 
     def __init__(  # noqa: PLR0913 - each has a name at the call
@@ -73,12 +76,13 @@ class Viewer:
         on_message: Callable[[model.ViewerMessage], object] = _ignore,
         on_state: Callable[[ViewerState], object] = _ignore,
         protocol: Kind = "sse",
+        form: Form = "full",
         token: TokenSource | None = None,
     ) -> None:
         """Raises EmoStreamError if `event` is no id of an event."""
         self.state: ViewerState = Connecting()
         self._assignments = Address.of(f"{registry_url}/v1/assignments")
-        self._session = Session(user_id, protocol, random.random, event)
+        self._session = Session(user_id, protocol, random.random, event, form)
         self.watcher = self._session.watcher
         self._token = token
         self._on_message = on_message

@@ -40,16 +40,27 @@ _PONG_HEAD, _PONG_BYTES = b"\x8a\x80", 6
 class ViewerConnection(asyncio.Protocol, abc.ABC):
     """The connection of a viewer: the base class of both kinds. It implements `audience.Viewer`."""
 
-    __slots__ = ("_audience", "_transport", "descriptor", "heartbeat", "is_paused", "leaves_at", "position", "write")
+    __slots__ = (
+        "_audience",
+        "_transport",
+        "descriptor",
+        "heartbeat",
+        "is_paused",
+        "kind",
+        "leaves_at",
+        "position",
+        "write",
+    )
 
-    kind: ClassVar[int]
+    kind: int
     position: Position | None
     descriptor: int
     heartbeat: bytes
     leaves_at: int | None
     write: Callable[[bytes], Any]
 
-    def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
+    def __init__(self, transport: asyncio.Transport, audience: Audience, kind: int, heartbeat: bytes) -> None:
+        self.kind = kind
         self.heartbeat = heartbeat
         self.position = None
         self.leaves_at = None
@@ -102,8 +113,6 @@ class SseViewer(ViewerConnection):
 
     __slots__ = ()
 
-    kind = frames.SSE
-
     def say_goodbye(self, reason: model.GoodbyeReason) -> None:
         self.write(frames.of(model.Goodbye(reason))[self.kind])
         self._transport.close()
@@ -112,24 +121,15 @@ class SseViewer(ViewerConnection):
         self._transport.close()
 
 
-class GzipSseViewer(SseViewer):
-    """A viewer that reads server-sent events in gzip."""
-
-    __slots__ = ()
-
-    kind = frames.SSE_GZIP
-
-
 class WebSocketViewer(ViewerConnection):
     """A viewer on a WebSocket. Outgoing frames are shared by all viewers; `websockets` handles incoming frames."""
 
     __slots__ = ("_protocol",)
 
-    kind = frames.WS
     extensions: ClassVar[Sequence[Extension]] = ()
 
-    def __init__(self, transport: asyncio.Transport, audience: Audience, heartbeat: bytes) -> None:
-        super().__init__(transport, audience, heartbeat)
+    def __init__(self, transport: asyncio.Transport, audience: Audience, kind: int, heartbeat: bytes) -> None:
+        super().__init__(transport, audience, kind, heartbeat)
         # Created when first needed, because most viewers send only pongs and the close.
         self._protocol: ServerProtocol | None = None
 
@@ -184,7 +184,6 @@ class DeflateWebSocketViewer(WebSocketViewer):
 
     __slots__ = ()
 
-    kind = frames.WS_DEFLATE
     # It takes over no context, so all connections can share it.
     extensions = (
         PerMessageDeflate(
@@ -200,11 +199,13 @@ class DeflateWebSocketViewer(WebSocketViewer):
 class Admission:
     """The decision that a request becomes a viewer.
 
-    `preamble` is sent before the first message, and `heartbeat` after each silence. The viewer resumes from `last_id`.
-    `stays_seconds` is how long its token lets it stay; None for as long as it likes.
+    `kind` is an index into `frames.KINDS`. `preamble` is sent before the first message, and `heartbeat` after each
+    silence. The viewer resumes from `last_id`. `stays_seconds` is how long its token lets it stay; None for as long as
+    it likes.
     """
 
     viewer_type: type[ViewerConnection]
+    kind: int
     preamble: bytes
     heartbeat: bytes
     last_id: str | None

@@ -1,4 +1,6 @@
-"""Encodes messages as bytes for SSE and WebSocket, plain and compressed. All viewers of a kind share the bytes.
+"""Encodes messages as bytes for SSE and WebSocket: plain or compressed, in full or in the compact form.
+
+All viewers of a kind share the bytes.
 
 Each message is compressed by itself, so that a viewer can begin with any of them. In gzip (RFC 1952) it ends in a full
 flush, after which nothing refers to what came before. On a WebSocket no context is taken over (RFC 7692).
@@ -11,13 +13,19 @@ from websockets.frames import Close, Frame, Opcode
 from emostream import model
 
 SSE, WS, SSE_GZIP, WS_DEFLATE = range(4)
-KINDS = ("sse", "ws", "sse_gzip", "ws_deflate")
+FULL, COMPACT = 0, 4
+"""Add one of these to a kind above: in `SSE + COMPACT` a swarm is a `CompactSwarm`. All other messages are the same."""
+
+KINDS = tuple(kind + form for form in ("", "_compact") for kind in ("sse", "ws", "sse_gzip", "ws_deflate"))
+FORMS = {"full": FULL, "compact": COMPACT}
+"""By the name that a viewer asks for."""
 
 GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 """What a viewer gets before its first message in gzip: no name, no time, any system. The stream has no trailer."""
 
 _FINAL_TEXT = 0x80 | Opcode.TEXT
 _IS_COMPRESSED = 0x40
+_SWARM = b"event: swarm\n"
 _DATA_END = b"\n\n"
 _SYNC_FLUSH_END = b"\0\0\xff\xff"
 
@@ -29,7 +37,8 @@ class Frames:
 
     def __init__(self, event: bytes, start: int) -> None:
         """`event` is the message as an SSE event, in which its data begins at `start`."""
-        self._encoded: list[bytes | None] = [event, None, None, None]
+        self._encoded: list[bytes | None] = [None] * len(KINDS)
+        self._encoded[SSE] = event
         self._start = start
 
     @property
@@ -44,8 +53,8 @@ class Frames:
 
     @property
     def most_bytes(self) -> int:
-        """What it takes at most, with all encodings."""
-        return len(self._encoded) * len(self.sse)
+        """What it takes at most, with all encodings: of a compact swarm they are half as long."""
+        return 6 * len(self.sse)
 
     def __getitem__(self, kind: int) -> bytes:
         encoded = self._encoded[kind]
@@ -54,7 +63,16 @@ class Frames:
         return encoded
 
     def _encode(self, kind: int) -> bytes:
-        event = self.sse
+        if kind < COMPACT:
+            return self._transformed(self.sse, kind)
+        if not self.sse.startswith(_SWARM):
+            return self[kind - COMPACT]
+        if kind == SSE + COMPACT:
+            swarm = model.decode_swarm(self.sse[self._start :])
+            return self.sse[: self._start] + model.encode(model.CompactSwarm.of(swarm)) + _DATA_END
+        return self._transformed(self[SSE + COMPACT], kind - COMPACT)
+
+    def _transformed(self, event: bytes, kind: int) -> bytes:
         if kind == SSE_GZIP:
             return gzipped(event)
         data = event[self._start : -len(_DATA_END)]
@@ -69,8 +87,8 @@ class _Heartbeat(Frames):
 
     __slots__ = ()
 
-    def _encode(self, kind: int) -> bytes:
-        return gzipped(self.sse) if kind == SSE_GZIP else Frame(Opcode.PING, b"").serialize(mask=False)
+    def _transformed(self, event: bytes, kind: int) -> bytes:
+        return gzipped(event) if kind == SSE_GZIP else Frame(Opcode.PING, b"").serialize(mask=False)
 
 
 def of(message: model.StreamMessage) -> Frames:

@@ -30,7 +30,6 @@ from emostream.subscriber.channel import Channel, ViewersByEvent
 from emostream.subscriber.connection import (
     Admission,
     DeflateWebSocketViewer,
-    GzipSseViewer,
     Handshake,
     SseViewer,
     WebSocketViewer,
@@ -225,7 +224,7 @@ class Server:
         # A viewer is paused as soon as something waits to be sent: what may be unread is in the kernel's buffer.
         transport.set_write_buffer_limits(high=0)
         audience = self.channels[admission.event].audience
-        viewer = admission.viewer_type(transport, audience, admission.heartbeat)
+        viewer = admission.viewer_type(transport, audience, admission.kind, admission.heartbeat)
         transport.set_protocol(viewer)
         stays = admission.stays_seconds
         leaves_at = None if stays is None else math.ceil(time.monotonic() + stays)
@@ -299,8 +298,10 @@ class Server:
         retry = frames.retry(int(self._settings.retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311 (no secret)
         if self._settings.compression and request.accepts_gzip:
             head = http.head(HTTPStatus.OK, [*headers, ("Content-Encoding", "gzip")])
-            return self._admission(request, GzipSseViewer, head + frames.GZIP_HEADER + frames.gzipped(retry))
-        return self._admission(request, SseViewer, http.head(HTTPStatus.OK, headers) + retry)
+            return self._admission(
+                request, SseViewer, frames.SSE_GZIP, head + frames.GZIP_HEADER + frames.gzipped(retry)
+            )
+        return self._admission(request, SseViewer, frames.SSE, http.head(HTTPStatus.OK, headers) + retry)
 
     def _websocket(self, request: http.Request) -> bytes | Admission:
         if refused := self._refuse_viewer(request):
@@ -327,7 +328,8 @@ class Server:
             return missing
         if self._is_over(request):
             return accepted + frames.close(model.CLOSE_ENDED, "the event has ended")
-        return self._admission(request, DeflateWebSocketViewer if is_compressed else WebSocketViewer, accepted)
+        kind = frames.WS_DEFLATE if is_compressed else frames.WS
+        return self._admission(request, DeflateWebSocketViewer if is_compressed else WebSocketViewer, kind, accepted)
 
     def _trace(self, request: http.Request) -> bytes:
         if refused := self._refuse_without_token(request):
@@ -369,13 +371,19 @@ class Server:
         return http.answer(HTTPStatus.OK, "application/json", b'{"status":"ready"}', self._cors(request))
 
     def _admission(
-        self, request: http.Request, viewer_type: type[SseViewer | WebSocketViewer], preamble: bytes
+        self,
+        request: http.Request,
+        viewer_type: type[SseViewer | WebSocketViewer],
+        transport_kind: int,
+        preamble: bytes,
     ) -> Admission:
-        kind = viewer_type.kind
+        kind = transport_kind + frames.FORMS[_form(request)]
         heartbeat = frames.HEARTBEAT[kind]
         if request.query.get("heartbeats") == "1":
             preamble, heartbeat = preamble + self._hello[kind], frames.VISIBLE_HEARTBEAT[kind]
-        return Admission(viewer_type, preamble, heartbeat, _last_id(request), request.event, request.stays_seconds)
+        return Admission(
+            viewer_type, kind, preamble, heartbeat, _last_id(request), request.event, request.stays_seconds
+        )
 
     def _refusal(self) -> str:
         """Why no viewer is taken in now, counted; empty if one is."""
@@ -391,9 +399,9 @@ class Server:
         return reason
 
     def _refuse_viewer(self, request: http.Request) -> bytes | None:
-        """The refusal of a page that is not one of those allowed, or of a viewer whose token does not let it watch."""
+        """The refusal of a page that may not watch, of a token that does not let its viewer, or of an unknown form."""
         if cors.allows(self._settings.cors_origins, request.header("origin")):
-            return self._refuse_without_token(request)
+            return self._refuse_without_token(request) or self._refuse_form(request)
         metrics.REFUSALS.labels("origin").inc()
         detail = (
             f"Pages of {request.header('origin')} may not watch; "
@@ -411,6 +419,13 @@ class Server:
             jitter_seconds = random.uniform(0, self._gate.jitter_seconds)  # noqa: S311 (no secret)
             request.stays_seconds = max(0.0, claims.expires - time.time()) + jitter_seconds
         return None
+
+    def _refuse_form(self, request: http.Request) -> bytes | None:
+        if _form(request) in frames.FORMS:
+            return None
+        metrics.REFUSALS.labels("form").inc()
+        detail = f"`form` is {' or '.join(frames.FORMS)}, not {_form(request)[:20]!r}."
+        return http.problem(HTTPStatus.BAD_REQUEST, detail, self._cors(request))
 
     def _cors(self, request: http.Request) -> http.Headers:
         return cors.headers(self._settings.cors_origins, request.header("origin"))
@@ -455,6 +470,10 @@ def _last_id(request: http.Request) -> str | None:
     """What the viewer resumes from; a browser's header is newer than the query, which stays what the page once said."""
     named = (request.query.get(name) for name in _LAST_ID_NAMES)
     return request.header("last-event-id") or next(filter(None, named), None)
+
+
+def _form(request: http.Request) -> str:
+    return request.query.get("form", "full")
 
 
 def _is_natural(text: str) -> bool:

@@ -22,7 +22,7 @@
  *   reset     {Totals message}  swarms were missed and cannot be sent again: these totals replace the old ones
  *   end       {Totals message}  the event has ended: these totals are final, and the client does not connect again
  *   state     {State}           the state of the connection has changed
- *   repeat    {Swarm}           a swarm came twice; it was dropped
+ *   repeat    {Swarm}           a swarm came twice; it was dropped. Its totals may be wrong, as may those of a gap
  *   gap       {Swarm}           a swarm before this one is missing; the stream resumes from the last one received
  *
  * After each of the first four, `stream.totals` holds the total of every emoji.
@@ -127,6 +127,24 @@ export class Progress {
     this.sequence = message.sequence;
     return "next";
   }
+}
+
+/**
+ * Make a swarm whole that came in the compact form, without what follows from its counts and from the totals before it.
+ * A whole one stays as it is. `swarm` holds the numbers that differ from those of the default rule, ⌈count ÷ 1000⌉.
+ * @param {object} message  @param {Counts} totals before it  @returns {Swarm}
+ */
+export function expand(message, totals) {
+  const { id, counts, swarm } = message;
+  if (message.totals || !counts) return message;
+  const each = (of) => Object.fromEntries(Object.entries(counts).map(([emoji, count]) => [emoji, of(count, emoji)]));
+  return {
+    ...message,
+    sequence: Number(String(id).split("-").pop()),
+    reactions: Object.values(counts).reduce((sum, count) => sum + count, 0),
+    swarm: { ...each((count) => Math.ceil(count / 1000)), ...swarm },
+    totals: each((count, emoji) => (totals[emoji] ?? 0) + count),
+  };
 }
 
 /**
@@ -410,6 +428,7 @@ export class EmoStream extends EventTarget {
   async #watchOver(transport, address, link, assignment) {
     const url = new URL(address);
     url.searchParams.set("heartbeats", "1");
+    url.searchParams.set("form", "compact");
     if (this.#progress.id) url.searchParams.set("last_event_id", this.#progress.id);
     try {
       return await transport(url, link, this.#bearer, (type, message) => this.#take(type, message, link, assignment));
@@ -434,7 +453,8 @@ export class EmoStream extends EventTarget {
     return type === "goodbye";
   }
 
-  #deliver(type, message) {
+  #deliver(type, received) {
+    const message = type === "swarm" ? expand(received, this.totals) : received;
     const continuity = this.#progress.take(type, message);
     if (continuity === "next") {
       if (type !== "swarm") this.#counted.clear();

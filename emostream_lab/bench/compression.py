@@ -1,4 +1,4 @@
-"""Measures what compression saves and costs: bytes and deliveries per CPU second, beside streams without it."""
+"""Measures what compression and the compact form save and cost: bytes, and deliveries per CPU second."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,10 +9,12 @@ from emostream_lab.bench.fanout import NAMES, STREAM, Load, Round
 from emostream_lab.bench.figures import Figure, Findings
 from emostream_lab.bench.servers import Tell
 
-# The emoji of each swarm, and the share of the bytes that may be left.
-MOST_BYTES = {32: 0.5, 5: 0.7}
 _PART = "compression"
 _PLAIN, _COMPRESSED, _NCHAN = "EmoStream", "EmoStream, compressed", "nchan"
+_COMPACT, _COMPACT_COMPRESSED = "EmoStream, compact", "EmoStream, compact and compressed"
+_EMOJI = (32, 5)
+# The share of the bytes that may be left, by the emoji of each swarm.
+_MOST_BYTES = {(_COMPRESSED, 32): 0.5, (_COMPRESSED, 5): 0.7, (_COMPACT, 32): 0.4}
 
 
 def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
@@ -20,9 +22,10 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     load = Load(500, 3, rounds=1) if quick else Load(2_000, 5, rounds=3)
     kinds = [STREAM] if quick else list(NAMES)
     figures: list[Figure] = []
-    for emoji in [32] if quick else MOST_BYTES:
+    for emoji in _EMOJI[:1] if quick else _EMOJI:
         for kind, rounds in _of_swarms(directory / f"{emoji}-emoji", emoji, kinds, tell, load):
-            figures += _figures(f"{NAMES[kind]}, {emoji} emoji", MOST_BYTES[emoji], rounds, quick=quick)
+            for name in (_COMPRESSED, _COMPACT, _COMPACT_COMPRESSED):
+                figures += _figures(name, NAMES[kind], emoji, rounds, quick=quick)
     return Findings(figures=figures)
 
 
@@ -36,28 +39,38 @@ def _of_swarms(
     ):
         nchan.pin(cores.server)
         plain = fanout.ours(tiers)
-        servers = (plain, replace(plain, name=_COMPRESSED, is_compressed=True), nchan)
+        compact = replace(
+            plain, name=_COMPACT, streams={kind: f"{path}?form=compact" for kind, path in plain.streams.items()}
+        )
+        servers = (
+            plain,
+            replace(plain, name=_COMPRESSED, is_compressed=True),
+            compact,
+            replace(compact, name=_COMPACT_COMPRESSED, is_compressed=True),
+            nchan,
+        )
         for kind in kinds:
             yield kind, fanout.beside(kind, servers, tell, load)
 
 
-def _figures(kind: str, most_bytes: float, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
-    size = {name: _bytes_per_delivery(each) for name, each in rounds.items()}
+def _figures(name: str, kind: str, emoji: int, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
+    size = {each: _bytes_per_delivery(of_server) for each, of_server in rounds.items()}
     rate = fanout.deliveries_per_cpu_second(rounds)
+    what = f"{kind}, {emoji} emoji, {name.removeprefix('EmoStream, ')}"
     saved = Figure(
         part=_PART,
-        name=f"{kind}: bytes, by those without",
-        value=size[_COMPRESSED] / size[_PLAIN],
+        name=f"{what}: bytes, by those of the plain form",
+        value=size[name] / size[_PLAIN],
         unit="×",
-        note=f"{size[_COMPRESSED]:,.0f} of {size[_PLAIN]:,.0f} bytes; nchan {size[_NCHAN]:,.0f}",
-        at_most=most_bytes,
+        note=f"{size[name]:,.0f} of {size[_PLAIN]:,.0f} bytes; nchan {size[_NCHAN]:,.0f}",
+        at_most=_MOST_BYTES.get((name, emoji)),
     )
     cost = Figure(
         part=_PART,
-        name=f"{kind}: deliveries per CPU second, by those without",
-        value=rate[_COMPRESSED] / rate[_PLAIN],
+        name=f"{what}: deliveries per CPU second, by those of the plain form",
+        value=rate[name] / rate[_PLAIN],
         unit="×",
-        note=", ".join(f"{name} {value:,.0f}" for name, value in rate.items()),
+        note=", ".join(f"{each} {rate[each]:,.0f}" for each in (_PLAIN, name, _NCHAN)),
         at_least=0.95,
     )
     yield saved

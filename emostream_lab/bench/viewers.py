@@ -50,7 +50,7 @@ class Viewers:
         is_compressed: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        has_websockets = paths[0].endswith("/ws")
+        has_websockets = paths[0].partition("?")[0].endswith("/ws")
         request = _websocket_request if has_websockets else _stream_request
         self._requests = itertools.cycle([request(path, is_compressed=is_compressed) for path in paths])
         self._tls = tls

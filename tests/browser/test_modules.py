@@ -179,13 +179,16 @@ def test_heartbeats_keep_a_stream_that_has_no_swarms(modules: Browser) -> None:
 @pytest.mark.parametrize("script", [[""], ["open"]])
 def test_where_no_websocket_works_sse_of_the_same_subscriber_is_tried(modules: Browser, script: list[str]) -> None:
     found = modules.run(WATCH + "return watch([args[0]], (advance) => advance(5_000))", script)
-    assert found["asked"][:2] == ["ws://a/v1/ws?heartbeats=1", "http://a/v1/stream?heartbeats=1"]
+    assert found["asked"][:2] == [
+        "ws://a/v1/ws?heartbeats=1&form=compact",
+        "http://a/v1/stream?heartbeats=1&form=compact",
+    ]
 
 
 def test_a_websocket_that_is_refused_with_a_reason_is_not_tried_as_sse(modules: Browser) -> None:
     full = "This subscriber is full; ask the registry for another one."
     found = modules.run(WATCH + "return watch([[args[0]], ['open']], (advance) => advance(1_000))", full)
-    assert found["asked"] == ["ws://a/v1/ws?heartbeats=1", "ws://b/v1/ws?heartbeats=1"]
+    assert found["asked"] == ["ws://a/v1/ws?heartbeats=1&form=compact", "ws://b/v1/ws?heartbeats=1&form=compact"]
     assert f"waiting:{full}" in found["states"]
 
 

@@ -73,11 +73,16 @@ def stage(kafka: Server, zookeeper: Server, run_tier: RunTier) -> Iterator[Stage
 
 
 class Audience:
-    """Some viewers, a third of them by WebSocket."""
+    """Some viewers, a third of them by WebSocket, and half of them with compact swarms."""
 
     def __init__(self, registry: Tier) -> None:
         self.viewers = [
-            Viewer(f"http://{HOST}:{registry.port}", f"u{number}", protocol="sse" if number % 3 else "ws")
+            Viewer(
+                f"http://{HOST}:{registry.port}",
+                f"u{number}",
+                protocol="sse" if number % 3 else "ws",
+                form="full" if number % 2 else "compact",
+            )
             for number in range(VIEWERS)
         ]
 

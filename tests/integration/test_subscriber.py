@@ -233,6 +233,60 @@ def test_a_viewer_resumes_by_header_or_query_without_gap_or_repeat(new_cluster: 
         assert by_query.wait_for("swarm s-200") == everything
 
 
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_compact_websocket_resumes_and_is_told_goodbye(
+    new_cluster: NewCluster, start: Start, compression: str | None
+) -> None:
+    cluster = new_cluster(1, 2, 3)
+    subscriber = start(cluster.name)
+    kind = "ws_compact" if compression is None else "ws_deflate_compact"
+    with connect_websocket(f"{subscriber.url}?form=compact&last_event_id=s-1", compression=compression) as viewer:
+        assert subscriber.metric(f'viewers{{event="main",kind="{kind}"}}') == 1
+        totals = {"🔥": 3, "👏": 7}
+        for sequence in (2, 3):
+            message = model.decode_compact_message(viewer.recv(20))
+            assert isinstance(message, model.CompactSwarm)
+            whole = message.expand(totals)
+            assert whole == swarm("s", sequence).for_viewers()
+            totals |= whole.totals
+        subscriber.process.terminate()
+        assert model.decode_compact_message(viewer.recv(20)) == model.Goodbye("draining")
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_compact_stream_has_the_same_snapshot_reset_and_heartbeat(
+    new_cluster: NewCluster, start: Start, encoding: str
+) -> None:
+    cluster = new_cluster(1, 2)
+    subscriber = start(cluster.name, heartbeat_ms=200)
+    command = ["curl", "--silent", "--no-buffer", "--compressed", "--header", f"Accept-Encoding: {encoding}"]
+    url = f"http://{servers.HOST}:{subscriber.port}/v1/stream?form=compact&heartbeats=1"
+    for query, first in (("", "snapshot"), ("&last_event_id=other-1", "reset")):
+        with subprocess.Popen([*command, url + query], stdout=subprocess.PIPE) as curl:
+            try:
+                lines = (line.removesuffix(b"\n") for line in curl.stdout)
+                data = (line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: "))
+                assert next(data) == model.encode(model.Hello(200))
+                totals = json.loads(next(data))
+                assert totals["type"] == first
+                cluster.write(totals["sequence"] + 1)
+                message = next(each for each in map(model.decode_compact_message, data) if each != model.Heartbeat())
+                assert isinstance(message, model.CompactSwarm)
+                assert message.expand(totals["totals"]) == swarm("s", totals["sequence"] + 1).for_viewers()
+                assert model.Heartbeat() in map(model.decode_compact_message, data)
+            finally:
+                curl.kill()
+
+
+def test_an_unknown_form_is_refused_with_those_that_there_are(new_cluster: NewCluster, start: Start) -> None:
+    subscriber = start(new_cluster(1).name)
+    answer = get(subscriber.port, "/v1/stream?form=short")
+    assert (answer.status, answer.json()["detail"]) == (400, "`form` is full or compact, not 'short'.")
+    with pytest.raises(InvalidStatus) as refused, connect_websocket(f"{subscriber.url}?form=short"):
+        pass
+    assert refused.value.response.status_code == 400
+
+
 def test_a_viewer_that_asks_is_told_the_heartbeat_and_can_see_it(new_cluster: NewCluster, start: Start) -> None:
     cluster = new_cluster(1)
     subscriber = start(cluster.name, heartbeat_ms=200)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emostream import model
+from emostream.config import AggregatorSettings
 from emostream.errors import EmoStreamError
+from emostream.swarms.rules import Compression
 
 SWARM = model.Swarm(
     id="k3v9-812",
@@ -51,6 +53,38 @@ def test_a_viewer_gets_the_totals_of_the_swarms_own_emoji_and_no_progress() -> N
 )
 def test_each_viewers_message_is_told_apart_by_its_type(message: model.ViewerMessage) -> None:
     assert model.decode_stream_message(model.encode(message)) == message
+
+
+@given(
+    before=st.dictionaries(st.text(), st.integers(1, 10**12)),
+    counts=st.dictionaries(st.text(), st.integers(1, 10**12)),
+    sequence=st.integers(0, 10**17),
+    compression=st.builds(Compression, st.integers(1, 5_000), st.sampled_from(["ceil", "floor"])),
+)
+def test_a_compact_swarm_holds_all_that_a_viewer_cannot_derive(
+    before: model.Counts, counts: model.Counts, sequence: int, compression: Compression
+) -> None:
+    swarm = model.Swarm(
+        id=f"k3v9-{sequence}",
+        sequence=sequence,
+        window=model.Window(1_000, 3_000),
+        reactions=sum(counts.values()),
+        counts=counts,
+        swarm={emoji: compression.of(count) for emoji, count in counts.items()},
+        totals={emoji: before.get(emoji, 0) + count for emoji, count in counts.items()},
+    )
+    compact = model.encode(model.CompactSwarm.of(swarm))
+    read = model.decode_compact_message(compact)
+    assert isinstance(read, model.CompactSwarm)
+    assert read.expand(before) == swarm
+
+
+def test_the_default_rule_adds_nothing_to_a_compact_swarm() -> None:
+    settings = AggregatorSettings()
+    rule = Compression(settings.compression_ratio, settings.compression_rule)
+    counts = {"🔥": 1, "👏": 1_000, "🎉": 1_001, "😂": 10**9}
+    shown = {emoji: rule.of(count) for emoji, count in counts.items()}
+    assert model.CompactSwarm.of(model.Swarm("s-1", 1, model.Window(0, 1), 0, counts, shown, counts)).swarm == {}
 
 
 def test_fields_that_a_reader_does_not_know_are_ignored() -> None:

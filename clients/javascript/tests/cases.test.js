@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { EmoStream, EventStreamParser, backoffMs } from "emostream-client";
+import { EmoStream, EventStreamParser, backoffMs, expand } from "emostream-client";
 
 import { Servers } from "./servers.js";
 
@@ -31,6 +31,13 @@ for (const each of cases.viewer) {
       }
     });
   }
+}
+
+for (const { what, totals, compact, swarm } of cases.compact) {
+  test(`a swarm in the compact form is made whole: ${what}`, () => {
+    assert.deepEqual(expand(compact, totals), swarm);
+    assert.deepEqual(expand(swarm, {}), swarm);
+  });
 }
 
 test("the back-off grows to a bound", () => {

@@ -133,7 +133,7 @@ export class Servers {
   #opened(url) {
     const step = this.#next("opens");
     assert.deepEqual([url.hostname, url.searchParams.get("last_event_id")], [step.opens, step.resume]);
-    assert.equal(url.searchParams.get("heartbeats"), "1");
+    assert.deepEqual([url.searchParams.get("heartbeats"), url.searchParams.get("form")], ["1", "compact"]);
     return step;
   }
 
@@ -181,6 +181,9 @@ function sseOf(told) {
 function jsonOf(told) {
   if (told.raw) return told.raw;
   const [[type, value]] = Object.entries(told);
+  if (type === "compact") {
+    return JSON.stringify({ type: "swarm", id: value, window: { start: 0, end: 1 }, counts: told.counts });
+  }
   if (type === "hello") return JSON.stringify({ type, heartbeat_ms: value });
   if (type === "heartbeat") return JSON.stringify({ type });
   if (type === "goodbye") return JSON.stringify({ type, reason: value });

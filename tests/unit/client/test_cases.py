@@ -52,13 +52,19 @@ def message_of(told: dict[str, Any]) -> model.StreamMessage:
         case "swarm":
             sequence = int(value.partition("-")[2])
             return model.Swarm(value, sequence, model.Window(0, 1), 1, {"🔥": 1}, {"🔥": 1}, told["totals"])
+        case "compact":
+            sequence = int(value.partition("-")[2])
+            counts = told["counts"]
+            shown = dict.fromkeys(counts, 1)
+            return model.Swarm(value, sequence, model.Window(0, 1), sum(counts.values()), counts, shown, {})
     sequence = int(value.partition("-")[2])
     return {"snapshot": model.Snapshot, "reset": model.Reset, "end": model.End}[kind](value, sequence, told["totals"])
 
 
 def frame_of(told: dict[str, Any], kind: Kind) -> bytes:
     if "raw" not in told:
-        return frames.of(message_of(told))[frames.SSE if kind == "sse" else frames.WS]
+        form = frames.COMPACT if "compact" in told else frames.FULL
+        return frames.of(message_of(told))[(frames.SSE if kind == "sse" else frames.WS) + form]
     return (
         f"data: {told['raw']}\n\n".encode()
         if kind == "sse"
@@ -72,7 +78,8 @@ class Client:
     def __init__(self, case: dict[str, Any], kind: Kind) -> None:
         self.kind = kind
         self.event = case.get("event", model.MAIN)
-        self.session = Session("u1", kind, lambda: case.get("draw", 0), self.event)
+        form = case.get("form", "full")
+        self.session = Session("u1", kind, lambda: case.get("draw", 0), self.event, form)
         self.state = "connecting"
         self.delivered: list[str] = []
         self.wait: tuple[float, str] | None = None
@@ -164,6 +171,15 @@ def test_a_viewer_does_what_the_case_says(case: dict[str, Any], kind: Kind) -> N
             client.wait = None
     assert (client.state, client.delivered) == (case["ends"], case["delivered"])
     assert client.session.watcher.totals == case["totals"]
+
+
+@pytest.mark.parametrize("case", CASES["compact"], ids=lambda case: case["what"])
+def test_a_swarm_in_the_compact_form_is_made_whole(case: dict[str, Any]) -> None:
+    swarm = model.decode(json.dumps(case["swarm"]), model.Swarm)
+    compact = model.decode_compact_message(json.dumps(case["compact"]))
+    assert isinstance(compact, model.CompactSwarm)
+    assert compact.expand(case["totals"]) == swarm
+    assert model.CompactSwarm.of(swarm) == compact
 
 
 @pytest.mark.parametrize("case", CASES["backoff"])

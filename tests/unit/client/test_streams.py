@@ -13,6 +13,7 @@ from websockets.server import ServerProtocol
 from emostream import model
 from emostream.client.errors import StreamEndedError, StreamLostError
 from emostream.client.streams import SseStream, Stream, WebSocketStream
+from emostream.client.watcher import Watcher
 from emostream.subscriber import frames, http
 
 SNAPSHOT = model.Snapshot("s-4", 4, {"🔥": 5})
@@ -111,6 +112,48 @@ def test_sse_resumes_by_a_header_and_websocket_by_the_query() -> None:
 def test_both_ask_for_heartbeats_that_they_can_see() -> None:
     assert b"GET /v1/stream?heartbeats=1 " in sse().request()
     assert b"GET /v1/ws?heartbeats=1 " in WebSocketStream("ws://edge/v1/ws").request()
+
+
+def test_a_viewer_that_knows_its_totals_asks_for_the_compact_form() -> None:
+    assert b"GET /v1/stream?heartbeats=1&form=compact " in SseStream("http://edge/v1/stream", totals=dict).request()
+    assert b"GET /v1/ws?heartbeats=1&form=compact " in WebSocketStream("ws://edge/v1/ws", totals=dict).request()
+
+
+@pytest.mark.parametrize("form", [frames.COMPACT, frames.FULL], ids=["compact", "an older subscriber's full one"])
+def test_a_compact_stream_gives_whole_swarms(form: int) -> None:
+    watcher = Watcher()
+    watcher.take(model.Snapshot("s-4", 4, {"🔥": 5}))
+    stream = SseStream("http://edge/v1/stream", "s-4", totals=lambda: watcher.totals)
+    stream.request()
+    swarms = [
+        model.Swarm(f"s-{number}", number, model.Window(number, number + 1), 1_002, counts, shown, totals)
+        for number, counts, shown, totals in (
+            (5, {"🔥": 1_001, "👏": 1}, {"🔥": 2, "👏": 1}, {"🔥": 1_006, "👏": 1}),
+            (6, {"👏": 1_002}, {"👏": 11}, {"👏": 1_003}),
+        )
+    ]
+    seen = []
+    for message in stream.feed(SSE_HEAD + b"".join(frames.of(swarm)[frames.SSE + form] for swarm in swarms)):
+        seen.append(message)
+        watcher.take(message)
+    assert seen == swarms
+    assert watcher.mismatches == 0
+
+
+@KINDS
+def test_a_compact_swarm_of_no_place_ends_the_stream(kind: str) -> None:
+    stream: Stream = SseStream("http://edge/v1/stream", totals=dict)
+    acceptance = SSE_HEAD
+    request = stream.request()
+    if kind == "ws":
+        stream = WebSocketStream("ws://edge/v1/ws", totals=dict)
+        request = stream.request()
+        acceptance = acceptance_of(request)
+    broken = model.CompactSwarm("s", model.Window(0, 1), {"🔥": 1})
+    data = model.encode(broken)
+    frame = b"data: " + data + b"\n\n" if kind == "sse" else Frame(Opcode.TEXT, data).serialize(mask=False)
+    with pytest.raises(StreamLostError, match="no id of a message"):
+        feed(stream, acceptance + frame)
 
 
 @KINDS

@@ -11,11 +11,16 @@ from websockets.frames import Close, CloseCode, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from emostream import model
+from emostream import model, palette
 from emostream.subscriber import frames
 from emostream.subscriber.connection import DeflateWebSocketViewer
+from emostream.swarms.rules import Compression
+from emostream_lab.bench.audience import Audience
 from tests.unit.subscriber.examples import swarm
 
+COUNTS = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(1, 10**12), min_size=1)
+WINDOW = model.Window(1_764_322_842_000, 1_764_322_844_000)
+SWARM_TYPE = b"event: swarm\n"
 MESSAGES = [
     model.Snapshot("k3v9-1", 1, {"🔥": 2}),
     swarm("k3v9", 7).for_viewers(),
@@ -110,4 +115,45 @@ def test_a_message_is_encoded_once_for_all_viewers_of_a_kind() -> None:
     message = frames.of(MESSAGES[1])
     for kind in range(len(frames.KINDS)):
         assert message[kind] is message[kind]
-    assert sum(len(message[kind]) for kind in range(len(frames.KINDS))) <= message.most_bytes
+
+
+@given(
+    COUNTS, st.integers(1, 10_000), st.dictionaries(st.sampled_from(palette.DEFAULT), st.integers(1, 10**6), min_size=1)
+)
+def test_all_encodings_take_no_more_than_is_reckoned_with(
+    counts: model.Counts, ratio: int, of_palette: model.Counts
+) -> None:
+    for each in (counts, of_palette):
+        shown = {emoji: Compression(ratio, "ceil").of(count) for emoji, count in each.items()}
+        message = frames.of(model.Swarm("19ac9d61590-812", 812, WINDOW, sum(each.values()), each, shown, each))
+        assert sum(len(message[kind]) for kind in range(len(frames.KINDS))) <= message.most_bytes
+
+
+@pytest.mark.parametrize("plain", range(frames.COMPACT), ids=frames.KINDS[: frames.COMPACT])
+@pytest.mark.parametrize("message", [*map(frames.of, MESSAGES), frames.HEARTBEAT, frames.VISIBLE_HEARTBEAT])
+def test_only_swarms_have_a_compact_form(message: frames.Frames, plain: int) -> None:
+    assert (message[plain + frames.COMPACT] is message[plain]) == (not message.sse.startswith(SWARM_TYPE))
+
+
+def test_a_compact_swarm_is_the_same_by_each_kind() -> None:
+    message = frames.of(MESSAGES[1])
+    event = (
+        b"event: swarm\nid: k3v9-7\n"
+        b'data: {"type":"swarm","id":"k3v9-7","window":{"start":14000,"end":16000},"counts":{"\xf0\x9f\x94\xa5":3}}\n\n'
+    )
+    data = event.partition(b"data: ")[2].rstrip()
+    assert message[frames.SSE + frames.COMPACT] == event
+    assert received(message[frames.WS + frames.COMPACT]) == [(Opcode.TEXT, data)]
+    deflated = message[frames.WS_DEFLATE + frames.COMPACT]
+    assert received(deflated, *DeflateWebSocketViewer.extensions) == [(Opcode.TEXT, data)]
+    gzip = frames.GZIP_HEADER + message[frames.SSE_GZIP + frames.COMPACT]
+    assert zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(gzip) == event
+
+
+@pytest.mark.parametrize("kind", [frames.SSE, frames.WS])
+def test_a_compact_swarm_of_the_whole_palette_is_two_fifths_of_a_full_one(kind: int) -> None:
+    audience = Audience(per_second=1_000, trigger_ms=2_000, seed=7)
+    # The totals of the first swarms are shorter than those of a minute later.
+    *_, last = (audience.next_swarm() for _ in range(30))
+    message = frames.of(last.for_viewers())
+    assert len(message[kind + frames.COMPACT]) <= 0.4 * len(message[kind])

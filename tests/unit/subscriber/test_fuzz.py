@@ -38,7 +38,8 @@ def mostly(usual: list[Any], *others: Any) -> st.SearchStrategy[Any]:
 _method = mostly([b"GET", b"HEAD", b"POST", b"OPTIONS"], b"PRI", b"CONNECT", b"get", b"G\0T", b"")
 _path = mostly([b"/v1/stream", b"/v1/ws", b"/v1/trace", b"/healthz"], b"//healthz", b"*", b"/\xf0\x9f", b"/%00", b"")
 _query = mostly(
-    [b"", b"?last_event_id=s-1", b"?lastEventId=s-999999999", b"?sequence=2", b"?heartbeats=1"],
+    [b"", b"?last_event_id=s-1", b"?lastEventId=s-999999999", b"?sequence=2", b"?heartbeats=1", b"?form=compact"],
+    b"?form=",
     b"?%",
     b"?&&=;",
     b"?sequence=%00",

@@ -268,6 +268,22 @@ def test_an_operator_can_turn_compression_off(packet: bytes) -> None:
     assert b'"id":"s-3"' in answer
 
 
+def test_a_viewer_gets_the_form_that_it_asks_for() -> None:
+    for query, form in ((b"form=full", frames.FULL), (b"form=compact", frames.COMPACT)):
+        swarms = exchange(STREAM.replace(b" HTTP", b"?last_event_id=s-1&%s HTTP" % query, 1) + b"\r\n")
+        assert swarms.endswith(b"".join(entry("s", sequence).frames[frames.SSE + form] for sequence in (2, 3)))
+        swarms = exchange(WEBSOCKET.replace(b" HTTP", b"?last_event_id=s-2&%s HTTP" % query, 1) + DEFLATE + b"\r\n")
+        assert swarms.endswith(b"\r\n\r\n" + entry("s", 3).frames[frames.WS_DEFLATE + form])
+
+
+@pytest.mark.parametrize("packet", [STREAM, WEBSOCKET])
+@pytest.mark.parametrize("form", [b"", b"short", b"compact2"])
+def test_an_unknown_form_is_refused(packet: bytes, form: bytes) -> None:
+    answer = exchange(packet.replace(b" HTTP", b"?form=%s HTTP" % form, 1) + b"\r\n")
+    assert status_of(answer) == 400
+    assert json.loads(body_of(answer))["detail"] == f"`form` is full or compact, not {form.decode()!r}."
+
+
 @in_loop
 async def test_what_a_viewer_sends_compressed_is_read() -> None:
     with connected() as (server, transport):
