@@ -272,24 +272,55 @@ def topics_group() -> None:
 @click.option("--check", is_flag=True, help="Change nothing; say what would change, and exit 1 if anything would.")
 @click.option("--new-stream", is_flag=True, help="Begin a new stream of swarms, from what was not counted yet.")
 @click.option(
+    "--totals-from",
+    type=click.File("rb"),
+    help="With --new-stream, on new topics: go on with the totals and the events of this file of `emostream backup`.",
+)
+@click.option(
     "--without", type=int, multiple=True, metavar="ID", help="Leave no copies on this broker, before it is taken out."
 )
-def topics_apply(check: bool, new_stream: bool, without: tuple[int, ...]) -> None:
+def topics_apply(check: bool, new_stream: bool, totals_from: BinaryIO | None, without: tuple[int, ...]) -> None:
     """Make the topics of the settings, grow their partitions, spread their copies over the brokers, set their limits.
 
     The last line is `changed=N`.
     """
-    from emostream.operate import topics  # noqa: PLC0415
+    from emostream.operate import backup, topics  # noqa: PLC0415
 
     start_tier("topics")
+    restore = None
+    if totals_from is not None:
+        if not new_stream:
+            raise click.UsageError("--totals-from needs --new-stream.")
+        restore = topics.Restore(backup.read(totals_from.read()), config.load(config.ZooKeeperSettings))
     sentences = topics.apply(
         config.load(config.KafkaSettings),
         config.load(config.ClustersSettings),
         without=without,
         new_stream=new_stream,
+        restore=restore,
         check=check,
     )
     tell_changes(sentences, check=check)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def backup(file: str) -> None:
+    """Write the totals of every event, and the table of events, to FILE, from which `topics apply` restores them.
+
+    Nothing has to stop for it. What is accepted later is not in it.
+    """
+    from pathlib import Path  # noqa: PLC0415
+
+    from emostream.operate import backup as backups  # noqa: PLC0415
+    from emostream.operate import topics  # noqa: PLC0415
+
+    start_tier("backup")
+    kafka = config.load(config.KafkaSettings)
+    infos = topics.describe(kafka, config.load(config.ClustersSettings))
+    taken, waiting = backups.take(config.load(config.ZooKeeperSettings), kafka, infos)
+    backups.write(taken, Path(file))
+    click.echo(f"{file} holds {taken}. It lacks {waiting:,} records of reactions, which are not counted yet.")
 
 
 @main.group("acls")

@@ -41,6 +41,7 @@ SPARK_GROUPS = {
     "tests/integration/aggregator/test_takeover.py": "aggregator",
     "tests/integration/test_load_pipeline.py": "demos",
     "tests/integration/test_local_demo.py": "demos",
+    "tests/integration/test_backup.py": "pipelines",
     "tests/integration/test_canary.py": "pipelines",
     "tests/integration/test_class_archives.py": "pipelines",
     "tests/integration/test_client_examples.py": "pipelines",

@@ -131,6 +131,20 @@ def _settled(definition: Definition, part: EventPart | None, now_ms: int) -> Def
     return msgspec.structs.replace(definition, state=state, stream=part.stream)
 
 
+def parts_to_restore(table: Table, parts: Parts, stream: str) -> dict[str, EventPart]:
+    """Return the parts with which a restored system goes on: with the totals of `parts`, in a new stream of each event.
+
+    A viewer may know messages of the old streams that came after the backup. An event that was opened again since then
+    has none: the aggregator opens it.
+    """
+    return {
+        # The end has a sequence of its own.
+        event: EventPart(stream, int(part.ended), part.totals, ended=part.ended)
+        for event, part in parts.items()
+        if event not in table or _is_of(table[event], part)
+    }
+
+
 def _is_of(definition: Definition, part: EventPart | None) -> bool:
     """Return whether the part is of this opening of the event."""
     return part is not None and part.stream >= definition.stream

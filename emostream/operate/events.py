@@ -92,6 +92,14 @@ class Operator:
         """Return the table as it is now."""
         return store.read(self._client).view.table
 
+    def restore(self, table: Table) -> Table:
+        """Put a table of a backup in place, unless there is one. Returns the one that is there then.
+
+        Raises EmoStreamError if a record has no room for its events.
+        """
+        store.change(self._client, lambda known: known or self._with_room(table))
+        return self.table()
+
     def _with_room(self, table: Table) -> Table:
         tables.check_room(table, self._kafka.max_record_bytes)
         return table

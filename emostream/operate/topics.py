@@ -4,15 +4,16 @@ What must change is worked out apart from doing it, so that `--check` shows exac
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import BrokerResponseError
 
-from emostream.config import ClustersSettings, KafkaSettings
+from emostream.config import ClustersSettings, KafkaSettings, ZooKeeperSettings
 from emostream.errors import EmoStreamError
 from emostream.model import (
     DEAD_LETTER_TOPIC,
@@ -22,10 +23,11 @@ from emostream.model import (
     Swarm,
     new_stream_id,
 )
-from emostream.operate import replicas
+from emostream.operate import backup, replicas
+from emostream.operate.backup import Backup
 from emostream.runtime.kafka import admin_client, explained_errors
 from emostream.swarms.log import SwarmLog, describe_reactions, last_swarm
-from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, first_swarm, stream_of
+from emostream.swarms.rules import RECOVERY_COMMAND, NotASwarmError, ReactionsTopic, first_swarm, stream_of
 
 # All others are one ordered log each. The warm-up reads a topic like the real one.
 _PARTITIONED = {REACTIONS_TOPIC, WARMUP_TOPIC}
@@ -118,12 +120,21 @@ def changes(wanted: Topic, found: Topic | None, brokers: Brokers) -> list[Change
     return needed
 
 
-def apply(
+@dataclass(frozen=True)
+class Restore:
+    """A backup with whose totals a new stream goes on, and the ZooKeeper that gets its table of events."""
+
+    backup: Backup
+    zookeeper: ZooKeeperSettings
+
+
+def apply(  # noqa: PLR0913 - each has a name at the call
     kafka: KafkaSettings,
     clusters: ClustersSettings,
     *,
     without: Collection[int] = (),
     new_stream: bool = False,
+    restore: Restore | None = None,
     check: bool = False,
 ) -> list[str]:
     """Do (or with `check` only find) what is needed, and say it, a sentence a change; none where all is as wanted.
@@ -131,7 +142,8 @@ def apply(
     The brokers with the ids `without` are about to leave: they shall have no copies. They keep those of topics that are
     not ours.
     A stream begins, with record 0 of `swarms`, where `swarms` is made or `new_stream` asks for it; that fences an
-    aggregator that runs. Raises EmoStreamError where a broker refuses, and where `swarms` is empty and nobody asked.
+    aggregator that runs. With `restore`, the stream goes on with the totals of a backup. Raises EmoStreamError where a
+    broker refuses, where `swarms` is empty and nobody asked, and where a restore would replace what was counted.
     """
     done = []
     for brokers, names in topics_by_brokers(kafka, clusters).items():
@@ -139,12 +151,15 @@ def apply(
             done += _reconcile(admin, [*wanted_topics(kafka, names), *_kafkas_own(kafka)], without, check)
     makes_swarms = any(change.create and change.topic.name == SWARMS_TOPIC for change in done)
     sentences = [str(change) for change in done]
-    if makes_swarms or new_stream:
+    if restore is not None:
+        sentences.append(_restore(kafka, restore, makes_swarms=makes_swarms, check=check))
+    elif makes_swarms or new_stream:
         sentences.append(f"{SWARMS_TOPIC}: begin a new stream" if check else _begin_stream(kafka))
     elif last_swarm(kafka) is None:
         raise EmoStreamError(
             f"{SWARMS_TOPIC} exists but is empty, so it is not known what was counted: to count all that "
-            f"{REACTIONS_TOPIC} holds in a new stream, run `{RECOVERY_COMMAND}`."
+            f"{REACTIONS_TOPIC} holds in a new stream, run `{RECOVERY_COMMAND}`, with `--totals-from FILE` if there is "
+            "a backup."
         )
     return sentences
 
@@ -251,18 +266,40 @@ def _carry_out(admin: KafkaAdminClient, change: Change) -> None:
         raise EmoStreamError(f"{change}: the broker refused ({type(error).__name__}: {error.description})") from error
 
 
-def _begin_stream(kafka: KafkaSettings) -> str:
+def describe(kafka: KafkaSettings, clusters: ClustersSettings) -> dict[str, backup.TopicInfo]:
+    """Return the topics that there are, by name, with those of their settings that `apply` sets."""
+    found = {}
+    for brokers, names in topics_by_brokers(kafka, clusters).items():
+        with admin_client(brokers) as admin, explained_errors(brokers):
+            found.update(_find(admin, wanted_topics(kafka, names)))
+    return {name: backup.TopicInfo(each.partitions, each.copies, dict(each.configs)) for name, each in found.items()}
+
+
+def _restore(kafka: KafkaSettings, restore: Restore, *, makes_swarms: bool, check: bool) -> str:
+    if not (check and makes_swarms):
+        # Before the table is changed, and an aggregator is fenced.
+        backup.refuse_counted(_known(lambda: last_swarm(kafka)))
+    if check:
+        return f"{SWARMS_TOPIC}: begin a new stream with {restore.backup}"
+    table = backup.restore_table(restore.backup, restore.zookeeper, kafka)
+    return f"{_begin_stream(kafka, partial(backup.first_record, restore.backup, table))}, with {restore.backup}"
+
+
+def _anew(reactions: ReactionsTopic, last: Swarm | None, now_ms: int) -> Swarm:
+    return first_swarm(new_stream_id(now_ms, stream_of(last) if last else None), reactions, last)
+
+
+def _begin_stream(kafka: KafkaSettings, first: Callable[[ReactionsTopic, Swarm | None, int], Swarm] = _anew) -> str:
+    """Write record 0 of a stream, which `first` makes. It follows the last record of the stream before."""
     with SwarmLog(kafka, _TRANSACTION_TIMEOUT_MS) as log:
-        last = _last_or_none(log)
-        stream = new_stream_id(int(time.time() * 1000), stream_of(last) if last else None)
-        record = first_swarm(stream, describe_reactions(kafka), last)
+        record = first(describe_reactions(kafka), _known(log.last), int(time.time() * 1000))
         log.append(record)
     return f"{SWARMS_TOPIC}: began a new stream with record {record.id}"
 
 
-def _last_or_none(log: SwarmLog) -> Swarm | None:
+def _known(last: Callable[[], Swarm | None]) -> Swarm | None:
     try:
-        return log.last()
+        return last()
     except NotASwarmError:
         # It is what the operator recovers from.
         return None

@@ -17,6 +17,7 @@ from emostream.model import (
     MAIN,
     REACTIONS_TOPIC,
     SWARMS_TOPIC,
+    Counts,
     EventPart,
     Progress,
     Swarm,
@@ -233,6 +234,16 @@ def first_swarm(stream: str, topic: ReactionsTopic, previous: Swarm | None) -> S
         progress=Progress(reactions_topic_id=topic.id, offsets=offsets),
         events=msgspec.UNSET if previous is None else empty_swarm(previous, 0, 0).events,
     )
+
+
+def restored_swarm(
+    stream: str, topic: ReactionsTopic, previous: Swarm | None, totals: Counts, parts: Mapping[str, EventPart]
+) -> Swarm:
+    """Return record 0 of a new stream that goes on with these totals of `main` and these parts of the other events.
+
+    It starts where `first_swarm` does.
+    """
+    return msgspec.structs.replace(first_swarm(stream, topic, previous), totals=totals, events=_or_unset(dict(parts)))
 
 
 def starting_offsets(last: Swarm | None, topic: ReactionsTopic) -> dict[int, int]:
