@@ -28,7 +28,7 @@ _KNOWN_TYPES = frozenset(message_type.__struct_config__.tag for message_type in 
 _SILENCE_TIMEOUT_SECONDS = 45.0
 # Before the first byte. A subscriber answers at once.
 _START_TIMEOUT_SECONDS = 10.0
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
 
 Totals = Callable[[], model.Counts]
 """Returns the totals that the viewer has. It is called for each swarm, once the viewer has taken the one before."""

@@ -605,7 +605,7 @@ class Link extends Deadline {
 
   /** Set the longest silence. It allows for one lost or late heartbeat, and for a slow network. */
   expectHeartbeatEvery(heartbeatMs) {
-    this.#silenceMs = 2 * heartbeatMs + 2_000;
+    this.#silenceMs = 2 * heartbeatMs + 1_000;
   }
 
   heard() {

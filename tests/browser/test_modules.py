@@ -167,7 +167,7 @@ def test_heartbeats_keep_a_stream_that_has_no_swarms(modules: Browser) -> None:
         + """
         return watch([[{ type: "hello", heartbeat_ms: 3000 }, "open"]], async (advance) => {
           for (let beat = 0; beat < 5; beat += 1) {
-            await advance(7_999);
+            await advance(6_999);
             WebSocket.last.onmessage({ data: '{"type":"heartbeat"}' });
           }
         });

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import pairwise
@@ -33,10 +33,13 @@ _ASK_TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Stillness:
-    """The longest time without an accepted reaction, without a swarm at some viewer, and without an assignment."""
+    """The longest times without an accepted reaction, without a swarm, and without an assignment.
+
+    Of the swarms: that of each viewer whose subscriber died, or, if none did, that of the viewer who waited longest.
+    """
 
     reactions_seconds: float
-    swarms_seconds: float
+    swarms_seconds: list[float]
     assignments_seconds: float
 
 
@@ -69,12 +72,18 @@ class Audience:
         # An audience with so many newcomers is no single address of the limits.
         self._request = post_json(self._assignments, question, self._tokens.sign("newcomer", "watch", "relay"))
 
-    def stillness(self, since: float) -> Stillness:
-        """How long each way stood still since then, as seen now."""
+    def watching(self, host: str) -> list[int]:
+        """The numbers of the viewers whose subscriber is on a host."""
+        states = [viewer.state for viewer in self.viewers]
+        return [n for n, state in enumerate(states) if isinstance(state, Live) and host in state.subscriber]
+
+    def stillness(self, since: float, orphans: Sequence[int] = ()) -> Stillness:
+        """How long each way stood still since then, as seen now. `orphans` are viewers whose subscriber died then."""
         now = time.monotonic()
+        swarms = [_longest(times, since, now) for times in self._swarms_at]
         return Stillness(
             _longest(self._accepted_at, since, now),
-            max(_longest(times, since, now) for times in self._swarms_at),
+            [swarms[number] for number in orphans] or [max(swarms)],
             _longest(self._assigned_at, since, now),
         )
 

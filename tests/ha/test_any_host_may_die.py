@@ -59,7 +59,7 @@ class Tier:
     def _ways(self) -> list[list[float]]:
         return [
             [each.reactions_seconds for each in self.seen],
-            [each.swarms_seconds for each in self.seen],
+            [seconds for each in self.seen for seconds in each.swarms_seconds],
             [each.assignments_seconds for each in self.seen],
         ]
 
@@ -123,12 +123,12 @@ def test_any_host_may_die(system: Machines, say: Say) -> None:
 
 async def _die(audience: Audience, machines: Machines, host: str) -> Stillness:
     """Cut the power of a host, see all flow again, and start the host again. Returns what stood still meanwhile."""
-    since = time.monotonic()
+    since, orphans = time.monotonic(), audience.watching(host)
     await asyncio.to_thread(machines.cut_power, host)
     await asyncio.sleep(_CALM_SECONDS)
     await until(lambda: audience.flows(time.monotonic() - _FLOWING_SECONDS), _AGAIN_SECONDS)
     await asyncio.sleep(_CALM_SECONDS)
-    stood_still = audience.stillness(since)
+    stood_still = audience.stillness(since, orphans)
     await asyncio.to_thread(machines.power_on, host)
     await asyncio.to_thread(wait_until, lambda: not machines.under_replicated(), _AGAIN_SECONDS, every_seconds=1)
     return stood_still

@@ -162,7 +162,7 @@ def test_a_stream_may_be_silent_for_two_of_the_heartbeats_that_it_announces(kind
     stream, write = accepted(kind)
     assert stream.silence_timeout_seconds == 45
     assert feed(stream, write(model.Hello(3_000)) + write(model.Heartbeat()) + write(SNAPSHOT)) == [SNAPSHOT]
-    assert stream.silence_timeout_seconds == 8
+    assert stream.silence_timeout_seconds == 7
 
 
 @pytest.mark.parametrize("kind", [SseStream, WebSocketStream])
