@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from emostream.operate import backup
 from tests.deployment import control
 from tests.deployment.audience import watching
 from tests.deployment.conftest import Say
@@ -128,6 +129,15 @@ def test_a_support_bundle_has_every_host_and_process_and_no_secret() -> None:
     assert secrets
     assert not [file for file in secrets if file.read_text().strip() in whole]
     assert "PRIVATE KEY" not in whole
+
+
+def test_a_backup_is_written_with_the_operators_identity() -> None:
+    written = control.play("playbooks/backup.yml", seconds=120)
+    assert written.status == 0, written.output
+    [*_, newest] = sorted((control.REPOSITORY / "build" / "backups" / "vagrant").iterdir())
+    saved = backup.read(newest.read_bytes())
+    assert saved.topics.keys() > {"reactions", "swarms"}
+    assert newest.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_teardown_is_confirmed_first() -> None:
