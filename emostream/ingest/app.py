@@ -63,7 +63,7 @@ def create_app(settings: IngestSettings, readiness: Readiness, submit: Submit, e
         if request.mimetype != "application/json":
             return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the reactions as application/json.")
         try:
-            batch = parse(request.get_data(), spellings, event, user_id)
+            batch = parse(http.body_of_request(), spellings, event, user_id)
         except NotJsonError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except InvalidError as error:

@@ -85,10 +85,8 @@ _OTHER_PATH = "other"
 class Deferred(Response):
     """What a view returns when its answer is not decided yet; the server awaits `outcome` and sends that instead."""
 
-    default_mimetype = None
-
     def __init__(self, outcome: Awaitable[Response]) -> None:
-        super().__init__()
+        # It is never sent, so it has no headers, no body, and nothing to close.
         self.outcome = outcome
 
     def __call__(self, *_: Any) -> Any:
@@ -96,7 +94,21 @@ class Deferred(Response):
 
 
 class _App(Flask):
-    """Flask without what each request would pay for and none of ours needs: coroutines as views, routes by host."""
+    """Flask without what each request would pay for and none of ours needs.
+
+    That is: coroutines as views, routes by host, functions before and after requests, signals, and saved sessions.
+    """
+
+    def full_dispatch_request(self) -> Response:
+        try:
+            content = self.dispatch_request()
+        except Exception as error:
+            content = self.handle_user_exception(error)
+        return self.make_response(content)
+
+    def do_teardown_request(self, *_: Any) -> None: ...
+
+    def do_teardown_appcontext(self, *_: Any) -> None: ...
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -209,6 +221,11 @@ def problem(status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] 
 def id_of_request() -> str:
     """The id of the request that a view answers."""
     return str(request.environ[_REQUEST_ID])
+
+
+def body_of_request() -> bytes:
+    """The body of the request that a view answers. `Edge` has taken it in, within its bounds."""
+    return bytes(request.environ["wsgi.input"].getvalue())
 
 
 def _failed(method: str, path: str, request_id: str, error: Exception) -> Response:
@@ -354,11 +371,10 @@ class RsgiApp:
             return
         except Exception as error:
             response = _failed(scope.method, scope.path, request_id, error)
-        self._allow_origins(scope, response)
         path = self._label(scope.path)
         _requests.labels(path, response.status_code).inc()
         _request_seconds.labels(path).observe(time.perf_counter() - began)
-        headers = [*response.headers.items(), (request_ids.HEADER, request_id)]
+        headers = [*response.headers, *self._cors_headers(scope, response), (request_ids.HEADER, request_id)]
         if scope.method == "HEAD":
             protocol.response_empty(response.status_code, headers)
         else:
@@ -387,7 +403,6 @@ class RsgiApp:
             response = self._app.full_dispatch_request()
         if not isinstance(response, Deferred):
             return response
-        response.close()
         try:
             return await response.outcome
         except Exception as error:
@@ -433,21 +448,21 @@ class RsgiApp:
                 raise _RefusedError(problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry))
             body.write(piece)
 
-    def _allow_origins(self, scope: Any, response: Response) -> None:
+    def _cors_headers(self, scope: Any, response: Response) -> cors.Headers:
         """Let pages of the allowed origins read the answer, whether Flask or `Edge` gave it.
 
         Granian's own answers, to a head that is malformed (400) or too large (431), have no such headers: they do not
         come by here, and Granian has no setting for them. A page sees a network error in their place.
         """
         if not self._origins:
-            return
+            return []
         origin = scope.headers.get("origin")
         allowed = cors.headers(self._origins, origin)
         if scope.method == "OPTIONS":
             requested = scope.headers.get("access-control-request-headers")
             methods = response.headers.get("Allow", "GET, POST")
             allowed += cors.preflight(self._origins, origin, methods, requested)
-        response.headers.extend(allowed)
+        return allowed
 
 
 def _load(response: Response) -> None:
