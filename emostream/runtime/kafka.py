@@ -14,6 +14,8 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
 
 from emostream.config import KafkaSettings
 from emostream.errors import EmoStreamError
@@ -31,8 +33,27 @@ _FIRST_ANSWER_SECONDS = 5.0
 _CONNECTION_SETUP = {"socket_connection_setup_timeout_ms": 2_000, "socket_connection_setup_timeout_max_ms": 4_000}
 
 
+class _Connections(KafkaConnectionManager):  # type: ignore[misc]
+    """kafka-python's connections, whose failures are all errors of Kafka."""
+
+    async def _build_transport(self, *arguments: Any, **more: Any) -> Any:
+        """Return a connection. Raises KafkaConnectionError.
+
+        kafka-python lets an error of the socket through, such as a reset during the handshake. Its loop that refreshes
+        the metadata expects errors of Kafka alone: it ended, and the client never heard of new leaders again.
+        """
+        try:
+            return await super()._build_transport(*arguments, **more)
+        except OSError as error:
+            raise KafkaConnectionError(str(error)) from error
+
+
 class _NetClient(KafkaNetClient):  # type: ignore[misc]
-    """kafka-python's client, with which a producer outlives the coordinator of its transactions."""
+    """kafka-python's client, which outlives a broker that resets a connection, and the coordinator of transactions."""
+
+    def __init__(self, **configs: Any) -> None:
+        net = NetworkSelector(**configs)
+        super().__init__(net=net, manager=_Connections(net, **configs), **configs)
 
     def await_ready(self, *arguments: Any, **more: Any) -> bool:
         """Return whether the broker could be connected to.

@@ -1,5 +1,6 @@
 """The last record of a log is found before control records, and a broker that is not ready is recognised."""
 
+import errno
 import re
 import signal
 import socket
@@ -9,10 +10,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import kafka.net.manager
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import KafkaConnectionError
 from kazoo.client import KazooClient
 
 from emostream.config import KafkaSettings
@@ -46,6 +50,29 @@ def partition(kafka: Server) -> TopicPartition:
 def reader(settings: KafkaSettings) -> Iterator[KafkaConsumer]:
     with log_reader(settings.bootstrap_servers, settings.max_record_bytes) as consumer:
         yield consumer
+
+
+def test_a_client_hears_of_leaders_after_the_socket_of_a_new_connection_failed(
+    reader: KafkaConsumer, partition: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_record(reader, partition)
+    manager = reader._client._manager
+    transport = kafka.net.manager.KafkaTCPTransport
+    has_failed = threading.Event()
+
+    def failing_once(net: Any, connection: socket.socket, **more: Any) -> Any:
+        if has_failed.is_set():
+            return transport(net, connection, **more)
+        has_failed.set()
+        connection.close()
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr("kafka.net.manager.KafkaTCPTransport", failing_once)
+    for connection in list(manager._conns.values()):
+        manager._net.call_soon_threadsafe(lambda each=connection: each.close(KafkaConnectionError("the broker died")))
+    assert has_failed.wait(30)
+    failed_at_ms = time.monotonic() * 1_000
+    wait_until(lambda: manager.cluster._last_successful_refresh_ms > failed_at_ms, 30)
 
 
 def test_an_empty_log_has_no_last_record(reader: KafkaConsumer, partition: TopicPartition) -> None:
