@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException, NoNodeError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -59,6 +60,13 @@ _POLL_SECONDS = 0.25
 # Beyond the age at which the broker aborts the transaction by itself, waiting for it is of no use.
 _WRITE_GRACE_SECONDS = 5.0
 _OVERDUE_SECONDS = 15.0
+# An executor that was lost is replaced within some 10 s, if a worker has room. Another aggregator counts sooner.
+_HAND_OVER_SECONDS = 2.0
+# One that has no executor yet counts as standing by after this time: there may be no room for another one.
+_STAND_BY_SECONDS = 60.0
+_REGISTRATIONS = "/services/aggregator"
+# In a registration.
+_COULD_LEAD = "could_lead"
 
 
 def run(
@@ -75,14 +83,15 @@ def run(
         cleanup.callback(client.close)
         cleanup.callback(client.stop)
         readiness.met("zookeeper")
-        registration = Registration(client, f"/services/aggregator/{listener.name}", identity)
+        registration = Registration(client, f"{_REGISTRATIONS}/{listener.name}", identity)
         election = Election(client, "/elections/aggregator", identity)
         registered = _Registered(registration, listener.url)
         follower = Follower(client, registered.follow)
         follower.start()
         scratch = _scratch(settings)
         preparation = Preparation(settings, kafka, log_settings, scratch)
-        if not election.win(stop, on_waiting=lambda: _stand_by(preparation, readiness)):
+        standing_by = _StandingBy(preparation, readiness, registered)
+        if not election.win(stop, on_waiting=standing_by.check):
             return
         cleanup.callback(election.resign)
         readiness.not_met("batches", "elected: Spark is starting")
@@ -93,11 +102,17 @@ def run(
 
 
 class _Registered:
-    """What this process tells in its registration: whether it leads, and which table of events it follows."""
+    """What this process tells in its registration: whether it leads or could, and which table of events it follows."""
 
     def __init__(self, registration: Registration, url: str) -> None:
         self._registration = registration
-        self._content: dict[str, Any] = {"url": url, "admin_url": url, "leader": False, "events": 0}
+        self._content: dict[str, Any] = {
+            "url": url,
+            "admin_url": url,
+            "leader": False,
+            _COULD_LEAD: False,
+            "events": 0,
+        }
         # The follower tells in a thread of its own.
         self._lock = threading.Lock()
         self._tell()
@@ -106,7 +121,11 @@ class _Registered:
         self._tell(events=seen.revision)
 
     def lead(self) -> None:
-        self._tell(leader=True)
+        self._tell(leader=True, could_lead=False)
+
+    def stand_by(self, *, could_lead: bool) -> None:
+        if could_lead != self._content[_COULD_LEAD]:
+            self._tell(could_lead=could_lead)
 
     def _tell(self, **changed: object) -> None:
         with self._lock:
@@ -114,10 +133,27 @@ class _Registered:
             self._registration.update(self._content)
 
 
-def _stand_by(preparation: Preparation, readiness: Readiness) -> None:
-    """Another one leads: to stand by is this process's work. Raises EmoStreamError where it could not take over."""
-    preparation.check()
-    readiness.met("batches")
+class _StandingBy:
+    """Another one leads: to stand by is this process's work."""
+
+    def __init__(self, preparation: Preparation, readiness: Readiness, registered: _Registered) -> None:
+        self._preparation = preparation
+        self._readiness = readiness
+        self._registered = registered
+        self._could_lead_at = time.monotonic()
+
+    def check(self) -> None:
+        """Tell whether this process could take over at once. Raises EmoStreamError if it could not at all."""
+        self._preparation.check()
+        now = time.monotonic()
+        could_lead = self._preparation.is_complete()
+        self._registered.stand_by(could_lead=could_lead)
+        if could_lead:
+            self._could_lead_at = now
+        if now - self._could_lead_at > _STAND_BY_SECONDS or could_lead:
+            self._readiness.met("batches")
+        else:
+            self._readiness.not_met("batches", "standing by: Spark has no executor yet")
 
 
 @dataclass(frozen=True)
@@ -137,6 +173,16 @@ class _Term:
         if not self.election.is_leader:
             raise EmoStreamError("the ZooKeeper session was lost: another aggregator may lead by now")
         return True
+
+    def has_successor(self) -> bool:
+        """Whether another aggregator could lead at once. Without ZooKeeper nobody can."""
+        with contextlib.suppress(KazooException):
+            for name in self.client.get_children(_REGISTRATIONS):
+                with contextlib.suppress(NoNodeError):
+                    content, _ = self.client.get(f"{_REGISTRATIONS}/{name}")
+                    if json.loads(content).get(_COULD_LEAD):
+                        return True
+        return False
 
     def continues_until(self, future: Future[Any]) -> bool:
         """Wait for what may take long, in the same way."""
@@ -165,6 +211,7 @@ def _aggregate(
         )
         running = streaming.start(spark, kafka, options, writer)
         monitor = _QueryMonitor(spark, running, settings, term.readiness)
+        hand_over = _HandOver(lambda: session.lacks_executor(spark, settings), term.has_successor)
         keeper = EventKeeper(
             term.client, term.follower, lambda: writer.last, writer.change, lambda: describe_reactions(kafka).ends
         )
@@ -175,9 +222,13 @@ def _aggregate(
                 if writer.failure is not None:
                     raise EmoStreamError(f"a batch failed: {_first_line(writer.failure)}") from writer.failure
                 monitor.check()
+                hand_over.check()
         finally:
             has_ended.set()
-            _stop_spark(running, writer, spark)
+            writer.end()
+            # Before Spark has stopped, which takes some seconds: viewers wait for the next one.
+            term.election.resign()
+            _stop_spark(running, spark)
 
 
 class _Writer:
@@ -191,7 +242,7 @@ class _Writer:
         self._checkpoint = checkpoint
         # Batches and changes of events take turns.
         self._turn = threading.Lock()
-        self.is_writing = threading.Lock()
+        self._is_writing = threading.Lock()
         self.failure: Exception | None = None
         self._counted = EventCounter(metrics.REACTIONS, settings.max_event_labels)
         self._counted.follow(open_streams(last.parts))
@@ -207,6 +258,11 @@ class _Writer:
         with self._turn:
             swarm = changed_swarm(self.last, changes, int(time.time() * 1000), self._settings.trigger_ms)
             return self._attempt(lambda: self._write(swarm, (), unused_offsets=0))
+
+    def end(self) -> None:
+        """Write nothing more. A write that has begun ends first, in one way or another."""
+        with self._is_writing:
+            self.failure = self.failure or EmoStreamError("this aggregator ends")
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         """Return whether it was done."""
@@ -234,8 +290,11 @@ class _Writer:
 
     def _write(self, swarm: Swarm, letters: Sequence[DeadLetter], unused_offsets: int) -> None:
         timeout_seconds = self._settings.transaction_timeout_ms / 1000 + _WRITE_GRACE_SECONDS
-        with self.is_writing, outcome_known_within(timeout_seconds), metrics.COMMIT.time():
-            self._swarms.append(swarm, letters)
+        with self._is_writing:
+            if self.failure is not None:
+                raise self.failure
+            with outcome_known_within(timeout_seconds), metrics.COMMIT.time():
+                self._swarms.append(swarm, letters)
         _report(swarm, letters, unused_offsets)
         self._report_reactions(swarm)
         self.last = swarm
@@ -327,6 +386,23 @@ class _QueryMonitor:
         session.check_executors(self._spark, self._settings, waited_seconds)
 
 
+class _HandOver:
+    """Ends a leader that has lost its executor, if another aggregator has one and so counts sooner."""
+
+    def __init__(self, lacks_executor: Callable[[], bool], has_successor: Callable[[], bool]) -> None:
+        self._lacks_executor = lacks_executor
+        self._has_successor = has_successor
+        self._had_at = time.monotonic()
+
+    def check(self) -> None:
+        """Look once. Raises EmoStreamError if another one should lead."""
+        now = time.monotonic()
+        if not self._lacks_executor():
+            self._had_at = now
+        elif now - self._had_at > _HAND_OVER_SECONDS and self._has_successor():
+            raise EmoStreamError("Spark lost its executor. Another aggregator has one, so it leads now.")
+
+
 def _lag(progress: Any) -> int:
     (source,) = progress["sources"]
     latest, end = (json.loads(source[name] or "{}").get(REACTIONS_TOPIC, {}) for name in ("latestOffset", "endOffset"))
@@ -337,11 +413,10 @@ def _first_line(error: object) -> str:
     return str(error).partition("\n")[0]
 
 
-def _stop_spark(running: StreamingQuery, writer: _Writer, spark: SparkSession) -> None:
+def _stop_spark(running: StreamingQuery, spark: SparkSession) -> None:
     with contextlib.suppress(Exception):
         running.stop()
-    # A write that has begun ends first, in one way or another.
-    with writer.is_writing, contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):
         spark.stop()
 
 

@@ -32,6 +32,10 @@ class Preparation:
         if self._begun.done():
             session.check_alive(self._begun.result())
 
+    def is_complete(self) -> bool:
+        """Return whether Spark is warm and has an executor, so that this process could count at once."""
+        return self._begun.done() and not session.lacks_executor(self._begun.result(), self._settings)
+
     def finish(self, *, is_work_waiting: bool) -> SparkSession:
         """Return Spark with an executor; call it once this process is elected.
 

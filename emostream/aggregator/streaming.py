@@ -18,9 +18,10 @@ _DEAD_BROKER = {
     "kafka.request.timeout.ms": "5000",
     "kafka.socket.connection.setup.timeout.ms": "2000",
     "kafka.socket.connection.setup.timeout.max.ms": "4000",
-    # While a connection is being made, a Java client asks nobody who leads now. It must have the time to do so before it
-    # tries a dead leader again: with the default of 50 ms it tried five times, for 19 s.
+    # While a connection is being made, a Java client asks nobody who leads now. It must have the time to do so before
+    # it tries a dead leader again: with the default of 50 ms it tried five times, for 19 s.
     "kafka.reconnect.backoff.ms": "1000",
+    "kafka.reconnect.backoff.max.ms": "1000",
     # The AdminClient waits for a former leader until this time is over (by default 60 s), even if there is another one.
     # Then Spark makes a new AdminClient, so many times. A consumer's task fails then, and Spark tries it again as well
     # (`spark.task.maxFailures`).

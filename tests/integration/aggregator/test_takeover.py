@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from emostream.errors import OutcomeUnknownError
 from emostream.swarms.log import SwarmLog
 from emostream.swarms.rules import stream_of
 from emostream_lab.processes import servers
+from emostream_lab.processes.process import Process
 from tests.conftest import with_all_faults
 from tests.integration.aggregator.conftest import TIMEOUT_SECONDS, Aggregator, Log, Start, is_alive
 from tests.integration.asking import metric
@@ -51,7 +53,7 @@ def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, star
     log.send("🔥")
     log.check()
     successor = start()
-    successor.process.wait_ready(60)
+    successor.process.wait_ready(TIMEOUT_SECONDS)
     assert metric(successor.port, "emostream_aggregator_leader") == 0
     frozen.process.send_signal(signal.SIGSTOP)
     log.send("👏", "👏")
@@ -80,21 +82,16 @@ def test_a_writer_of_swarms_cannot_write_once_another_has_begun(log: Log) -> Non
 def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_behind(
     log: Log, start: Start, tmp_path: Path
 ) -> None:
-    port = servers.free_port()
-    master = servers.spark_master(tmp_path / "spark", port)
-    worker = servers.spark_worker(tmp_path / "spark", port, cores=2, memory_mib=2_048)
-    try:
-        for process in (master, worker):
-            process.start()
-            process.wait_ready(120)
-        first = start(spark_master=f"spark://{servers.HOST}:{port}")
+    with _standalone_spark(tmp_path / "spark") as (url, worker):
+        first = start(spark_master=url)
         log.send(*"🔥🔥👏")
         log.check()
         executors = psutil.Process(worker.pid).children(recursive=True)
         assert executors
-        standby = start(spark_master=f"spark://{servers.HOST}:{port}")
+        standby = start(spark_master=url)
         # Each aggregator has a core, and so its own executor.
         wait_until(lambda: _has_warmed_up(standby), TIMEOUT_SECONDS, standby.process.log_tail)
+        standby.process.wait_ready(TIMEOUT_SECONDS)
         assert not standby.leads()
         family = standby.family()
         first.kill()
@@ -103,6 +100,38 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         assert standby.leads()
         assert standby.family() == family
         wait_until(lambda: not any(is_alive(executor) for executor in executors), 60, lambda: executors)
+
+
+def test_a_leader_that_loses_its_executor_lets_one_lead_that_has_one(log: Log, start: Start, tmp_path: Path) -> None:
+    with _standalone_spark(tmp_path / "spark") as (url, worker):
+        first = start(spark_master=url)
+        log.send(*"🔥🔥👏")
+        log.check()
+        executors = psutil.Process(worker.pid).children(recursive=True)
+        standby = start(spark_master=url)
+        wait_until(lambda: _has_warmed_up(standby), TIMEOUT_SECONDS, standby.process.log_tail)
+        # It starts no other executor, as if it had no room.
+        worker.send_signal(signal.SIGSTOP)
+        for executor in executors:
+            executor.kill()
+        log.send(*"😂🔥")
+        log.check()
+        assert standby.leads()
+        assert first.end() == 1
+        worker.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def _standalone_spark(folder: Path) -> Iterator[tuple[str, Process]]:
+    """A master, by its URL, and a worker with room for two aggregators."""
+    port = servers.free_port()
+    master = servers.spark_master(folder, port)
+    worker = servers.spark_worker(folder, port, cores=2, memory_mib=2_048)
+    try:
+        for process in (master, worker):
+            process.start()
+            process.wait_ready(120)
+        yield f"spark://{servers.HOST}:{port}", worker
     finally:
         worker.stop()
         master.stop()
