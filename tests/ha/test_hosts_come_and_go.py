@@ -24,9 +24,11 @@ _STILL_SECONDS = 30
 
 
 def _without(host: str, folder: Path) -> Path:
-    """An inventory of the same name as inventory/ha in this folder, from which a host was taken out."""
-    inventory = folder / INVENTORY.name
+    """A copy of inventory/ha below this folder, from which a host was taken out."""
+    inventory = folder / INVENTORY
     shutil.copytree(control.REPOSITORY / INVENTORY, inventory)
+    # Vagrant's keys are found from there.
+    (folder / ".vagrant").symlink_to(control.REPOSITORY / ".vagrant")
     content = yaml.safe_load((inventory / "hosts.yml").read_text())
     del content["all"]["hosts"][host]
     for group in content["all"]["children"].values():
