@@ -667,8 +667,8 @@ TIERS: dict[str, tuple[type[Section], ...]] = {
 }
 SECTIONS: tuple[type[Section], ...] = tuple(dict.fromkeys(section for tier in TIERS.values() for section in tier))
 
-# Read by the Vagrantfile alone, but it may stand in the environment of a tier too.
-FOREIGN_VARIABLES = frozenset({"EMOSTREAM_INVENTORY"})
+# Read by the Vagrantfile alone, but they may stand in the environment of a tier too.
+FOREIGN_VARIABLES = frozenset({"EMOSTREAM_DEBIAN", "EMOSTREAM_INVENTORY"})
 
 # Settings of earlier releases, each with the one that has taken its place.
 GONE = {

@@ -90,9 +90,9 @@ def run(
     )
 
 
-def succeed(command: Sequence[str | Path], *, seconds: float) -> str:
+def succeed(command: Sequence[str | Path], *, seconds: float, environment: Mapping[str, str] | None = None) -> str:
     """Run it in the repository and return its output. Fails the test, with the output, if the command fails."""
-    done = run(command, seconds=seconds)
+    done = run(command, seconds=seconds, environment=environment)
     assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout}"
     return done.stdout
 

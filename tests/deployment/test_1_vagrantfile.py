@@ -10,10 +10,12 @@ from tests.deployment.control import INVENTORIES, machines, run
 NAMES = sorted(path.parents[2].name for path in INVENTORIES.glob("*/group_vars/all/vagrant.yml"))
 
 
-def _asked(inventory: str, provider: str) -> dict[str, dict[str, Any]]:
+def _asked(inventory: str, provider: str, **environment: str) -> dict[str, dict[str, Any]]:
     """What the Vagrantfile requests of the provider, by machine."""
     done = run(
-        ["ruby", "tests/deployment/machines.rb", provider], seconds=120, environment={"EMOSTREAM_INVENTORY": inventory}
+        ["ruby", "tests/deployment/machines.rb", provider],
+        seconds=120,
+        environment={"EMOSTREAM_INVENTORY": inventory, **environment},
     )
     assert done.returncode == 0, done.stdout
     asked: dict[str, dict[str, Any]] = json.loads(done.stdout)
@@ -63,6 +65,23 @@ def test_lxc_hosts_keep_hardware_addresses_of_their_own() -> None:
     assert len(set(addresses)) == len(addresses)
     # A locally administered unicast address.
     assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
+
+
+@pytest.mark.parametrize(
+    ("environment", "suite"), [({}, "bookworm"), ({"EMOSTREAM_DEBIAN": "trixie"}, "trixie")], ids=["none", "trixie"]
+)
+def test_lxc_hosts_have_the_debian_that_is_asked_for(environment: dict[str, str], suite: str) -> None:
+    for machine in _asked("single", "lxc", **environment).values():
+        assert machine["box"].startswith(f"emostream/{suite}-")
+
+
+def test_another_debian_is_refused_with_those_that_there_are() -> None:
+    done = run(["vagrant", "status"], seconds=120, environment={"EMOSTREAM_DEBIAN": "bullseye"})
+    assert done.returncode != 0
+    assert (
+        "There is no box of bullseye: set EMOSTREAM_DEBIAN to bookworm (Debian 12) or trixie (Debian 13)."
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize("name", ["nowhere", "example"])

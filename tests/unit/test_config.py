@@ -68,9 +68,10 @@ def test_all_problems_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(refusal.value).count("\n") == 1
 
 
-def test_another_tiers_setting_and_the_inventorys_name_are_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tiers_setting_and_those_of_the_vagrantfile_are_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOSTREAM_REGISTRY_PORT", "8001")
     monkeypatch.setenv("EMOSTREAM_INVENTORY", "single")
+    monkeypatch.setenv("EMOSTREAM_DEBIAN", "trixie")
     config.check("ingest")
 
 
