@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -34,7 +34,7 @@ from emostream.events.store import Follower
 from emostream.model import MAIN, REACTIONS_TOPIC, Swarm
 from emostream.runtime import http, logs
 from emostream.runtime.background import in_background
-from emostream.runtime.coordination import Election, Registration, connect, process_identity
+from emostream.runtime.coordination import Election, Registration, connect, process_identity, registrations
 from emostream.runtime.listener import listen_for_operators
 from emostream.runtime.process import StoppedError, StopSignals
 from emostream.runtime.readiness import Readiness
@@ -65,8 +65,6 @@ _HAND_OVER_SECONDS = 2.0
 # One that has no executor yet counts as standing by after this time: there may be no room for another one.
 _STAND_BY_SECONDS = 60.0
 _REGISTRATIONS = "/services/aggregator"
-# In a registration.
-_COULD_LEAD = "could_lead"
 
 
 def run(
@@ -110,7 +108,7 @@ class _Registered:
             "url": url,
             "admin_url": url,
             "leader": False,
-            _COULD_LEAD: False,
+            "could_lead": False,
             "events": 0,
         }
         # The follower tells in a thread of its own.
@@ -124,7 +122,7 @@ class _Registered:
         self._tell(leader=True, could_lead=False)
 
     def stand_by(self, *, could_lead: bool) -> None:
-        if could_lead != self._content[_COULD_LEAD]:
+        if could_lead != self._content["could_lead"]:
             self._tell(could_lead=could_lead)
 
     def _tell(self, **changed: object) -> None:
@@ -176,12 +174,11 @@ class _Term:
 
     def has_successor(self) -> bool:
         """Whether another aggregator could lead at once. Without ZooKeeper nobody can."""
+        # A read would wait until there is a connection again.
+        if not self.client.connected:
+            return False
         with contextlib.suppress(KazooException):
-            for name in self.client.get_children(_REGISTRATIONS):
-                with contextlib.suppress(NoNodeError):
-                    content, _ = self.client.get(f"{_REGISTRATIONS}/{name}")
-                    if json.loads(content).get(_COULD_LEAD):
-                        return True
+            return any(content.get("could_lead") for _, content in registrations(self.client, _REGISTRATIONS))
         return False
 
     def continues_until(self, future: Future[Any]) -> bool:
