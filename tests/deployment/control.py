@@ -106,9 +106,9 @@ def timed(command: Sequence[str | Path], *, seconds: float) -> tuple[float, str]
 
 def created_machines(inventory: str = "vagrant") -> list[str]:
     """The machines of a folder of inventory/ that Vagrant has made already, running or not."""
-    done = run(["vagrant", "status", "--machine-readable"], seconds=120, environment={"EMOSTREAM_INVENTORY": inventory})
-    assert done.returncode == 0, done.stdout
-    states = [line.split(",") for line in done.stdout.splitlines()]
+    environment = {"EMOSTREAM_INVENTORY": inventory}
+    lines = succeed(["vagrant", "status", "--machine-readable"], seconds=120, environment=environment).splitlines()
+    states = [line.split(",") for line in lines]
     return [fields[1] for fields in states if fields[2] == "state" and fields[3] != "not_created"]
 
 

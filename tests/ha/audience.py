@@ -21,6 +21,9 @@ from emostream_lab.account.account import Account
 from emostream_lab.account.tally import Spectator, Tally
 from tests.deployment import control
 
+URL = "https://192.168.60.90"
+"""The virtual address of the gateways of inventory/ha."""
+
 EMOJI = "🚀"
 _VIEWERS = 24
 # As many requests ask for an assignment.

@@ -11,12 +11,9 @@ import pytest
 from emostream.operate import status
 from tests.deployment import control
 from tests.deployment.conftest import Say
-from tests.ha.audience import Audience, Stillness, until
+from tests.ha.audience import URL, Audience, Stillness, until
 from tests.ha.power import Machines
 from tests.integration.viewers import wait_until
-
-URL = "https://192.168.60.90"
-"""The virtual address of the gateways."""
 
 ROUNDS = 3
 # After the power is cut, all flows again within this time, or the run ends.

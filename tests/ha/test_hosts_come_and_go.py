@@ -11,9 +11,8 @@ import yaml
 
 from tests.deployment import control
 from tests.deployment.conftest import Say
-from tests.ha.audience import Audience
+from tests.ha.audience import URL, Audience
 from tests.ha.power import Machines
-from tests.ha.test_any_host_may_die import URL
 from tests.integration.viewers import wait_until
 
 INVENTORY = Path("inventory/ha")
