@@ -13,6 +13,7 @@ from emostream.cli import Command, start_tier, tell_changes
 from emostream.errors import EmoStreamError
 from emostream.model import MAIN
 from emostream_lab.audience.shapes import SHAPES, Audience
+from emostream_lab.bench import results
 
 # Far more than a record has room for. The room depends on the settings.
 _MAX_EVENTS = 100_000
@@ -224,9 +225,19 @@ def load(  # noqa: PLR0913, PLR0917 - a parameter an option
 @main.command("plan")
 @click.option("--viewers", type=click.IntRange(1), required=True, help="Connected at the same time.")
 @click.option("--reactions-per-second", type=click.IntRange(1), required=True, help="At the peak.")
-def plan_(viewers: int, reactions_per_second: int) -> None:
+@click.option(
+    "--results",
+    "results_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=f"Of `make bench`. By default {results.FILE} if it exists. Built-in values replace those that it lacks.",
+)
+def plan_(viewers: int, reactions_per_second: int, results_file: Path | None) -> None:
     """Print how many hosts an audience needs, based on measurements of one core."""
     from emostream_lab import plan  # noqa: PLC0415
 
-    found = plan.plan(plan.Audience(viewers, reactions_per_second))
-    click.echo(f"{plan.report(found)}\n\n{plan.basis()}")
+    if results_file is None and results.FILE.exists():
+        results_file = results.FILE
+    found = results.read(results_file) if results_file else None
+    measured = plan.Measured(**plan.measured_in(found)) if found else None
+    report = plan.report(plan.plan(plan.Audience(viewers, reactions_per_second), measured))
+    click.echo(f"{report}\n\n{plan.basis(found)}")

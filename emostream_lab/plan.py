@@ -1,9 +1,12 @@
 """Computes how many hosts an audience needs, from what one core was measured to do: `emostream-lab plan`. Pure."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from emostream.errors import EmoStreamError
+from emostream_lab.bench.figures import number
+from emostream_lab.bench.results import Results
 
 DEFAULT_LINGER_MS = 5
 # Viewers do not notice a delay of this length. They notice the trigger, which is 20 times as long.
@@ -20,21 +23,59 @@ class Audience:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one core does. docs/performance.md says how this was measured."""
+    """What one core does, and how long what it sends is.
 
-    requests_per_second: int = 3_400
+    The defaults are those of `BUILT_IN`. docs/measuring.md says how they are measured.
+    """
+
+    requests_per_second: float = 3_400
     """Requests with a single reaction that ingest takes, each acknowledged by Kafka."""
-    counted_per_second: int = 620_000
+    counted_per_second: float = 620_000
     """Reactions that the aggregator counts, if each record holds `reactions_per_record`."""
-    reactions_per_record: int = 100
-    deliveries_per_second: int = 96_000
-    """Swarms that a subscriber sends, each to one viewer."""
-    record_bytes_per_reaction: int = 103
+    reactions_per_record: float = 100
+    deliveries_per_second: float = 96_000
+    """Swarms that a subscriber sends, each to one viewer. The built-in value is that of swarms with one emoji."""
+    record_bytes_per_reaction: float = 103
     """Size in the topic `reactions`, with the id of its request."""
-    swarm_bytes: int = 1_600
-    """Size of a swarm with all 32 emoji, as a viewer gets it."""
+    swarm_bytes: float = 1_600
+    """Size of a swarm with all 32 emoji in the full form, without compression.
+
+    The numbers in it are those of millions of viewers. Those of a benchmark are shorter, so its swarms do not tell.
+    """
     compressed_part: float = 0.49
     """The part of its bytes that is left when it is compressed."""
+    compact_part: float = 0.38
+    """The part that is left in the compact form."""
+    compact_compressed_part: float = 0.25
+    """The part that is left in the compact form when it is compressed."""
+
+
+BUILT_IN = "`make bench` on 2026-11-26, on 2 cores on which gunicorn took 1,455 requests a CPU-second"
+"""The run that the speeds in `Measured` are from."""
+
+_BYTES_OF = "SSE, 32 emoji, {}: bytes, by those of the plain form"
+FIGURES = {
+    "requests_per_second": ("ingest", "single POST: EmoStream", 1),
+    # Spark counts with two threads there. They share two cores with Kafka, so each gets less than a whole one.
+    "counted_per_second": ("aggregator", "catching up", 1 / 2),
+    "deliveries_per_second": ("compression", "SSE, 32 emoji, plain: deliveries", 1),
+    "compressed_part": ("compression", _BYTES_OF.format("compressed"), 1),
+    "compact_part": ("compression", _BYTES_OF.format("compact"), 1),
+    "compact_compressed_part": ("compression", _BYTES_OF.format("compact and compressed"), 1),
+}
+"""The figure of the benchmark that a field of `Measured` is: its part, its name, and how much of it one core does."""
+
+
+def measured_in(results: Results) -> dict[str, float]:
+    """Return the fields of `Measured` that these results have. Raises EmoStreamError if a value is not above 0."""
+    values = {(figure.part, figure.name): figure.value for figure in results.figures}
+    found = {}
+    for field, (part, name, of_a_core) in FIGURES.items():
+        if (value := values.get((part, name))) is not None:
+            if value <= 0:
+                raise EmoStreamError(f"{part}, {name}: {value:g} cannot be. Run `make bench` again.")
+            found[field] = value * of_a_core
+    return found
 
 
 @dataclass(frozen=True)
@@ -73,6 +114,15 @@ class Tier:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What all viewers get if each of them gets this form of the swarms."""
+
+    name: str
+    swarm_bytes: int
+    gbit_per_second: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """The hosts of each tier, the settings to use with them, and the traffic of all hosts together."""
 
@@ -83,9 +133,8 @@ class Plan:
     linger_ms: int
     subscriber_capacity: int
     reactions_mb_per_second: float
-    swarms_gbit_per_second: float
-    compressed_gbit_per_second: float
-    """The same if every viewer accepts compression. The hosts are enough if none does."""
+    forms: tuple[Form, ...]
+    """The longest one is first. The hosts are enough if all viewers get it."""
 
     @property
     def hosts(self) -> int:
@@ -114,8 +163,7 @@ def plan(audience: Audience, measured: Measured | None = None, assumed: Assumed 
         linger_ms=sizing.linger_ms(ingest.processes),
         subscriber_capacity=sizing.subscriber_capacity,
         reactions_mb_per_second=sizing.reactions_mb_per_second,
-        swarms_gbit_per_second=sizing.swarms_mb_per_second * 8 / 1_000,
-        compressed_gbit_per_second=sizing.swarms_mb_per_second * sizing.measured.compressed_part * 8 / 1_000,
+        forms=sizing.forms(),
     )
 
 
@@ -132,6 +180,18 @@ class _Sizing:
     @property
     def swarms_mb_per_second(self) -> float:
         return self.audience.viewers * self.measured.swarm_bytes / self.assumed.trigger_seconds / 1e6
+
+    def forms(self) -> tuple[Form, ...]:
+        parts = {
+            "full form": 1.0,
+            "full form, compressed": self.measured.compressed_part,
+            "compact form": self.measured.compact_part,
+            "compact form, compressed": self.measured.compact_compressed_part,
+        }
+        gbit_per_second = self.swarms_mb_per_second * 8 / 1_000
+        return tuple(
+            Form(name, round(part * self.measured.swarm_bytes), part * gbit_per_second) for name, part in parts.items()
+        )
 
     @property
     def subscriber_capacity(self) -> int:
@@ -205,17 +265,26 @@ def report(found: Plan) -> str:
         f"EMOSTREAM_INGEST_LINGER_MS={found.linger_ms}",
         f"EMOSTREAM_SUBSCRIBER_CAPACITY={found.subscriber_capacity}",
         f"into Kafka: {found.reactions_mb_per_second:,.0f} MB/s of reactions, before copies",
-        f"to the viewers: {found.swarms_gbit_per_second:,.2f} Gbit/s of swarms, "
-        f"or {found.compressed_gbit_per_second:,.2f} compressed, before TLS",
+        "",
+        f"{'to the viewers, before TLS':<28}{'bytes a swarm':>13}{'Gbit/s':>10}",
+        *(f"{form.name:<28}{form.swarm_bytes:>13,}{form.gbit_per_second:>10,.2f}" for form in found.forms),
     ]
     return "\n".join(lines)
 
 
-def basis() -> str:
-    """Return what every plan rests on: what was measured on one core, and what was assumed about the rest."""
-    return "\n".join(["measured, a core:", *_values(Measured()), "assumed:", *_values(Assumed())])
+def basis(results: Results | None = None) -> str:
+    """Return what a plan rests on: what these results have, the built-in values of all else, and what was assumed."""
+    here = measured_in(results) if results else {}
+    lines = []
+    if results and here:
+        run = "make bench-quick" if results.quick else "make bench"
+        rough = "; a quick run is rough" if results.quick else ""
+        lines += [f"measured: `{run}` on {results.date}, on {results.machine}{rough}:", *_values(here)]
+    built_in = {field: value for field, value in vars(Measured()).items() if field not in here}
+    lines += [f"built in, with the speeds of {BUILT_IN}:", *_values(built_in)]
+    return "\n".join([*lines, "assumed:", *_values(vars(Assumed()))])
 
 
-def _values(section: Any) -> Iterator[str]:
-    for field in fields(section):
-        yield f"  {field.name.replace('_', ' ')}: {getattr(section, field.name):,}"
+def _values(values: Mapping[str, float]) -> Iterator[str]:
+    for field, value in values.items():
+        yield f"  {field.replace('_', ' ')}: {number(value)}"

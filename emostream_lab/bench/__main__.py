@@ -11,14 +11,14 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from emostream.errors import EmoStreamError
 from emostream_lab.bench import against, machine, report
 from emostream_lab.bench.figures import Findings, last_lines, short
+from emostream_lab.bench.results import FILE
 from emostream_lab.machine.jars import REPOSITORY
 
-OUTPUT = Path("build/bench")
+OUTPUT = FILE.parent
 # Each part is a module with `measure(directory, tell, quick=...)`.
 PARTS = ("ingest", "fanout", "compression", "proxy", "aggregator", "hops", "events", "growth")
 
@@ -68,8 +68,8 @@ def measure(parts: Sequence[str], *, quick: bool) -> Findings:
             print(f"{time.monotonic() - began:4.0f} s  {heading}: {sentence}", flush=True)
 
         findings.add(importlib.import_module(f"emostream_lab.bench.{part}").measure(OUTPUT / part, tell, quick=quick))
-    report.write(findings, OUTPUT)
-    print(f"\n{report.table(findings)}\n{OUTPUT}/results.json and figures.png hold all of it.")
+    report.write(findings, OUTPUT, quick=quick)
+    print(f"\n{report.table(findings)}\n{FILE} and figures.png hold all of it.")
     print(last_lines(findings.figures))
     return findings
 

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from emostream.errors import EmoStreamError
 from emostream_lab.bench.figures import Figure, Findings, number
+from emostream_lab.bench.results import FILE
 from emostream_lab.bench.servers import Tell
 
 PAIRS = 5
 THIS, OTHER = "this checkout", "the other"
-_RESULTS = Path("build/bench/results.json")
 _WIDTH = 110
 
 
@@ -127,7 +127,7 @@ def _by_name(findings: Findings) -> dict[tuple[str, str], Figure]:
 
 def _run(checkout: Path, arguments: Sequence[str], kept: Path) -> Findings:
     """Run the benchmark once in a checkout. Its results and its output stay at `kept`, as .json and .log."""
-    results = checkout / _RESULTS
+    results = checkout / FILE
     results.unlink(missing_ok=True)
     # Older revisions have no `emostream_lab`. Their benchmark is the package `bench` at the root.
     module = "emostream_lab.bench" if (checkout / "emostream_lab" / "bench").is_dir() else "bench"

@@ -24,8 +24,7 @@ def measure(directory: Path, tell: Tell, *, quick: bool) -> Findings:
     figures: list[Figure] = []
     for emoji in _EMOJI[:1] if quick else _EMOJI:
         for kind, rounds in _of_swarms(directory / f"{emoji}-emoji", emoji, kinds, tell, load):
-            for name in (_COMPRESSED, _COMPACT, _COMPACT_COMPRESSED):
-                figures += _figures(name, NAMES[kind], emoji, rounds, quick=quick)
+            figures += _figures(NAMES[kind], emoji, rounds, quick=quick)
     return Findings(figures=figures)
 
 
@@ -53,7 +52,16 @@ def _of_swarms(
             yield kind, fanout.beside(kind, servers, tell, load)
 
 
-def _figures(name: str, kind: str, emoji: int, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
+def _figures(kind: str, emoji: int, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
+    plain = fanout.deliveries_per_cpu_second(rounds)[_PLAIN]
+    yield Figure(part=_PART, name=f"{kind}, {emoji} emoji, plain: deliveries", value=plain, unit="deliveries/CPU-s")
+    for name in (_COMPRESSED, _COMPACT, _COMPACT_COMPRESSED):
+        saved, cost = _by_plain(name, kind, emoji, rounds)
+        yield saved
+        yield cost.unjudged() if quick else cost
+
+
+def _by_plain(name: str, kind: str, emoji: int, rounds: dict[str, list[Round]]) -> tuple[Figure, Figure]:
     size = {each: _bytes_per_delivery(of_server) for each, of_server in rounds.items()}
     rate = fanout.deliveries_per_cpu_second(rounds)
     what = f"{kind}, {emoji} emoji, {name.removeprefix('EmoStream, ')}"
@@ -73,8 +81,7 @@ def _figures(name: str, kind: str, emoji: int, rounds: dict[str, list[Round]], *
         note=", ".join(f"{each} {rate[each]:,.0f}" for each in (_PLAIN, name, _NCHAN)),
         at_least=0.95,
     )
-    yield saved
-    yield cost.unjudged() if quick else cost
+    return saved, cost
 
 
 def _bytes_per_delivery(rounds: Sequence[Round]) -> float:

@@ -1,5 +1,6 @@
 """Presents the results of a run as a table, as JSON and as a picture."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ from rich.table import Table
 
 from emostream_lab.bench import chart, machine
 from emostream_lab.bench.figures import Figure, Findings, number
+from emostream_lab.bench.results import FILE
 
 _WIDTH = 110
 
@@ -31,10 +33,11 @@ def table(findings: Findings) -> str:
     return captured.get()
 
 
-def write(findings: Findings, directory: Path) -> None:
+def write(findings: Findings, directory: Path, *, quick: bool) -> None:
     """Write results.json and figures.png."""
-    content = {"machine": machine.description(), **msgspec.to_builtins(findings)}
-    (directory / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
+    run = {"machine": machine.description(), "date": datetime.now(UTC).date(), "quick": quick}
+    content = {**run, **msgspec.to_builtins(findings)}
+    (directory / FILE.name).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
     chart.draw(findings, directory / "figures.png")
 
 
