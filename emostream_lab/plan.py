@@ -58,7 +58,7 @@ FIGURES = {
     "requests_per_second": ("ingest", "single POST: EmoStream", 1),
     # Spark counts with two threads there. They share two cores with Kafka, so each gets less than a whole one.
     "counted_per_second": ("aggregator", "catching up", 1 / 2),
-    "deliveries_per_second": ("compression", "SSE, 32 emoji, plain: deliveries", 1),
+    "deliveries_per_second": ("compression", "SSE, 32 emoji: EmoStream", 1),
     "compressed_part": ("compression", _BYTES_OF.format("compressed"), 1),
     "compact_part": ("compression", _BYTES_OF.format("compact"), 1),
     "compact_compressed_part": ("compression", _BYTES_OF.format("compact and compressed"), 1),

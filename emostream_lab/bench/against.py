@@ -155,7 +155,7 @@ def _checkout(repository: Path, commit: str, folder: Path) -> Iterator[Path]:
     _git(repository, "worktree", "add", "--detach", str(folder), commit)
     try:
         (folder / "build").mkdir(exist_ok=True)
-        for made in ("jars", "nchan"):
+        for made in ("jars", "nchan", "centrifugo"):
             (folder / "build" / made).symlink_to(repository / "build" / made)
         yield folder
     finally:

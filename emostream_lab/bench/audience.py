@@ -1,7 +1,8 @@
 """Writes a swarm at each trigger, like the swarms of an audience with a given rate of reactions.
 
 `python -m emostream_lab.bench.audience kafka HOST:PORT` writes to the topic `swarms`. `… nchan HOST:PORT` publishes to
-nchan. Both run until they are ended. A swarm's window ends when the swarm is written, so a viewer can tell its age.
+nchan, and `… centrifugo HOST:PORT` to Centrifugo. All run until they are ended. A swarm's window ends when the swarm is
+written, so a viewer can tell its age.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -20,7 +21,7 @@ from emostream.model import MAIN, SWARMS_TOPIC, EventPart, Progress, Swarm, Wind
 from emostream.runtime.kafka import durable_producer
 from emostream.swarms.rules import Compression
 from emostream_lab.audience import events
-from emostream_lab.bench.peers import nchan
+from emostream_lab.bench.peers import centrifugo, nchan
 
 Write = Callable[[Swarm], None]
 
@@ -85,28 +86,51 @@ def to_kafka(bootstrap_server: str) -> Write:
 
 def _to_nchan(address: str) -> Write:
     # The header is nchan's own, so this is no request of emostream.client.
-    connection = http.client.HTTPConnection(address)
+    headers = {"Content-Type": "application/json", "X-EventSource-Event": "swarm"}
+    post = _posting(address, nchan.PUBLISH_PATH, headers)
 
     def write(swarm: Swarm) -> None:
-        headers = {"Content-Type": "application/json", "X-EventSource-Event": "swarm"}
-        connection.request("POST", nchan.PUBLISH_PATH, encode(swarm.for_viewers()), headers)
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status in {201, 202}, f"nchan answered {answer.status}"
+        status, _ = post(encode(swarm.for_viewers()))
+        assert status in {201, 202}, f"nchan answered {status}"
 
     return write
 
 
+def _to_centrifugo(address: str) -> Write:
+    post = _posting(address, centrifugo.PUBLISH_PATH, {"Content-Type": "application/json"})
+
+    def write(swarm: Swarm) -> None:
+        answer = post(encode({"channel": centrifugo.CHANNEL, "data": swarm.for_viewers()}))
+        assert answer == (200, b'{"result":{}}'), f"Centrifugo answered {answer}"
+
+    return write
+
+
+def _posting(address: str, path: str, headers: Mapping[str, str]) -> Callable[[bytes], tuple[int, bytes]]:
+    """Return a function that posts a body on one connection, and returns the status and the body of the answer."""
+    connection = http.client.HTTPConnection(address)
+
+    def post(body: bytes) -> tuple[int, bytes]:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    return post
+
+
+_SINKS = {"kafka": to_kafka, "nchan": _to_nchan, "centrifugo": _to_centrifugo}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sink", choices=("kafka", "nchan"))
+    parser.add_argument("sink", choices=tuple(_SINKS))
     parser.add_argument("address")
     parser.add_argument("--trigger-ms", type=int, default=100)
     parser.add_argument("--per-second", type=int, default=100, help="reactions")
     parser.add_argument("--events", type=int, default=1, help="how many, `main` among them")
     parser.add_argument("--kinds", type=int, default=1, help="how many different emoji")
     arguments = parser.parse_args()
-    write = {"kafka": to_kafka, "nchan": _to_nchan}[arguments.sink](arguments.address)
+    write = _SINKS[arguments.sink](arguments.address)
     names = events.names("bench", arguments.events)
     audience = Audience(arguments.per_second, arguments.trigger_ms, 7, palette.DEFAULT[: arguments.kinds], names)
     audience.react_until(threading.Event(), write)

@@ -1,16 +1,19 @@
-"""Measures what compression and the compact form save and cost: bytes, and deliveries per CPU second."""
+"""Measures what compression and the compact form save and cost: bytes, and deliveries per CPU second.
+
+nchan and Centrifugo send such swarms to such viewers too. nchan does not compress, and Centrifugo compresses WebSocket.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from emostream_lab.bench import fanout, machine
-from emostream_lab.bench.fanout import NAMES, STREAM, Load, Round
+from emostream_lab.bench.fanout import NAMES, STREAM, WEBSOCKET, Load, Round
 from emostream_lab.bench.figures import Figure, Findings
 from emostream_lab.bench.servers import Tell
 
 _PART = "compression"
-_PLAIN, _COMPRESSED, _NCHAN = "EmoStream", "EmoStream, compressed", "nchan"
+_PLAIN, _COMPRESSED = "EmoStream", "EmoStream, compressed"
 _COMPACT, _COMPACT_COMPRESSED = "EmoStream, compact", "EmoStream, compact and compressed"
 _EMOJI = (32, 5)
 # The share of the bytes that may be left, by the emoji of each swarm.
@@ -35,8 +38,10 @@ def _of_swarms(
         machine.load_on_its_own_cores() as cores,
         fanout.running_subscriber(directory, tell, cores.server, emoji=emoji) as tiers,
         fanout.running_nchan(directory, emoji) as nchan,
+        fanout.running_centrifugo(directory, emoji) as centrifugo,
     ):
-        nchan.pin(cores.server)
+        for peer in (nchan, centrifugo):
+            peer.pin(cores.server)
         plain = fanout.ours(tiers)
         compact = replace(
             plain, name=_COMPACT, streams={kind: f"{path}?form=compact" for kind, path in plain.streams.items()}
@@ -47,41 +52,39 @@ def _of_swarms(
             compact,
             replace(compact, name=_COMPACT_COMPRESSED, is_compressed=True),
             nchan,
+            centrifugo,
         )
+        compressing = replace(centrifugo, name="Centrifugo, compressed", is_compressed=True)
         for kind in kinds:
-            yield kind, fanout.beside(kind, servers, tell, load)
+            # Centrifugo does not compress SSE.
+            beside = (*servers, compressing) if kind == WEBSOCKET else servers
+            yield kind, fanout.beside(kind, beside, tell, load)
 
 
 def _figures(kind: str, emoji: int, rounds: dict[str, list[Round]], *, quick: bool) -> Iterator[Figure]:
-    plain = fanout.deliveries_per_cpu_second(rounds)[_PLAIN]
-    yield Figure(part=_PART, name=f"{kind}, {emoji} emoji, plain: deliveries", value=plain, unit="deliveries/CPU-s")
-    for name in (_COMPRESSED, _COMPACT, _COMPACT_COMPRESSED):
-        saved, cost = _by_plain(name, kind, emoji, rounds)
-        yield saved
-        yield cost.unjudged() if quick else cost
-
-
-def _by_plain(name: str, kind: str, emoji: int, rounds: dict[str, list[Round]]) -> tuple[Figure, Figure]:
-    size = {each: _bytes_per_delivery(of_server) for each, of_server in rounds.items()}
+    size = {name: _bytes_per_delivery(of_server) for name, of_server in rounds.items()}
     rate = fanout.deliveries_per_cpu_second(rounds)
-    what = f"{kind}, {emoji} emoji, {name.removeprefix('EmoStream, ')}"
-    saved = Figure(
-        part=_PART,
-        name=f"{what}: bytes, by those of the plain form",
-        value=size[name] / size[_PLAIN],
-        unit="×",
-        note=f"{size[name]:,.0f} of {size[_PLAIN]:,.0f} bytes; nchan {size[_NCHAN]:,.0f}",
-        at_most=_MOST_BYTES.get((name, emoji)),
-    )
-    cost = Figure(
-        part=_PART,
-        name=f"{what}: deliveries per CPU second, by those of the plain form",
-        value=rate[name] / rate[_PLAIN],
-        unit="×",
-        note=", ".join(f"{each} {rate[each]:,.0f}" for each in (_PLAIN, name, _NCHAN)),
-        at_least=0.95,
-    )
-    return saved, cost
+    what = f"{kind}, {emoji} emoji"
+    for name in rounds:
+        note = f"{size[name]:,.0f} bytes each"
+        yield Figure(part=_PART, name=f"{what}: {name}", value=rate[name], unit="deliveries/CPU-s", note=note)
+    for name in (_COMPRESSED, _COMPACT, _COMPACT_COMPRESSED):
+        form = f"{what}, {name.removeprefix('EmoStream, ')}"
+        yield Figure(
+            part=_PART,
+            name=f"{form}: bytes, by those of the plain form",
+            value=size[name] / size[_PLAIN],
+            unit="×",
+            at_most=_MOST_BYTES.get((name, emoji)),
+        )
+        cost = Figure(
+            part=_PART,
+            name=f"{form}: deliveries per CPU second, by those of the plain form",
+            value=rate[name] / rate[_PLAIN],
+            unit="×",
+            at_least=0.95,
+        )
+        yield cost.unjudged() if quick else cost
 
 
 def _bytes_per_delivery(rounds: Sequence[Round]) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emostream_lab.bench import machine, servers
 from emostream_lab.bench.figures import Figure, Findings, Measured, per_cpu_second
-from emostream_lab.bench.peers import nchan
+from emostream_lab.bench.peers import centrifugo, nchan
 from emostream_lab.bench.servers import RunningTiers, Tell
 from emostream_lab.bench.viewers import Joined, Viewers
 from emostream_lab.processes.servers import HOST, free_port
@@ -213,6 +213,19 @@ def running_nchan(directory: Path, emoji: int = 1) -> Iterator[Server]:
     ):
         streams = {STREAM: nchan.STREAM_PATH, WEBSOCKET: nchan.WEBSOCKET_PATH}
         yield Server("nchan", port, [process.pid], streams)
+
+
+@contextmanager
+def running_centrifugo(directory: Path, emoji: int = 1) -> Iterator[Server]:
+    """Run Centrifugo, with the same audience."""
+    port = free_port()
+    command = centrifugo.command(directory, port)
+    with (
+        servers.running("centrifugo", command, port, directory, **centrifugo.ENVIRONMENT) as process,
+        audience("centrifugo", f"{HOST}:{port}", directory, emoji=emoji),
+    ):
+        streams = {STREAM: centrifugo.STREAM_PATH, WEBSOCKET: centrifugo.WEBSOCKET_PATH}
+        yield Server("Centrifugo", port, [process.pid], streams)
 
 
 @contextmanager

@@ -30,6 +30,9 @@ LOCK = REPOSITORY / "build" / "set-up.lock"
 # nginx with the module nchan. `make bench` compares our subscribers with it.
 NCHAN = REPOSITORY / "build" / "nchan"
 _NCHAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+# `make bench` compares our subscribers with Centrifugo too. It needs Go 1.26, and Debian 12 has 1.19.
+CENTRIFUGO = REPOSITORY / "build" / "centrifugo" / "centrifugo"
+_CENTRIFUGO_MODULE = "github.com/centrifugal/centrifugo/v6@v6.9.1"
 # Users do not have this folder on their PATH.
 HAPROXY = "/usr/sbin/haproxy"
 # The script of axe-core, which finds faults of accessibility in the browser tests.
@@ -63,7 +66,7 @@ class Purpose:
     download_mb: int
     commands: dict[str, str]
     has_servers: bool = True
-    has_nchan: bool = False
+    has_peers: bool = False
     has_prometheus: bool = False
     has_axe: bool = False
     shows_emoji: bool = False
@@ -81,7 +84,7 @@ PURPOSES = {
         has_axe=True,
         shows_emoji=True,
     ),
-    "bench": Purpose(("dev",), 660, {HAPROXY: "haproxy"}, has_nchan=True),
+    "bench": Purpose(("dev",), 660, {HAPROXY: "haproxy"}, has_peers=True),
     "package": Purpose((), 0, {"node": "nodejs", "npm": "npm"}, has_servers=False),
 }
 
@@ -109,10 +112,14 @@ def missing_steps(purpose: Purpose) -> list[Step]:
     if purpose.has_servers and not _has_class_archives():
         what = "class archives into build/class-archives, with which Kafka, ZooKeeper and Spark start faster"
         steps.append(Step(what, 0, _archive_classes))
-    if purpose.has_nchan and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
+    if purpose.has_peers and not (NCHAN.exists() and _NCHAN_MESSAGES.exists()):
         what = "nginx with nchan, to compare with: apt's packages, unpacked into build/nchan and not installed, and "
         what += f"the empty folder {_NCHAN_MESSAGES} that they need"
         steps.append(Step(what, 2, _unpack_nchan))
+    if purpose.has_peers and not CENTRIFUGO.exists():
+        what = "Centrifugo, to compare with: built from its Go modules into build/centrifugo, which takes minutes, and "
+        what += "3 GB while it builds"
+        steps.append(Step(what, 270, _build_centrifugo))
     if purpose.has_prometheus and not prometheus.is_there():
         what = "Prometheus and its promtool: apt's package, unpacked into build/prometheus and not installed"
         steps.append(Step(what, 20, _unpack_prometheus))
@@ -270,6 +277,30 @@ def _unpack_nchan() -> None:
     _unpack_packages(_NCHAN_PACKAGES, NCHAN)
 
 
+def _build_centrifugo() -> None:
+    """Build Centrifugo with a Go of its own. Go checks each module by its public checksum database."""
+    build, folder = CENTRIFUGO.parent.with_suffix(".new"), CENTRIFUGO.parent
+    for leftover in (build, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _pip_unpack("go", build / "go")
+    settings = {
+        "GOROOT": str(build / "go/go"),
+        "GOBIN": str(build / "bin"),
+        "GOPATH": str(build / "modules"),
+        "GOCACHE": str(build / "cache"),
+        "GOTMPDIR": str(build),
+        "GOTOOLCHAIN": "local",
+        # Without this, the folder of the modules could not be deleted.
+        "GOFLAGS": "-modcacherw",
+        "CGO_ENABLED": "0",
+    }
+    failed = "Centrifugo could not be built: is there a network, and free disk space? Start again to go on."
+    _run([str(build / "go/go/bin/go"), "install", _CENTRIFUGO_MODULE], failed, {**os.environ, **settings})
+    # The folder gets its final name last, so it is complete if it exists.
+    (build / "bin").rename(folder)
+    shutil.rmtree(build)
+
+
 def _unpack_prometheus() -> None:
     # Installed, the package would start a service of its own.
     _unpack_packages(("prometheus",), prometheus.FOLDER)
@@ -298,11 +329,16 @@ def _unpack_axe() -> None:
     unpacked = folder.with_suffix(".new")
     for leftover in (unpacked, folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    options = ["--require-hashes", "--no-deps", "--no-user", "--target", str(unpacked), "-r", "requirements/axe.txt"]
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    _run([*pip, *options], "axe-core could not be fetched: is there a network?", pip_environment(os.environ))
+    _pip_unpack("axe", unpacked)
     # The folder gets its final name last, so it is complete if it exists.
     unpacked.rename(folder)
+
+
+def _pip_unpack(name: str, folder: Path) -> None:
+    """Unpack what requirements/{name}.txt names into a folder, without installing it."""
+    options = ["--require-hashes", "--no-deps", "--no-user", "--target", str(folder), "-r", f"requirements/{name}.txt"]
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    _run([*pip, *options], f"{name} could not be fetched: is there a network?", pip_environment(os.environ))
 
 
 def _is_installed(name: str) -> bool:

@@ -102,7 +102,7 @@ def made_up_figures() -> list[Figure]:
     answers = Answers(1, [1.0], 1)
     single = {"EmoStream": [answers], "another": [answers]}
     servers = ("EmoStream", *(f"EmoStream, {form}" for form in ("compressed", "compact", "compact and compressed")))
-    rounds = {name: [fanout.Round(Joined(1, 1), replace(answers, received_bytes=100))] for name in (*servers, "nchan")}
+    rounds = {name: [fanout.Round(Joined(1, 1), replace(answers, received_bytes=100))] for name in servers}
     return [
         *ingest._figures(single, answers),
         *aggregator._catch_up_figures(SLOW_SWARMS),

@@ -163,6 +163,29 @@ def test_axe_is_fetched_alone_by_its_hash(bare_machine: Path, monkeypatch: pytes
     assert bootstrap.AXE.parent.is_dir()
 
 
+def test_centrifugo_is_built_by_a_go_of_its_own_which_is_gone_afterwards(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bootstrap, "CENTRIFUGO", tmp_path / "build" / "centrifugo" / "centrifugo")
+    monkeypatch.setenv("GOROOT", "/opt/another-go")
+    make_environment(bare_machine)
+    ran: list[list[str]] = []
+
+    def run(command: list[str], _failed: str, environment: dict[str, str]) -> None:
+        ran.append(command)
+        made = Path(environment["GOBIN"] if "GOBIN" in environment else command[command.index("--target") + 1])
+        made.mkdir(parents=True)
+        (made / "centrifugo").touch()
+        assert environment["GOROOT"] == (str(made.parent / "go/go") if "GOBIN" in environment else "/opt/another-go")
+
+    monkeypatch.setattr(bootstrap, "_run", run)
+    bootstrap._build_centrifugo()
+    unpack, install = ran
+    assert {"--require-hashes", "--no-deps", "requirements/go.txt"} <= set(unpack)
+    assert install[1:] == ["install", "github.com/centrifugal/centrifugo/v6@v6.9.1"]
+    assert list(bootstrap.CENTRIFUGO.parents[1].rglob("*")) == [bootstrap.CENTRIFUGO.parent, bootstrap.CENTRIFUGO]
+
+
 @pytest.fixture
 def busy_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Install a fake apt-get whose package lists are locked at the first call. Returns the file with its calls."""
