@@ -1,7 +1,7 @@
 # The main targets are `make demo` and `make test`. Each first says and installs what this machine lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo break chaos load bench bench-quick package release test lint test-unit test-integration test-browser test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha test-alerts coverage forget-coverage clean
+.PHONY: help setup demo break chaos load bench bench-quick package release test lint test-unit test-integration test-browser test-firefox test-system test-faults test-upgrade test-deploy test-deploy-quick test-ha test-alerts coverage forget-coverage clean
 
 # Run targets one at a time even with MAKEFLAGS=-j4, because they share the cores, the ports and the output. These two
 # alone, which `test` runs side by side, share no port.
@@ -150,11 +150,15 @@ test-integration: ## Test on the real Kafka, ZooKeeper and Spark, in minutes
 
 test-browser: ## Test the page in headless Chromium, on the real pipeline
 	$(set_up) browser
-	$(BIN)/python -m pytest --quiet tests/browser
+	$(BIN)/python -m pytest --quiet -m 'not firefox' tests/browser
+
+test-firefox: ## Test the page and the streams in headless Firefox ESR; this installs it, 300 MB
+	$(set_up) firefox
+	$(BIN)/python -m pytest --quiet -m firefox tests/browser
 
 test-system: ## The integration and the browser tests, side by side
 	$(set_up) browser
-	$(test_python) -m pytest --quiet --durations 10 -m 'not faults' $(side_by_side) tests/integration tests/browser
+	$(test_python) -m pytest --quiet --durations 10 -m 'not faults and not firefox' $(side_by_side) tests/integration tests/browser
 
 test-faults: ## Break processes of a pipeline, FAULTS=25 times, and account for every reaction
 	$(set_up) test

@@ -79,11 +79,18 @@ PURPOSES = {
     "browser": Purpose(
         ("dev",),
         660,
-        {"chromium": "chromium", "chromedriver": "chromium-driver", "fc-list": "fontconfig", "node": "nodejs"},
+        {
+            "chromium": "chromium",
+            "chromedriver": "chromium-driver",
+            "fc-list": "fontconfig",
+            "node": "nodejs",
+            HAPROXY: "haproxy",
+        },
         has_prometheus=True,
         has_axe=True,
         shows_emoji=True,
     ),
+    "firefox": Purpose(("dev",), 660, {"firefox-esr": "firefox-esr", HAPROXY: "haproxy"}),
     "bench": Purpose(("dev",), 660, {HAPROXY: "haproxy"}, has_peers=True),
     "package": Purpose((), 0, {"node": "nodejs", "npm": "npm"}, has_servers=False),
 }
@@ -102,7 +109,8 @@ def missing_steps(purpose: Purpose) -> list[Step]:
     """Return the steps that are still necessary on this machine, in the order in which they must run."""
     steps = []
     if packages := missing_packages(purpose):
-        steps.append(Step(f"apt packages: {' '.join(packages)}", 80, lambda: _apt_install(packages)))
+        download_mb = 180 if "firefox-esr" in packages else 80
+        steps.append(Step(f"apt packages: {' '.join(packages)}", download_mb, lambda: _apt_install(packages)))
     if purpose.requirements and not any(_is_installed(name) for name in purpose.requirements):
         name = purpose.requirements[0]
         what = f"Python packages into .venv: those of requirements/{name}.txt (430 MB of it are Spark)"
@@ -145,6 +153,11 @@ def missing_packages(purpose: Purpose) -> list[str]:
             "Ubuntu has Chromium as a snap only, which cannot see the tests' folders: put another `chromium` and the "
             "`chromedriver` of its version on PATH and start again. `make lint test-unit test-integration` works "
             "without it."
+        )
+    if "firefox-esr" in missing and _os_release().get("ID") == "ubuntu":
+        raise EmoStreamError(
+            "Ubuntu has no package of Firefox ESR, and its Firefox is a snap, which cannot see the tests' folders: put "
+            "a `firefox-esr` on PATH and start again. `make test` works without it."
         )
     return missing
 

@@ -38,6 +38,8 @@ class Browser(webdriver.Chrome):
         options.binary_location = _command("chromium")
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
+        # The CA of the tests is known to no browser.
+        options.accept_insecure_certs = True
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         # Otherwise Selenium and other clients would connect to this browser through the proxy of the environment.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"

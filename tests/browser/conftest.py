@@ -1,4 +1,4 @@
-"""Headless Chromium, and a page with only the page's modules."""
+"""Headless browsers, and a page with only the page's modules."""
 
 import functools
 import threading
@@ -11,6 +11,7 @@ import pytest
 
 import emostream.web
 from emostream_lab.machine.chromium import Browser
+from emostream_lab.machine.firefox import Firefox
 from emostream_lab.processes.servers import HOST
 from tests.browser.elsewhere import Pages
 from tests.browser.standin import StandIn
@@ -37,6 +38,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     started = Browser(tmp_path_factory.mktemp("shared"))
     yield started
     started.quit()
+
+
+@pytest.fixture(scope="module", params=["chromium", pytest.param("firefox", marks=pytest.mark.firefox)])
+def shared_either(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser | Firefox]:
+    """A browser of each kind, which the tests of a file share."""
+    kind = {"chromium": Browser, "firefox": Firefox}[request.param]
+    with kind(tmp_path_factory.mktemp(request.param)) as started:
+        yield started
+
+
+@pytest.fixture
+def either(shared_either: Browser | Firefox) -> Browser | Firefox:
+    """The same, with nothing of the test before."""
+    shared_either.get("about:blank")
+    shared_either.complaints()
+    return shared_either
 
 
 @pytest.fixture

@@ -35,12 +35,16 @@ class StandIn:
         self.palette_status = 200
         self.is_full = False
         self.has_live_topology = True
+        # The addresses of the streams, if a subscriber stands elsewhere.
+        self.streams: dict[str, str] = {}
         self.processes: list[dict[str, Any]] = []
         self.viewers: set[queue.SimpleQueue[str | None]] = set()
         # By swarm: up to which record it counts. Each request is a record.
         self.counted: dict[int, int] = {0: 0}
         self._server = make_server(HOST, 0, self._app(), threaded=True)
         self.url = f"http://{HOST}:{self._server.server_port}"
+        # Where the page finds ingest, which another server may stand before.
+        self.ingest_url = self.url
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -103,6 +107,7 @@ class StandIn:
         for prefix in ("/v1", "/v1/events/<event>"):
             app.add_url_rule(f"{prefix}/palette", f"{prefix}-palette", self._palette)
             app.add_url_rule(f"{prefix}/reactions", f"{prefix}-reactions", self._react, methods=["POST"])
+        app.add_url_rule("/readyz", "readyz", dict[str, str])
         app.add_url_rule("/v1/config", "config", self._config)
         app.add_url_rule("/v1/topology/live", "topology", lambda: {"processes": self.processes, "stale_since": None})
         app.add_url_rule("/v1/events", "events", self._events)
@@ -125,7 +130,7 @@ class StandIn:
         return {"accepted": len(self.requests[-1]), "record": record}, 202
 
     def _config(self) -> dict[str, Any]:
-        return {"ingest_url": self.url, "live_topology": self.has_live_topology}
+        return {"ingest_url": self.ingest_url, "live_topology": self.has_live_topology}
 
     def _events(self) -> dict[str, Any]:
         figures = {"viewers": 501, "reactions": sum(self.totals.values()), "reactions_per_second": 0}
@@ -135,7 +140,8 @@ class StandIn:
         self.assignments += 1
         if self.is_full:
             return {"detail": "every subscriber is full"}, 503, {"Retry-After": "4"}
-        return {"subscriber": "cluster1/9001", "cluster": "cluster1", "sse_url": f"{self.url}/v1/stream"}, 200, {}
+        streams = self.streams or {"sse_url": f"{self.url}/v1/stream"}
+        return {"subscriber": "cluster1/9001", "cluster": "cluster1", **streams}, 200, {}
 
     def _stream(self) -> Response:
         viewer: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -73,6 +73,16 @@ def test_ubuntus_chromium_is_a_snap_so_the_error_says_what_to_install(monkeypatc
 
 
 @pytest.mark.usefixtures("bare_machine")
+def test_only_the_tests_in_firefox_need_it_and_ubuntu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"VERSION_CODENAME": "bookworm"})
+    needing = {name for name, purpose in PURPOSES.items() if "firefox-esr" in bootstrap.missing_packages(purpose)}
+    assert needing == {"firefox"}
+    monkeypatch.setattr(bootstrap, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    with pytest.raises(EmoStreamError, match="put a `firefox-esr` on PATH and start again"):
+        bootstrap.missing_steps(PURPOSES["firefox"])
+
+
+@pytest.mark.usefixtures("bare_machine")
 def test_without_apt_the_error_says_what_to_install() -> None:
     with pytest.raises(EmoStreamError, match="no apt-get here: install maven, nodejs by other means"):
         bootstrap._apt_install(["maven", "nodejs"])
