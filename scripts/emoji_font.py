@@ -2,8 +2,9 @@
 
 Run `python -m scripts.emoji_font` when the default palette changes, after `apt-get install fonts-noto-color-emoji`.
 
-The glyphs stay bitmaps (CBDT), as in Debian's package. Chromium and Firefox draw these on Linux, where an emoji font
-may be missing. Windows, macOS, iOS and Android have an emoji font, and the page prefers it.
+The glyphs stay bitmaps (CBDT), as in Debian's package. Chromium draws these on Linux, where an emoji font may be
+missing. Firefox does not, and brings an emoji font of its own. Windows, macOS, iOS and Android have an emoji font, and
+the page prefers it.
 
 The font is under the SIL Open Font License, whose text is emostream/web/OFL.txt. A changed font must not bear a
 reserved name. Noto Color Emoji reserves none, but Noto is a trademark, so this font is called EmoStream Emoji.

@@ -3,13 +3,15 @@
 const MACHINES = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji"`;
 export const EMOJI_FONT = `${MACHINES}, "EmoStream Emoji", sans-serif`;
 
-// Browsers load it only when a text needs it: an emoji that no earlier font has.
+// Browsers load it only when a text needs it: an emoji that no earlier font has. Firefox refuses its bitmaps, and brings
+// an emoji font of its own. Older browsers, to which `font-tech` is unknown, are offered it.
+const isRefused = CSS.supports("font-tech(variations)") && !CSS.supports("font-tech(color-CBDT)");
 const ours = new FontFace("EmoStream Emoji", `url("${new URL("emoji.woff2", import.meta.url)}") format("woff2")`);
-document.fonts.add(ours);
+if (!isRefused) document.fonts.add(ours);
 
 /** Wait until emoji can be drawn. Never rejects: if our font cannot be loaded, a machine shows what it has. */
 export async function whenDrawable() {
-  if (!drawsColour()) await ours.load().catch(() => {});
+  if (!isRefused && !drawsColour()) await ours.load().catch(() => {});
 }
 
 /** Whether the machine's own fonts draw an emoji in colour. A box, or a glyph of a text font, is black. */

@@ -8,6 +8,7 @@ import pytest
 
 from emostream import palette
 from emostream_lab.machine.chromium import Browser
+from emostream_lab.machine.firefox import Firefox
 
 # Of each emoji, as the page draws it: the brightest pixel of the first drawing and of the best one, from 0 to 255. A
 # box and a glyph of a text font are black.
@@ -71,3 +72,15 @@ def test_the_font_is_not_loaded_where_the_machine_has_one(browser: Browser, modu
     brightness: dict[str, list[int]] = browser.run(BRIGHTNESS, ["🔥", "❤\ufe0f", "⚽"])
     assert min(map(min, brightness.values())) >= 100
     assert browser.execute_script(FACES) == ["unloaded"]
+
+
+@pytest.mark.firefox
+def test_firefox_draws_them_without_an_emoji_font_and_is_not_offered_ours(
+    tmp_path: Path, without_emoji_font: dict[str, str], module_page: str
+) -> None:
+    with Firefox(tmp_path / "firefox", without_emoji_font) as firefox:
+        firefox.get(module_page)
+        brightness: dict[str, list[int]] = firefox.run(BRIGHTNESS, palette.DEFAULT)
+        assert {emoji for emoji, found in brightness.items() if min(found) < 60} == set()
+        assert firefox.run(FACES) == []
+        assert firefox.complaints() == []
