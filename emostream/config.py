@@ -21,6 +21,8 @@ from emostream.model import MAIN, is_event_id
 PREFIX = "EMOSTREAM_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+DRIVER_PORTS = 10
+"""How many ports an aggregator's starts take in turn."""
 
 
 def _cluster_name(name: str) -> str:
@@ -413,7 +415,13 @@ class AggregatorSettings(AdminListener):
         "127.0.0.1", description="Address at which Spark's executors call the driver back: an IP address, or a name."
     )
     spark_master: str = Field("spark://127.0.0.1:7077", description="The standalone master, or `local[2]` for none.")
-    driver_port: Port = Field(0, description="Port on which executors reach the driver; 0 for any.")
+    driver_port: int = Field(
+        0,
+        ge=0,
+        le=65_536 - DRIVER_PORTS,
+        description=f"First of the {DRIVER_PORTS} ports on which executors reach the driver; 0 for any. Each start "
+        "takes the next one, so that Spark's master does not take the new driver for the one before.",
+    )
     block_manager_port: Port = Field(0, description="Port of the driver's and executors' block managers; 0 for any.")
     spark_secret_file: str = Field(
         "", description="File with the secret of `spark.authenticate`; empty: no authentication."

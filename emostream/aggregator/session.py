@@ -1,6 +1,7 @@
 """The Spark session: its configuration for small and frequent batches, and the check for executors."""
 
 import os
+import re
 import shlex
 import shutil
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pyspark
 from pyspark.sql import SparkSession
 
-from emostream.config import AggregatorSettings
+from emostream.config import DRIVER_PORTS, AggregatorSettings
 from emostream.errors import EmoStreamError
 
 _HERE = Path(__file__).parent
@@ -22,6 +23,7 @@ _POLL_SECONDS = 0.25
 _SMALL_HEAP = "-XX:+UseSerialGC"
 _QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 _LOG_CONFIGURATION = "log4j2.properties"
+_PROPERTIES = "spark-defaults.conf"
 
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 _KEPT_FOR_THE_UI = (
@@ -36,7 +38,7 @@ def start(settings: AggregatorSettings, *, logs_text: bool) -> SparkSession:
     """Start a session on the master from the settings. Raises EmoStreamError if Spark does not start."""
     directory = write_configuration(settings, logs_text=logs_text)
     # spark-submit reads its properties from a file. So the secret does not appear on a command line.
-    arguments = ["--properties-file", str(directory / "spark-defaults.conf"), "pyspark-shell"]
+    arguments = ["--properties-file", str(directory / _PROPERTIES), "pyspark-shell"]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(arguments)
     # Spark puts this folder on the class path. With a folder that has files, the JVM could not use a class archive.
     os.environ.pop("SPARK_CONF_DIR", None)
@@ -68,7 +70,7 @@ def configuration(settings: AggregatorSettings) -> dict[str, object]:
         "spark.executor.extraClassPath": os.pathsep.join(jars),
         "spark.driver.host": settings.host,
         "spark.driver.bindAddress": settings.host,
-        "spark.driver.port": settings.driver_port,
+        "spark.driver.port": _driver_port(settings),
         "spark.blockManager.port": settings.block_manager_port,
         "spark.driver.memory": f"{settings.driver_memory_mib}m",
         "spark.executor.memory": f"{settings.executor_memory_mib}m",
@@ -130,8 +132,8 @@ def wait_for_executor(session: SparkSession, settings: AggregatorSettings) -> No
 def check_executors(session: SparkSession, settings: AggregatorSettings, waited_seconds: float) -> None:
     """Check that the session has an executor. Raises EmoStreamError if none came although the wait was long.
 
-    A master that was restarted in the meantime may never send an executor. It confuses this application with an earlier
-    one at the same address, or assumes that the application still has its executors.
+    A master that was restarted in the meantime may never send an executor, because it assumes that the application
+    still has its executors.
     """
     if waited_seconds > _NO_EXECUTOR_SECONDS and lacks_executor(session, settings):
         raise EmoStreamError(
@@ -146,11 +148,26 @@ def write_configuration(settings: AggregatorSettings, *, logs_text: bool) -> Pat
     directory.mkdir(parents=True, exist_ok=True)
     _unpacked(settings).mkdir(exist_ok=True)
     shutil.copy(_HERE / f"log4j2-{'text' if logs_text else 'json'}.properties", directory / _LOG_CONFIGURATION)
-    file = directory / "spark-defaults.conf"
+    file = directory / _PROPERTIES
     file.touch(mode=0o600)
     properties = "".join(f"{key} {value}\n" for key, value in configuration(settings).items())
     file.write_text(properties, encoding="utf-8")
     return directory
+
+
+def _driver_port(settings: AggregatorSettings) -> int:
+    """Return the port after that of the last start, which is in the properties that it wrote.
+
+    The master knows an application by its address. If driver and master are killed at the same time, the new master
+    restores the application and waits for it. To a new driver at the same address it would give no executor.
+    """
+    first = settings.driver_port
+    file = _configuration_dir(settings) / _PROPERTIES
+    if not first or not file.exists():
+        return first
+    last = re.search(r"^spark\.driver\.port (\d+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    following = int(last[1]) + 1 if last else first
+    return following if following in range(first, first + DRIVER_PORTS) else first
 
 
 def _driver_java_options(settings: AggregatorSettings) -> str:

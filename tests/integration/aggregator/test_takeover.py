@@ -82,7 +82,7 @@ def test_a_writer_of_swarms_cannot_write_once_another_has_begun(log: Log) -> Non
 def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_behind(
     log: Log, start: Start, tmp_path: Path
 ) -> None:
-    with _standalone_spark(tmp_path / "spark") as (url, worker):
+    with _standalone_spark(tmp_path / "spark") as (url, _, worker):
         first = start(spark_master=url)
         log.send(*"🔥🔥👏")
         log.check()
@@ -103,7 +103,7 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
 
 
 def test_a_leader_that_loses_its_executor_lets_one_lead_that_has_one(log: Log, start: Start, tmp_path: Path) -> None:
-    with _standalone_spark(tmp_path / "spark") as (url, worker):
+    with _standalone_spark(tmp_path / "spark") as (url, _, worker):
         first = start(spark_master=url)
         log.send(*"🔥🔥👏")
         log.check()
@@ -121,9 +121,31 @@ def test_a_leader_that_loses_its_executor_lets_one_lead_that_has_one(log: Log, s
         worker.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.faults
+@with_all_faults
+def test_an_aggregator_counts_after_everything_was_killed_at_once(log: Log, start: Start, tmp_path: Path) -> None:
+    with _standalone_spark(tmp_path / "spark") as (url, master, worker):
+        # The second port is for the second start.
+        driver_port, _ = servers.free_port(), servers.free_port()
+        aggregator = start(spark_master=url, driver_port=driver_port)
+        log.send(*"🔥🔥👏")
+        log.check()
+        for process in (master, worker):
+            process.send_signal(signal.SIGKILL)
+        aggregator.kill()
+        # The master restores the killed aggregator from its records, and waits for it at its address.
+        for process in (master, worker, aggregator.process):
+            process.wait(60)
+            process.start()
+        log.send(*"😂🔥")
+        aggregator.wait_until_it_leads()
+        log.check()
+        assert "re-register application" not in master.log_text()
+
+
 @contextlib.contextmanager
-def _standalone_spark(folder: Path) -> Iterator[tuple[str, Process]]:
-    """A master, by its URL, and a worker with room for two aggregators."""
+def _standalone_spark(folder: Path) -> Iterator[tuple[str, Process, Process]]:
+    """A master, with its URL, and a worker with room for two aggregators."""
     port = servers.free_port()
     master = servers.spark_master(folder, port)
     worker = servers.spark_worker(folder, port, cores=2, memory_mib=2_048)
@@ -131,7 +153,7 @@ def _standalone_spark(folder: Path) -> Iterator[tuple[str, Process]]:
         for process in (master, worker):
             process.start()
             process.wait_ready(120)
-        yield f"spark://{servers.HOST}:{port}", worker
+        yield f"spark://{servers.HOST}:{port}", master, worker
     finally:
         worker.stop()
         master.stop()

@@ -47,6 +47,26 @@ def test_the_secret_is_in_a_file_that_nobody_else_reads(jars: Path, tmp_path: Pa
     assert stat.S_IMODE(defaults.stat().st_mode) == 0o600
 
 
+def test_each_start_has_the_port_after_that_of_the_start_before(jars: Path) -> None:
+    def start(first: int) -> int:
+        properties = session.write_configuration(settings(jars, driver_port=first), logs_text=False)
+        lines = (properties / "spark-defaults.conf").read_text().splitlines()
+        (port,) = (line.removeprefix("spark.driver.port ") for line in lines if line.startswith("spark.driver.port "))
+        return int(port)
+
+    assert [start(7090) for _ in range(11)] == [*range(7090, 7100), 7090]
+    # Another range begins with its first one.
+    assert [start(7101) for _ in range(2)] == [7101, 7102]
+    assert [start(0) for _ in range(2)] == [0, 0]
+
+
+def test_a_start_after_a_power_cut_has_the_first_port(jars: Path) -> None:
+    properties = session.write_configuration(settings(jars, driver_port=7090), logs_text=False)
+    # What was written last may be lost.
+    (properties / "spark-defaults.conf").write_text("")
+    assert session.configuration(settings(jars, driver_port=7090))["spark.driver.port"] == 7090
+
+
 def test_only_a_driver_that_plans_is_compiled_for_a_quick_start(jars: Path) -> None:
     quick = "-XX:TieredStopAtLevel=1"
     key = "spark.driver.extraJavaOptions"
