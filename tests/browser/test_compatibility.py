@@ -1,11 +1,15 @@
-"""The page in browsers that lack something or refuse it: storage, new functions, WebSockets."""
+"""The page in browsers that lack something or refuse it, storage, new functions, WebSockets; and in Firefox ESR."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from emostream_lab.machine.chromium import Browser
+from emostream_lab.machine.firefox import Firefox
 from tests.browser.test_page import button, open_page, total_of, totals
+from tests.integration.asking import metric
+from tests.integration.viewers import wait_until
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.spark
@@ -190,3 +194,28 @@ def test_behind_the_scenes_is_hidden_where_the_registry_offers_no_live_topology(
     browser.wait_until(lambda: browser.execute_script("return window.emostream?.stream.sequence >= 0"))
     browser.wait_until(lambda: browser.find_all("#bar >>> [data-emoji]"))
     assert not browser.find("#scenes").is_displayed()
+
+
+@pytest.mark.firefox
+def test_the_page_works_in_firefox(tmp_path: Path, pipeline: Pipeline) -> None:
+    with Firefox(tmp_path / "firefox") as firefox:
+        firefox.get(pipeline.page)
+
+        def wait_for(expression: str) -> None:
+            wait_until(lambda: firefox.run(f"return Boolean({expression})"), describe=lambda: expression)
+
+        bar = "document.querySelector('#bar').shadowRoot"
+        wait_for("window.emostream?.stream.sequence >= 0")
+        wait_for(f"{bar}.querySelector('[data-emoji=\"🎉\"]')")
+        viewers = 'emostream_subscriber_viewers{event="main",kind="ws_deflate_compact"}'
+        assert sum(metric(port, viewers) for ports in pipeline.layout.ports.subscriber_admins for port in ports) >= 1
+        before = firefox.run("return emostream.stream.totals['🎉'] ?? 0")
+        firefox.run(f"{bar}.querySelector('[data-emoji=\"🎉\"]').click()")
+        wait_for(f"emostream.stream.totals['🎉'] === {before + 1}")
+        wait_for(f"{bar}.querySelector('[part=note]').textContent.startsWith('✓ 🎉 counted')")
+        wait_for("document.querySelector('#latency').dataset.ms")
+        firefox.run("document.querySelector('#open-scenes').click()")
+        wait_for("document.querySelector('#map .line[data-flowing]')")
+        firefox.run("document.querySelector('#follow-one').click()")
+        wait_for("document.querySelector('#follow-hops li')")
+        assert firefox.complaints() == []
