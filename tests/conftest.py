@@ -39,7 +39,7 @@ with_all_faults = pytest.mark.skipif(FAULTS < ALL_FAULTS, reason="`make test-fau
 SPARK_GROUPS = {
     "tests/integration/aggregator/test_counting.py": "aggregator",
     "tests/integration/aggregator/test_takeover.py": "aggregator",
-    "tests/integration/test_load_pipeline.py": "demos",
+    "tests/integration/test_load_pipeline.py": "pipelines",
     "tests/integration/test_local_demo.py": "demos",
     "tests/integration/test_backup.py": "pipelines",
     "tests/integration/test_canary.py": "pipelines",

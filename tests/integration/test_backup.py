@@ -22,7 +22,7 @@ from emostream.runtime.kafka import admin_client
 from emostream.swarms.log import last_swarm
 from emostream_lab.processes import servers, topology
 from emostream_lab.processes.topology import Layout, Ports
-from tests.conftest import running, running_broker, running_zookeeper
+from tests.conftest import running, running_broker, running_zookeeper, with_all_faults
 from tests.integration.asking import get, metric, post
 from tests.integration.viewers import Connection, wait_until
 from tests.pipeline import Pipeline, command
@@ -93,7 +93,10 @@ def restored(saved: Path, tmp_path: Path) -> Iterator[Pipeline]:
         yield cleanup.enter_context(Pipeline(layout, leave_out=("zookeeper", "kafka", "registry")))
 
 
+# It starts a second system. Each `make test` has the next test, which restores without one.
 @pytest.mark.spark
+@pytest.mark.faults
+@with_all_faults
 @pytest.mark.timeout(900)
 def test_a_fresh_system_goes_on_with_the_totals_of_a_backup(restored: Pipeline, saved: Path) -> None:
     """One test of many steps, because a system starts slowly."""

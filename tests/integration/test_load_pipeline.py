@@ -1,22 +1,27 @@
-"""Runs `emostream-lab load` as an operator does: it starts a pipeline, loads it, judges the run and cleans up."""
+"""Runs `emostream-lab load` as an operator does: on the pipeline that runs, and on one that it starts and cleans up."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from emostream_lab.processes import topology
+from tests.conftest import with_all_faults
+from tests.pipeline import Pipeline
+
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 
-@pytest.mark.timeout(600)
-def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
-    command = [sys.executable, "-m", "emostream_lab", "load", "--own", "true", "--shape", "churn"]
-    command += ["--viewers", "100", "--reactions", "200", "--for", "15", "--events", "3"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540, check=False)
+def load(*flags: str, environment: Mapping[str, str]) -> str:
+    """Load three events for 15 seconds. Returns what it printed, once all was exact."""
+    command = [sys.executable, "-m", "emostream_lab", "load", *flags, "--shape", "churn", "--viewers", "100"]
+    command += ["--reactions", "200", "--for", "15", "--events", "3"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "conservation holds: accepted " in ended.stdout
     assert "100 viewers saw" in ended.stdout
@@ -26,6 +31,17 @@ def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
         ["load-2:", "accepted"],
         ["load-3:", "accepted"],
     ]
+    return ended.stdout
+
+
+def test_an_audience_loses_nothing(pipeline: Pipeline) -> None:
+    load(environment={**os.environ, **topology.environment(pipeline.layout)})
+
+
+@pytest.mark.faults
+@with_all_faults
+def test_an_audience_on_a_pipeline_of_its_own_loses_nothing() -> None:
+    load("--own", "true", environment=os.environ)
     assert not list(_processes_below("build/load-stack"))
 
 

@@ -45,7 +45,7 @@ def test_it_is_killed_at_any_moment_and_every_reaction_is_counted_once(log: Log,
     log.check()
 
 
-# Each `make test` has the next test, and the one of a stand-by.
+# Each `make test` has the next test, and the one of a warm stand-by.
 @pytest.mark.faults
 @with_all_faults
 def test_a_leader_that_was_frozen_cannot_write_once_another_leads(log: Log, start: Start) -> None:
@@ -102,6 +102,8 @@ def test_a_warm_standby_takes_over_on_a_standalone_master_and_nothing_is_left_be
         wait_until(lambda: not any(is_alive(executor) for executor in executors), 60, lambda: executors)
 
 
+@pytest.mark.faults
+@with_all_faults
 def test_a_leader_that_loses_its_executor_lets_one_lead_that_has_one(log: Log, start: Start, tmp_path: Path) -> None:
     with _standalone_spark(tmp_path / "spark") as (url, _, worker):
         first = start(spark_master=url)
