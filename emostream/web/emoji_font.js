@@ -3,15 +3,15 @@
 const MACHINES = `"Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji"`;
 export const EMOJI_FONT = `${MACHINES}, "EmoStream Emoji", sans-serif`;
 
-// Browsers load it only when a text needs it: an emoji that no earlier font has. Firefox refuses its bitmaps, and brings
-// an emoji font of its own. Older browsers, to which `font-tech` is unknown, are offered it.
-const isRefused = CSS.supports("font-tech(variations)") && !CSS.supports("font-tech(color-CBDT)");
-const ours = new FontFace("EmoStream Emoji", `url("${new URL("emoji.woff2", import.meta.url)}") format("woff2")`);
-if (!isRefused) document.fonts.add(ours);
+// Browsers load it only when a text needs it: an emoji that no earlier font has, and not a sign such as ✓ beside it.
+const source = `url("${new URL("emoji.woff2", import.meta.url)}")`;
+const ours = new FontFace("EmoStream Emoji", source, { unicodeRange: "U+26BD, U+2764, U+1F???" });
+// Firefox refuses its bitmaps (CBDT), and brings an emoji font of its own. What older browsers take, they do not say.
+if (!CSS.supports("font-tech(variations)") || CSS.supports("font-tech(color-CBDT)")) document.fonts.add(ours);
 
 /** Wait until emoji can be drawn. Never rejects: if our font cannot be loaded, a machine shows what it has. */
 export async function whenDrawable() {
-  if (!isRefused && !drawsColour()) await ours.load().catch(() => {});
+  if (!drawsColour()) await ours.load().catch(() => {});
 }
 
 /** Whether the machine's own fonts draw an emoji in colour. A box, or a glyph of a text font, is black. */

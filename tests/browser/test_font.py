@@ -71,6 +71,19 @@ def test_the_font_is_not_loaded_where_the_machine_has_one(browser: Browser, modu
     browser.get(module_page)
     brightness: dict[str, list[int]] = browser.run(BRIGHTNESS, ["🔥", "❤\ufe0f", "⚽"])
     assert min(map(min, brightness.values())) >= 100
+    # An emoji in a text, and beside it a sign that is in no emoji font.
+    browser.run(
+        """
+        const { EMOJI_FONT } = await import("/emoji_font.js");
+        const emoji = document.createElement("p");
+        emoji.style.font = `20px ${EMOJI_FONT}`;
+        for (const each of [document.body, emoji]) each.append("✓ 🔥");
+        document.body.append(emoji);
+        document.body.getBoundingClientRect();
+        await new Promise(requestAnimationFrame);
+        await document.fonts.ready;
+        """
+    )
     assert browser.execute_script(FACES) == ["unloaded"]
 
 
