@@ -17,10 +17,11 @@ INVENTORY = os.environ.get("EMOSTREAM_INVENTORY", "vagrant")
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     machines = control.machines(INVENTORY)
     hosts = Hosts.of_vagrant(tmp_path_factory.mktemp("ssh") / "config", machines)
-    return System(hosts, INVENTORY, machines, control.tokens(Path(INVENTORY).name))
+    with control.trusted(Path(INVENTORY).name):
+        yield System(hosts, INVENTORY, machines, control.tokens(Path(INVENTORY).name))
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,20 @@
 import asyncio
 import base64
 import contextlib
-import resource
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from testinfra.host import Host
 
 from emostream import model
 from emostream.client.reactions import ReactionSender
+from emostream.config import SubscriberSettings
 from emostream.tokens.own import OwnTokens
 from tests.alerts.alerts import Alerts
 from tests.deployment import control
@@ -25,7 +28,9 @@ _FAULT_SCRIPT = control.REPOSITORY / "playbooks" / "files" / "fault.sh"
 _CUT_SECONDS = 180
 # The windows of the alerts, and the recovery of the slowest tier.
 OVER_SECONDS = 400
-_SCRIPT = "/run/emostream-fault.sh"
+_HOLD_SEATS = Path(__file__).parent / "hold_seats.py"
+_SCRIPT = "/run/emostream-fault"
+_CAPACITY = SubscriberSettings.model_fields["capacity"].default
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class System:
     @property
     def gateway_url(self) -> str:
         """Where viewers react."""
-        return f"http://{self.address(self.group('gateway')[0])}"
+        return f"https://{self.address(self.group('gateway')[0])}"
 
     @property
     def prometheus_url(self) -> str:
@@ -120,51 +125,40 @@ def subscriber_stopped(system: System) -> Iterator[None]:
 def edge_cut_off(system: System) -> Iterator[None]:
     """A fault: a host of subscribers gets nothing of the cluster's network."""
     name = system.subscribers()[-1][0]
-    host, address = system.hosts[name], system.address(name)
-    content = base64.b64encode(_FAULT_SCRIPT.read_bytes()).decode()
-    host.check_output(f"sh -c {shlex.quote(f'echo {content} | base64 --decode >{_SCRIPT}')}")
+    address = system.address(name)
     undo = f"--property='ExecStopPost=/bin/bash {_SCRIPT} undo inbound {address}'"
-    host.check_output(
-        f"systemd-run --unit=emostream-fault --collect --property=RuntimeMaxSec={2 * _CUT_SECONDS} {undo} "
-        f"/bin/bash {_SCRIPT} begin inbound {address} {_CUT_SECONDS}"
-    )
-    try:
+    with _running(
+        system.hosts[name], _FAULT_SCRIPT, f"/bin/bash {_SCRIPT} begin inbound {address} {_CUT_SECONDS}", undo
+    ):
         yield
-    finally:
-        host.run("systemctl stop emostream-fault")
 
 
 @contextmanager
 def seats_filled(system: System) -> Iterator[None]:
-    """A fault: 19 of 20 seats of the smallest cluster are taken."""
-    members: dict[str, list[tuple[str, int, int]]] = {}
+    """A fault: 19 of 20 seats of the smallest cluster are taken. A load generator takes them: it has no limit."""
+    members: dict[str, list[tuple[str, int]]] = {}
     for host, number, settings in system.subscribers():
-        capacity = settings.get("capacity", 1000)
-        members.setdefault(settings["cluster"], []).append((system.address(host), 9000 + int(number), capacity))
-    smallest = min(members.values(), key=lambda subscribers: sum(capacity for _, _, capacity in subscribers))
-    token = system.tokens.sign("seats", "watch", "relay") or ""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-    async def watch() -> None:
-        async with asyncio.TaskGroup() as viewers:
-            for address, port, capacity in smallest:
-                for _ in range(capacity * 19 // 20):
-                    viewers.create_task(_hold_a_seat(address, port, token))
-                    await asyncio.sleep(0.002)
-
-    with _in_background(watch):
+        capacity = settings.get("capacity", _CAPACITY)
+        members.setdefault(settings["cluster"], []).append((f"{system.address(host)}/{number}", capacity))
+    smallest = min(members.values(), key=lambda subscribers: sum(capacity for _, capacity in subscribers))
+    wanted = " ".join(f"{subscriber}:{capacity * 19 // 20}" for subscriber, capacity in smallest)
+    token = system.tokens.sign("seats", "watch") or ""
+    host = system.hosts[system.group("loadgen")[0]]
+    with _running(host, _HOLD_SEATS, f"/usr/bin/python3 {_SCRIPT} {token} {wanted}", "--property=LimitNOFILE=65536"):
         yield
 
 
-async def _hold_a_seat(address: str, port: int, token: str) -> None:
-    reader, writer = await asyncio.open_connection(address, port)
+@contextmanager
+def _running(host: Host, script: Path, command: str, option: str) -> Iterator[None]:
+    """Run a script on a host, which finds it at `_SCRIPT`, until the end of the block."""
+    content = base64.b64encode(script.read_bytes()).decode()
+    host.check_output(f"sh -c {shlex.quote(f'echo {content} | base64 --decode >{_SCRIPT}')}")
+    ends = f"--property=RuntimeMaxSec={2 * _CUT_SECONDS}"
+    host.check_output(f"systemd-run --unit=emostream-fault --collect {ends} {option} {command}")
     try:
-        writer.write(f"GET /v1/stream?access_token={token} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-        while await reader.read(1 << 16):
-            pass
+        yield
     finally:
-        writer.close()
+        host.run("systemctl stop emostream-fault")
 
 
 @contextmanager
