@@ -1,4 +1,4 @@
-"""The alerts of hosts that run, as their Prometheus tells them."""
+"""The alerts of hosts that run, and what their canary sees, as their Prometheus tells it."""
 
 import json
 import threading
@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _EVERY_SECONDS = 1
 
@@ -14,13 +15,20 @@ class Alerts:
     """Asks a Prometheus which alerts fire."""
 
     def __init__(self, url: str) -> None:
-        self._url = f"{url}/api/v1/alerts"
+        self._url = f"{url}/api/v1"
 
     def firing(self) -> list[dict[str, str]]:
         """The labels of each alert that fires now."""
-        with urllib.request.urlopen(self._url, timeout=30) as answer:  # noqa: S310 - of our own Prometheus
-            alerts = json.loads(answer.read())["data"]["alerts"]
-        return [alert["labels"] for alert in alerts if alert["state"] == "firing"]
+        return [alert["labels"] for alert in self._ask("alerts")["alerts"] if alert["state"] == "firing"]
+
+    def sights(self) -> float:
+        """How many of its reactions the canary has seen come back, over all clusters."""
+        found = self._ask("query?query=sum(emostream_canary_seen_seconds_count)")["result"]
+        return float(found[0]["value"][1]) if found else 0
+
+    def _ask(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self._url}/{path}", timeout=30) as answer:  # noqa: S310 - of our own Prometheus
+            return json.loads(answer.read())["data"]
 
     def names(self) -> set[str]:
         """The names of the alerts that fire now."""

@@ -26,6 +26,8 @@ def test_a_system_that_is_well_fires_no_alert(alerts: Alerts) -> None:
 
 
 def test_a_rolling_restart_fires_no_alert(system: System, alerts: Alerts) -> None:
+    """Tier by tier, each once the canary sees its reactions again: what has one process stands still meanwhile."""
+    wait_until(lambda: not alerts.names(), OVER_SECONDS, alerts.firing, every_seconds=1)
     with alerts.noted() as seen:
         for tier in (*_RESTARTED, "gateway", "monitoring", "node"):
             restarted = control.play(
@@ -35,6 +37,8 @@ def test_a_rolling_restart_fires_no_alert(system: System, alerts: Alerts) -> Non
                 seconds=900,
             )
             assert restarted.status == 0, restarted.output
+            before = alerts.sights()
+            wait_until(lambda before=before: alerts.sights() != before, OVER_SECONDS, every_seconds=1)
             assert not seen, f"{sorted(seen)} when {tier} restarted"
         # What the last one would fire.
         time.sleep(60)
