@@ -86,9 +86,14 @@ def stopped(group: str, unit: str, *, on_all: bool = True) -> Callable[[System],
     def fault(system: System) -> Iterator[None]:
         hosts = system.group(group) if on_all else system.group(group)[-1:]
         with contextlib.ExitStack() as restarts:
-            for host in hosts:
-                restarts.callback(system.hosts[host].check_output, f"systemctl start {shlex.quote(unit)}")
-                system.hosts[host].check_output(f"systemctl stop {shlex.quote(unit)}")
+            for name in hosts:
+                host = system.hosts[name]
+                # A pattern would match no instance that is stopped.
+                listed = host.check_output(f"systemctl list-units --plain --no-legend {shlex.quote(unit)}")
+                units = " ".join(line.split()[0] for line in listed.splitlines())
+                assert units
+                restarts.callback(host.check_output, f"systemctl start {units}")
+                host.check_output(f"systemctl stop {shlex.quote(unit)}")
             yield
 
     return fault
