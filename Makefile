@@ -59,7 +59,7 @@ help: ## Say what there is
 	@echo '  OWN=1             start a pipeline for it even where one runs'
 	@echo
 	@echo 'Settings of make bench and make bench-quick:'
-	@echo '  PARTS=ingest      some of ingest, fanout, compression, proxy, aggregator, hops, events, growth; all by default'
+	@echo '  PARTS=ingest      some of ingest, fanout, compression, proxy, aggregator, hops, start, events, growth; all by default'
 	@echo '  AGAINST=main      measure this checkout and another revision in turn, five times, and print the ratios'
 	@echo
 	@echo 'Settings of make release:'

@@ -20,7 +20,7 @@ from emostream_lab.machine.jars import REPOSITORY
 
 OUTPUT = FILE.parent
 # Each part is a module with `measure(directory, tell, quick=...)`.
-PARTS = ("ingest", "fanout", "compression", "proxy", "aggregator", "hops", "events", "growth")
+PARTS = ("ingest", "fanout", "compression", "proxy", "aggregator", "hops", "start", "events", "growth")
 
 
 def main() -> None:
