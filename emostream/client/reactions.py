@@ -1,6 +1,7 @@
 """Sends reactions over a few keep-alive connections, and returns the outcome of each request."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from emostream import model
@@ -12,6 +13,8 @@ from emostream.client.token import TokenSource, newest
 
 # Longer than ingest waits for Kafka, so that ingest's own answer comes first.
 _ANSWER_TIMEOUT_SECONDS = 10.0
+# Shorter than ingest (60 s) and HAProxy (30 s) wait for the next request. One that comes when they close is lost.
+_MAX_IDLE_SECONDS = 15.0
 
 
 class ReactionSender:
@@ -36,14 +39,16 @@ class ReactionSender:
         self._source = token
         self._token: str | None = None
         self._turns = asyncio.Semaphore(max_connections)
-        self._idle: list[HttpConnection] = []
+        # Each with the time, of `time.monotonic`, of its last answer.
+        self._idle: list[tuple[float, HttpConnection]] = []
 
     async def __aenter__(self) -> "ReactionSender":
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for _, connection in self._idle:
+            connection.close()
+        self._idle.clear()
 
     async def send(self, reactions: Sequence[model.Reaction]) -> Outcome:
         """Send 1 to 1,000 reactions as one request. Ingest accepts or refuses it as a whole."""
@@ -65,11 +70,13 @@ class ReactionSender:
         connection = await self._connection()
         response = await connection.exchange(request, _ANSWER_TIMEOUT_SECONDS)
         if connection.is_open:
-            self._idle.append(connection)
+            self._idle.append((time.monotonic(), connection))
         return response
 
     async def _connection(self) -> HttpConnection:
         while self._idle:
-            if (connection := self._idle.pop()).is_open:
+            idle_since, connection = self._idle.pop()
+            if connection.is_open and time.monotonic() < idle_since + _MAX_IDLE_SECONDS:
                 return connection
+            connection.close()
         return await HttpConnection.connect(self._address)

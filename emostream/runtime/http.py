@@ -44,7 +44,9 @@ from emostream.runtime.readiness import NOT_READY, Readiness
 
 log = logs.get(__name__)
 
-_HEAD_TIMEOUT_MS = 10_000
+# Granian counts the silence between two requests too. It must be longer than proxies and clients keep an idle
+# connection: a request that comes at the moment of the close is lost, and its outcome is unknown.
+_HEAD_TIMEOUT_MS = 60_000
 # A head of 16 KiB passes, which is what cookies of `localhost` come to; a larger one than this gets 431 from Granian.
 _MAX_HEAD_BYTES = 20 << 10
 _LINGER_SECONDS = 1.0

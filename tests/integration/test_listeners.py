@@ -3,6 +3,7 @@
 import http.client
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,27 @@ def test_a_subscriber_tells_its_metrics_while_its_event_loop_is_busy(tmp_path: P
     finally:
         process.send_signal(signal.SIGKILL)
         process.stop()
+
+
+def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it(tmp_path: Path) -> None:
+    port = servers.free_port()
+    process = Process(
+        "ingest",
+        [sys.executable, "-m", "emostream", "ingest"],
+        log_file=tmp_path / "log",
+        environment=environment("ingest", PORT=port, ADMIN_PORT=servers.free_port()),
+        probe=lambda: status(servers.HOST, port, "/healthz") == 200,
+    )
+    process.start()
+    try:
+        process.wait_ready(60)
+        connection = http.client.HTTPConnection(servers.HOST, port, timeout=5)
+        for silence_seconds in (0, 12):
+            time.sleep(silence_seconds)
+            connection.request("GET", "/healthz")
+            assert connection.sock is not None
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b'{"status":"alive"}')
+        connection.close()
+    finally:
+        process.stop(timeout_seconds=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from emostream.client import reactions
 from emostream.client.outcome import Accepted, Outcome, Refused, Unknown
 from emostream.client.reactions import ReactionSender
 from emostream.client.token import TokenSource
@@ -169,6 +170,25 @@ def test_after_a_lost_or_closing_connection_the_next_one_is_used() -> None:
 
     assert [type(outcome) for outcome in asyncio.run(run())] == [Unknown, Accepted, Accepted]
     assert connections == 3
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reactions, "_MAX_IDLE_SECONDS", 0)
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(ACCEPTANCE)
+
+    async def run() -> list[Outcome]:
+        async with sending_to(serve) as sender:
+            return [await sender.send([REACTION]) for _ in range(2)]
+
+    assert [type(outcome) for outcome in asyncio.run(run())] == [Accepted, Accepted]
+    assert connections == 2
 
 
 @pytest.mark.parametrize("status", [401, 403])
