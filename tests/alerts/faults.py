@@ -89,7 +89,7 @@ def stopped(group: str, unit: str, *, on_all: bool = True) -> Callable[[System],
             for name in hosts:
                 host = system.hosts[name]
                 # A pattern would match no instance that is stopped.
-                listed = host.check_output(f"systemctl list-units --plain --no-legend {shlex.quote(unit)}")
+                listed = host.check_output(f"systemctl list-units --plain --no-legend {shlex.quote(f'{unit}.service')}")
                 units = " ".join(line.split()[0] for line in listed.splitlines())
                 assert units
                 restarts.callback(host.check_output, f"systemctl start {units}")
